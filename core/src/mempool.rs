@@ -1,0 +1,5 @@
+//! The mempool.
+
+mod admission;
+
+pub use admission::AdmissionError;

@@ -1,0 +1,413 @@
+//! The contract with a shell: what goes in, what comes out.
+
+use libp2p::{Multiaddr, PeerId};
+
+use super::{
+    view::{AccountView, BlockSummary, BlockView, ChatView, MempoolView, PeerView, StatusView, SyncView},
+    work::{Job, JobResult, WorkId},
+};
+use crate::{
+    chain::Transaction,
+    gossip::{Room, Topic},
+    mempool::AdmissionError,
+    primitives::{Address, Hash},
+    store::{ArchiveAnswer, ArchiveFailure, ArchiveRequest, Seq},
+};
+
+/// A connection, named by the shell; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// How a connection reaches the other side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Straight to the peer.
+    Direct,
+    /// Through a circuit relay: limited, for signalling and small messages only.
+    Relayed,
+}
+
+/// A request/response protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// Status and headers: `/weft/<chain>/sync/1`.
+    Sync,
+    /// Bodies: `/weft/<chain>/archive/1`.
+    Archive,
+    /// Transactions: `/weft/<chain>/tx/1`.
+    Transactions,
+    /// Chat history: `/weft/chat/1`.
+    Chat,
+}
+
+impl Protocol {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Sync, Self::Archive, Self::Transactions, Self::Chat];
+
+    /// The name on the wire, on the chain with this genesis hash; `None` for protocols that need a chain, without one.
+    #[must_use]
+    pub fn name(self, genesis: Option<&Hash>) -> Option<String> {
+        let name = match self {
+            Self::Sync => "sync",
+            Self::Archive => "archive",
+            Self::Transactions => "tx",
+            Self::Chat => return Some("/weft/chat/1".to_owned()),
+        };
+        genesis.map(|genesis| format!("/weft/{}/{name}/1", genesis.short()))
+    }
+
+    /// The most bytes a request may have; the shell refuses more before reading them.
+    #[must_use]
+    pub const fn max_request(self) -> usize {
+        match self {
+            Self::Sync | Self::Archive => 16 << 10,
+            Self::Transactions => 160 << 10,
+            Self::Chat => 1 << 10,
+        }
+    }
+
+    /// The most bytes a response may have; the shell refuses more before reading them.
+    #[must_use]
+    pub const fn max_response(self) -> usize {
+        match self {
+            Self::Sync => 512 << 10,
+            Self::Archive => 3 << 20,
+            Self::Transactions => 160 << 10,
+            Self::Chat => 512 << 10,
+        }
+    }
+}
+
+/// A request from another peer, to be answered once; named by the shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InboundId(pub u64);
+
+/// A request to another peer, named by the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OutboundId(pub u64);
+
+/// Why a request got no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestFailure {
+    /// The other side does not speak the protocol, so it is on another chain or another kind of peer.
+    #[error("the peer does not speak this protocol")]
+    Unsupported,
+    /// No answer in time.
+    #[error("the peer did not answer in time")]
+    Timeout,
+    /// The connection closed first, or could not be used.
+    #[error("the connection was lost")]
+    ConnectionLost,
+    /// The answer was larger than the protocol allows.
+    #[error("the answer was larger than the protocol allows")]
+    TooLarge,
+}
+
+/// A gossip message waiting for its verdict, named by the shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GossipId(pub u64);
+
+/// What becomes of a gossip message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Forward it.
+    Accept,
+    /// Do not forward it, and blame whoever passed it on.
+    Reject,
+    /// Do not forward it, and blame nobody.
+    Ignore,
+}
+
+/// A gossip message as it arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GossipMessage {
+    /// For the verdict.
+    pub id: GossipId,
+    /// Where it was published.
+    pub topic: Topic,
+    /// Who passed it on to us.
+    pub from: PeerId,
+    /// Who signed it.
+    pub author: PeerId,
+    /// The author's sequence number.
+    pub sequence: u64,
+    /// What it says.
+    pub data: Vec<u8>,
+}
+
+/// A storage archive request in flight, named by the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ArchiveId(pub u64);
+
+/// A user's command in flight, named by the shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommandId(pub u64);
+
+/// What happened, as told by the shell.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A connection is open.
+    Connected {
+        /// To whom.
+        peer: PeerId,
+        /// Its name.
+        connection: ConnectionId,
+        /// How it reaches the peer.
+        link: Link,
+        /// The other side's address.
+        address: Multiaddr,
+        /// Whether this side dialled.
+        outbound: bool,
+    },
+    /// A connection is closed.
+    Disconnected {
+        /// To whom it was.
+        peer: PeerId,
+        /// Its name.
+        connection: ConnectionId,
+    },
+    /// A dial asked for with [`Output::Dial`] failed.
+    DialFailed {
+        /// Where to.
+        address: Multiaddr,
+        /// Why, in words.
+        reason: String,
+    },
+    /// A peer said what it is.
+    Identified {
+        /// Who.
+        peer: PeerId,
+        /// Its software.
+        agent: String,
+        /// The protocols it speaks.
+        protocols: Vec<String>,
+    },
+    /// A ping was answered.
+    Pinged {
+        /// By whom.
+        peer: PeerId,
+        /// The round trip in milliseconds.
+        millis: u64,
+    },
+    /// The shell found an address of a peer, for example by mDNS.
+    Discovered {
+        /// Who.
+        peer: PeerId,
+        /// Where.
+        address: Multiaddr,
+    },
+    /// Others can reach us here.
+    Listening(Multiaddr),
+    /// Others can no longer reach us here.
+    NotListening(Multiaddr),
+    /// A gossip message arrived and waits for its verdict.
+    Gossip(GossipMessage),
+    /// The message with this tag, given to [`Output::Publish`], was handed to no peer, since none is subscribed.
+    PublishedToNobody(Topic),
+    /// A request arrived and waits for its response.
+    Request {
+        /// For the response.
+        id: InboundId,
+        /// From whom.
+        peer: PeerId,
+        /// On what protocol.
+        protocol: Protocol,
+        /// What it says, at most [`Protocol::max_request`] bytes.
+        body: Vec<u8>,
+    },
+    /// A request was answered, or will never be.
+    Response {
+        /// Which.
+        id: OutboundId,
+        /// The answer, at most [`Protocol::max_response`] bytes.
+        outcome: Result<Vec<u8>, RequestFailure>,
+    },
+    /// A job is done.
+    WorkDone(WorkId, JobResult),
+    /// A job could not be run: the worker died. It is retried once.
+    WorkFailed(WorkId),
+    /// The archive answered.
+    Archive(ArchiveId, Result<ArchiveAnswer, ArchiveFailure>),
+    /// All batches up to this one are durable.
+    Persisted(Seq),
+    /// The store can no longer be written; says why.
+    StorageFailed(String),
+    /// A person, or a program of theirs, wants something.
+    Command(CommandId, Command),
+}
+
+/// What the shell is to do. Every effect that has an answer ends in an [`Input`], failure included.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Open a connection. Ends in `Connected` or `DialFailed`.
+    Dial(Multiaddr),
+    /// Close all connections to a peer. Ends in `Disconnected`.
+    Disconnect(PeerId),
+    /// Close all connections to a peer and accept none until `Unban`.
+    Ban(PeerId),
+    /// Accept the peer again.
+    Unban(PeerId),
+    /// Send a request over a direct connection. Ends in `Response`.
+    Request {
+        /// The name for the response.
+        id: OutboundId,
+        /// To whom.
+        peer: PeerId,
+        /// On what protocol.
+        protocol: Protocol,
+        /// What to say.
+        body: Vec<u8>,
+    },
+    /// Answer a request.
+    Respond {
+        /// Which.
+        id: InboundId,
+        /// What to say.
+        body: Vec<u8>,
+    },
+    /// Drop a request without an answer.
+    Refuse(InboundId),
+    /// Take part in a topic.
+    Subscribe(Topic),
+    /// Leave a topic.
+    Unsubscribe(Topic),
+    /// Publish to a topic this peer takes part in.
+    Publish {
+        /// Where.
+        topic: Topic,
+        /// What.
+        data: Vec<u8>,
+    },
+    /// Judge a gossip message.
+    Judge {
+        /// Which.
+        id: GossipId,
+        /// The verdict.
+        verdict: Verdict,
+    },
+    /// Run a job. Ends in `WorkDone` or `WorkFailed`.
+    Work(WorkId, Job),
+    /// Use the archive. Ends in `Archive`.
+    Archive(ArchiveId, ArchiveRequest),
+    /// Make all batches up to this one durable now. Ends in `Persisted` or `StorageFailed`.
+    Flush(Seq),
+    /// Answer a command.
+    Reply(CommandId, Result<Reply, CommandError>),
+    /// Something a person may want to see.
+    Notify(Event),
+}
+
+/// Which block a person means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockRef {
+    /// By header hash.
+    Hash(Hash),
+    /// By height, on the best chain.
+    Height(u64),
+}
+
+/// What a person can ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// How is it going? [`Reply::Status`]
+    Status,
+    /// Who is connected? [`Reply::Peers`]
+    Peers,
+    /// Connect to this address. [`Reply::Done`] once the dial has begun.
+    Dial(Multiaddr),
+    /// What does this account hold? [`Reply::Account`]
+    Account(Address),
+    /// A block with its transactions. [`Reply::Block`]
+    Block(BlockRef),
+    /// The last blocks of the best chain, newest first, at most this many and at most 64. [`Reply::Blocks`]
+    RecentBlocks(usize),
+    /// The mempool with its best transactions, at most this many and at most 1,000. [`Reply::Mempool`]
+    Mempool(usize),
+    /// Take a signed transaction into the mempool and pass it on. [`Reply::Submitted`] once it is durable.
+    Submit(Transaction),
+    /// Take part in a chat room. [`Reply::Done`]
+    Join(Room),
+    /// Leave a chat room. [`Reply::Done`]
+    Leave(Room),
+    /// Say something in a room, which is joined if need be. [`Reply::Done`]
+    Say(Room, String),
+    /// What was said in a room, oldest first. [`Reply::History`]
+    History(Room),
+    /// The rooms this peer takes part in. [`Reply::Rooms`]
+    Rooms,
+}
+
+/// The answer to a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// To [`Command::Status`].
+    Status(StatusView),
+    /// To [`Command::Peers`].
+    Peers(Vec<PeerView>),
+    /// To [`Command::Account`].
+    Account(AccountView),
+    /// To [`Command::Block`].
+    Block(BlockView),
+    /// To [`Command::RecentBlocks`].
+    Blocks(Vec<BlockSummary>),
+    /// To [`Command::Mempool`].
+    Mempool(MempoolView),
+    /// To [`Command::Submit`]: the transaction's id.
+    Submitted(Hash),
+    /// To [`Command::History`].
+    History(Vec<ChatView>),
+    /// To [`Command::Rooms`].
+    Rooms(Vec<Room>),
+    /// It is done, and there is no more to say.
+    Done,
+}
+
+/// Why a command was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// The peer runs without a genesis.
+    #[error("this peer follows no chain: start it with a genesis")]
+    NoChain,
+    /// The peer is still reading its state from disk.
+    #[error("the peer is still starting; try again in a moment")]
+    Starting,
+    /// There is no such block.
+    #[error("no such block here")]
+    NoSuchBlock,
+    /// The mempool refused the transaction.
+    #[error("the transaction was refused: {0}")]
+    Refused(#[from] AdmissionError),
+    /// The text is empty or too long.
+    #[error("a message has 1 to {max} bytes of text")]
+    Text {
+        /// The limit.
+        max: usize,
+    },
+    /// The peer takes part in as many rooms as it may.
+    #[error("this peer already takes part in {0} rooms, as many as it may: leave one first")]
+    TooManyRooms(usize),
+    /// The disk no longer takes writes, so nothing can be promised.
+    #[error("storage failed, so nothing is accepted any more: {0}")]
+    Storage(String),
+}
+
+/// Something a person may want to see as it happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The best chain has a new head; after a reorganisation, blocks above the common ancestor follow in order.
+    Block(BlockSummary),
+    /// The best chain switched to another branch; this many blocks were undone.
+    Reorganised(u64),
+    /// Someone said something in a joined room.
+    Chat(ChatView),
+    /// A peer connected or disconnected, or its connections changed.
+    Peers,
+    /// The mempool changed; at most one a second.
+    Mempool,
+    /// Synchronisation moved on; at most four a second.
+    Sync(SyncView),
+    /// Something is wrong that a person should know, in words.
+    Alarm(String),
+    /// An alarm is over; the same words.
+    AlarmOver(String),
+}

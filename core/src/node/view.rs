@@ -1,0 +1,227 @@
+//! What people are shown: plain values for the app, the command line and JSON.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    gossip::Room,
+    primitives::{Address, Amount, Hash, Height, PublicKey, Slot},
+};
+
+/// What kind of peer this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// A server or desktop.
+    Native,
+    /// A circuit relay.
+    Relay,
+    /// A browser tab.
+    Browser,
+}
+
+/// The state of the whole peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusView {
+    /// This peer's id.
+    pub peer: String,
+    /// Its kind.
+    pub role: Role,
+    /// The version of the software.
+    pub version: String,
+    /// The number of connected peers.
+    pub peers: usize,
+    /// The addresses others can reach this peer at, as far as it knows.
+    pub addresses: Vec<String>,
+    /// The chain, when the peer follows one.
+    pub chain: Option<ChainView>,
+    /// What is wrong at the moment, in words; empty when nothing is.
+    pub alarms: Vec<String>,
+}
+
+/// The state of the chain as this peer sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChainView {
+    /// The chain's name.
+    pub name: String,
+    /// The genesis hash.
+    pub genesis: Hash,
+    /// The length of a slot in milliseconds.
+    pub slot_millis: u64,
+    /// The slot of this moment, by this peer's clock.
+    pub slot: Slot,
+    /// The height of the best executed block.
+    pub height: Height,
+    /// Its hash.
+    pub head: Hash,
+    /// Its state root.
+    pub state_root: Hash,
+    /// The height of the finalised checkpoint.
+    pub finalised: Height,
+    /// How far synchronisation is.
+    pub sync: SyncView,
+    /// Transactions in the mempool that could be in the next block.
+    pub pending: usize,
+    /// Transactions in the mempool that wait for an earlier one.
+    pub queued: usize,
+    /// The validator key this peer proposes with.
+    pub validator: Option<PublicKey>,
+}
+
+/// How far synchronisation is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncView {
+    /// What the peer is doing.
+    pub phase: SyncPhase,
+    /// Blocks executed.
+    pub done: u64,
+    /// Blocks there are, as far as known.
+    pub total: u64,
+    /// Blocks executed a second, over the last few seconds.
+    pub rate: u32,
+    /// Seconds left at that rate, when it is known.
+    pub seconds_left: Option<u64>,
+}
+
+/// A phase of synchronisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SyncPhase {
+    /// The state is being rebuilt from disk.
+    Starting,
+    /// No peer has told its head yet.
+    Searching,
+    /// Headers are being downloaded and checked.
+    Headers,
+    /// Bodies are being downloaded and executed.
+    Bodies,
+    /// The peer follows the chain.
+    Following,
+}
+
+/// A connected peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerView {
+    /// Its id.
+    pub peer: String,
+    /// What it says it is, once identified.
+    pub agent: Option<String>,
+    /// Its connections.
+    pub links: Vec<LinkView>,
+    /// The height it last said it is at.
+    pub height: Option<Height>,
+    /// Its reputation: 0 is neutral, below -20 it is disconnected, below -50 banned.
+    pub score: i32,
+    /// The last round trip in milliseconds.
+    pub ping_millis: Option<u64>,
+}
+
+/// One connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkView {
+    /// `tcp`, `quic`, `websocket`, `webrtc`, `memory`, or `relayed`.
+    pub transport: String,
+    /// The other side's address.
+    pub address: String,
+    /// Whether this side dialled.
+    pub outbound: bool,
+}
+
+/// A block in a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockSummary {
+    /// The height.
+    pub height: Height,
+    /// The hash of the header.
+    pub hash: Hash,
+    /// The slot.
+    pub slot: Slot,
+    /// Who proposed it.
+    pub proposer: PublicKey,
+    /// The number of transactions, once the body is here.
+    pub transactions: usize,
+    /// The encoded size in bytes.
+    pub bytes: usize,
+    /// When it was executed here, in milliseconds since the Unix epoch.
+    pub executed_at: u64,
+}
+
+/// A block with its transactions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockView {
+    /// The block without its transactions.
+    pub summary: BlockSummary,
+    /// The parent's hash.
+    pub parent: Hash,
+    /// The state root.
+    pub state_root: Hash,
+    /// The transactions, in order.
+    pub transactions: Vec<TransactionView>,
+}
+
+/// A transaction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransactionView {
+    /// Its id.
+    pub id: Hash,
+    /// Who pays.
+    pub from: Address,
+    /// Who receives.
+    pub to: Address,
+    /// What `to` receives.
+    pub amount: Amount,
+    /// What the proposer receives.
+    pub fee: Amount,
+    /// The sender's nonce.
+    pub nonce: u64,
+    /// The encoded size in bytes.
+    pub bytes: usize,
+    /// The memo as text; bytes that are not UTF-8 are replaced.
+    pub memo: String,
+}
+
+/// The mempool, best first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MempoolView {
+    /// Transactions that could be in the next block.
+    pub pending: usize,
+    /// Transactions that wait for an earlier one.
+    pub queued: usize,
+    /// The bytes of all of them.
+    pub bytes: usize,
+    /// The best pending ones in the order a block would take them, as many as were asked for.
+    pub best: Vec<TransactionView>,
+}
+
+/// An account at the head.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountView {
+    /// Whose.
+    pub address: Address,
+    /// What it holds at the head.
+    pub balance: Amount,
+    /// The number of transactions it has sent, at the head.
+    pub nonce: u64,
+    /// The nonce for the next transaction, counting those in the mempool.
+    pub next_nonce: u64,
+    /// What it will hold once its pending transactions are in a block.
+    pub pending_balance: Amount,
+    /// The height of the head.
+    pub height: Height,
+}
+
+/// A chat message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChatView {
+    /// The room.
+    pub room: Room,
+    /// The author's peer id.
+    pub author: String,
+    /// Whether this peer wrote it.
+    pub own: bool,
+    /// What was said.
+    pub text: String,
+    /// When it arrived here, or by a teller's account when it arrived there; milliseconds since the Unix epoch.
+    pub at: u64,
+    /// Who told us, when the author's signature was not seen here: history is hearsay.
+    pub told_by: Option<String>,
+}

@@ -1,0 +1,108 @@
+//! Costly computation, as values: a pure job, and its result.
+//!
+//! A job carries all it needs, so a shell may run it on any thread, in a Web Worker, or at once. A [`Trie`] inside a job
+//! is shared memory natively; a browser sends the part that the job touches
+//! ([`Job::to_bytes`]) and puts the answer back together ([`JobResult::from_bytes`]).
+
+use std::sync::Arc;
+
+use crate::{
+    chain::{Header, Transaction},
+    primitives::{Hash, SignatureBatch, verify_each},
+    state::{Account, BlockContext, Executed, ExecutionError, Trie, execute, select},
+};
+
+/// The name of a job in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkId(pub u64);
+
+/// A pure computation.
+#[derive(Clone, Debug)]
+pub enum Job {
+    /// Which of these headers are signed by the proposer they name.
+    VerifyHeaders {
+        /// The chain.
+        genesis: Hash,
+        /// What to check.
+        headers: Arc<Vec<Header>>,
+    },
+    /// Which of these transactions are signed by their senders.
+    VerifyTransactions {
+        /// The chain.
+        genesis: Hash,
+        /// What to check.
+        transactions: Arc<Vec<Transaction>>,
+    },
+    /// What these transactions do; their signatures are known to be right.
+    Execute {
+        /// The accounts before.
+        trie: Trie,
+        /// The block around them.
+        context: BlockContext,
+        /// What to execute.
+        transactions: Arc<Vec<Transaction>>,
+    },
+    /// Choose what fits from the candidates, best first; their signatures are known to be right.
+    Build {
+        /// The accounts before.
+        trie: Trie,
+        /// The block to be.
+        context: BlockContext,
+        /// The candidates, together no larger than a block.
+        candidates: Arc<Vec<Transaction>>,
+    },
+    /// Set these accounts: how the trie is rebuilt at start, and how a deep reorganisation finds its state.
+    Update {
+        /// The accounts before.
+        trie: Trie,
+        /// Accounts to set; later ones win.
+        changes: Vec<(Hash, Account)>,
+    },
+}
+
+/// A job's outcome.
+#[derive(Clone, Debug)]
+pub enum JobResult {
+    /// For [`Job::VerifyHeaders`] and [`Job::VerifyTransactions`]: which are right, in order.
+    Verified(Vec<bool>),
+    /// For [`Job::Execute`].
+    Executed(Result<Executed, ExecutionError>),
+    /// For [`Job::Build`]: what was chosen, and what it does.
+    Built(Vec<Transaction>, Executed),
+    /// For [`Job::Update`].
+    Updated(Trie),
+    /// The job was handed a state too small for it: a fault of the shell, retried with the whole.
+    Failed,
+}
+
+impl Job {
+    /// Does the work.
+    #[must_use]
+    pub fn run(&self) -> JobResult {
+        match self {
+            Self::VerifyHeaders { genesis, headers } => {
+                JobResult::Verified(verify_each(headers.len(), |index, batch: &mut SignatureBatch| {
+                    headers[index].add_to_batch(genesis, batch)
+                }))
+            }
+            Self::VerifyTransactions { genesis, transactions } => {
+                JobResult::Verified(verify_each(transactions.len(), |index, batch: &mut SignatureBatch| {
+                    transactions[index].add_to_batch(genesis, batch)
+                }))
+            }
+            Self::Execute { trie, context, transactions } => match execute(trie, context, transactions) {
+                Err(ExecutionError::Stub(_)) => JobResult::Failed,
+                outcome => JobResult::Executed(outcome),
+            },
+            Self::Build { trie, context, candidates } => {
+                match select(trie, context, candidates.as_ref().clone()) {
+                    Ok((chosen, executed)) => JobResult::Built(chosen, executed),
+                    Err(_) => JobResult::Failed,
+                }
+            }
+            Self::Update { trie, changes } => {
+                trie.update(&changes.iter().copied().collect()).map_or(JobResult::Failed, JobResult::Updated)
+            }
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! The words every other folder is written in: hashes, keys, amounts, slots, instants and the canonical encoding.
+//!
+//! Nothing here knows what a block or a peer is.
+
+mod address;
+mod encoding;
+mod hash;
+mod keys;
+mod merkle;
+mod quantity;
+mod text;
+mod time;
+
+pub use address::{Address, AddressError};
+pub use encoding::{DecodeError, decode, encode};
+pub use hash::{Hash, Hasher, ParseHashError};
+pub use keys::{Domain, KeyError, PublicKey, SecretKey, Signature, SignatureBatch, verify_each};
+pub use merkle::merkle_root;
+pub use quantity::{Amount, Height, Slot};
+pub use time::{Mono, Now, Wall};

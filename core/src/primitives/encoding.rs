@@ -1,0 +1,54 @@
+//! The canonical encoding: borsh, with the size checked before anything is read.
+//!
+//! Borsh has exactly one encoding of a value and refuses trailing bytes. Every variable length in our types is a borsh
+//! `u32` count, and borsh reserves at most 4 KiB ahead of what it has really read, so a decoder needs memory in
+//! proportion to the bytes it was given, never to what they claim.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+
+/// Why bytes are not a value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// More bytes than the bound of this type allows; nothing was read.
+    #[error("{got} bytes, of which at most {max} are allowed")]
+    TooLong {
+        /// The length offered.
+        got: usize,
+        /// The most this decoder takes.
+        max: usize,
+    },
+    /// The bytes do not encode a value of this type, or bytes are left over.
+    #[error("malformed: {0}")]
+    Malformed(String),
+}
+
+/// The value's canonical bytes.
+#[must_use]
+pub fn encode<T: BorshSerialize>(value: &T) -> Vec<u8> {
+    borsh::to_vec(value)
+        .expect("writing to memory fails only for collections past u32::MAX, and ours are bounded")
+}
+
+/// Reads exactly one value of at most `max` bytes.
+///
+/// # Errors
+/// When there are more bytes than `max`, or when they are not one canonical value.
+pub fn decode<T: BorshDeserialize>(bytes: &[u8], max: usize) -> Result<T, DecodeError> {
+    if bytes.len() > max {
+        return Err(DecodeError::TooLong { got: bytes.len(), max });
+    }
+    borsh::from_slice(bytes).map_err(|error| DecodeError::Malformed(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_false_length_and_left_over_bytes_are_refused() {
+        assert_eq!(decode::<Vec<u8>>(&encode(&vec![1_u8, 2]), 6), Ok(vec![1, 2]));
+        assert!(matches!(decode::<Vec<u8>>(&[255, 255, 255, 255, 1], 100), Err(DecodeError::Malformed(_))));
+        assert!(matches!(decode::<u8>(&[1, 2], 100), Err(DecodeError::Malformed(_))));
+        assert_eq!(decode::<u8>(&[1, 2], 1), Err(DecodeError::TooLong { got: 2, max: 1 }));
+    }
+}
