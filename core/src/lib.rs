@@ -4,9 +4,11 @@
 //! out its outputs; `swarm` is the libp2p composition that every shell shares.
 
 pub mod chain;
+pub mod finality;
 pub mod gossip;
 pub mod mempool;
 pub mod node;
+pub mod peers;
 pub mod primitives;
 pub mod state;
 pub mod store;

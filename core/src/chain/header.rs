@@ -74,7 +74,6 @@ pub enum HeaderError {
 impl UnsignedHeader {
     /// A header with these contents, at the current version.
     #[must_use]
-    #[expect(clippy::too_many_arguments, reason = "a header has as many fields")]
     pub fn new(
         height: Height,
         slot: Slot,

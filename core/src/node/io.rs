@@ -292,7 +292,7 @@ pub enum Output {
     /// Make all batches up to this one durable now. Ends in `Persisted` or `StorageFailed`.
     Flush(Seq),
     /// Answer a command.
-    Reply(CommandId, Result<Reply, CommandError>),
+    Reply(CommandId, Box<Result<Reply, CommandError>>),
     /// Something a person may want to see.
     Notify(Event),
 }

@@ -128,7 +128,8 @@ impl SignatureBatch {
 /// A batch of `n` with `b` bad ones costs at most about `2 b log2(n)` further batches, never more than `2 n`.
 pub fn verify_each(count: usize, mut add: impl FnMut(usize, &mut SignatureBatch)) -> Vec<bool> {
     let mut valid = vec![true; count];
-    let mut ranges = vec![0..count];
+    let mut ranges = Vec::new();
+    ranges.push(0..count);
     while let Some(range) = ranges.pop() {
         let mut batch = SignatureBatch::default();
         for index in range.clone() {

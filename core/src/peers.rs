@@ -1,0 +1,12 @@
+//! Who we know, how we reach them, and what we think of them.
+//!
+//! Every part of the peer reports misbehaviour to one [`Ledger`] in the words of one enum, [`Offence`], and every part
+//! asks that ledger. Who reports maps its own error to an offence, since only it knows whom to blame.
+
+mod dialer;
+mod ledger;
+mod offence;
+
+pub use dialer::Dialer;
+pub use ledger::{Consequence, Ledger};
+pub use offence::{Offence, Severity};

@@ -1,0 +1,216 @@
+//! Whom to dial, and when to try again.
+//!
+//! Addresses given at start are tried for ever, with a pause that doubles up to a bound; addresses found along the way
+//! (by mDNS, say) are dropped after a few failures.
+
+use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
+
+use crate::primitives::Mono;
+
+/// The first pause after a failure.
+const FIRST_PAUSE_MILLIS: u64 = 500;
+/// The longest pause: short enough that a tab comes back soon after its relay does.
+const LONGEST_PAUSE_MILLIS: u64 = 15_000;
+/// How long a dial may take before it counts as failed, should the shell never answer.
+const DIAL_TIMEOUT_MILLIS: u64 = 30_000;
+/// The most addresses found along the way that are kept.
+const MAX_FOUND: usize = 128;
+/// After so many failures in a row an address found along the way is dropped.
+const FOUND_FAILURES: u32 = 3;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    Waiting { until: Mono },
+    Dialling { since: Mono },
+}
+
+#[derive(Clone, Debug)]
+struct Target {
+    address: Multiaddr,
+    peer: Option<PeerId>,
+    fixed: bool,
+    connected: bool,
+    failures: u32,
+    state: State,
+}
+
+/// The dialling schedule.
+#[derive(Clone, Debug, Default)]
+pub struct Dialer {
+    targets: Vec<Target>,
+}
+
+/// The peer that an address ends at, if it says so.
+fn peer_of(address: &Multiaddr) -> Option<PeerId> {
+    match address.iter().last() {
+        Some(Protocol::P2p(peer)) => Some(peer),
+        _ => None,
+    }
+}
+
+impl Dialer {
+    /// Adds an address that is tried for ever.
+    pub fn add_fixed(&mut self, address: Multiaddr, now: Mono) {
+        self.targets.retain(|target| target.fixed || target.address != address);
+        self.add(address, true, now);
+    }
+
+    /// Adds an address that was found along the way. Of these only so many are kept.
+    pub fn add_found(&mut self, address: Multiaddr, now: Mono) {
+        if self.targets.iter().filter(|target| !target.fixed).count() < MAX_FOUND {
+            self.add(address, false, now);
+        }
+    }
+
+    fn add(&mut self, address: Multiaddr, fixed: bool, now: Mono) {
+        if self.targets.iter().any(|target| target.address == address) {
+            return;
+        }
+        let peer = peer_of(&address);
+        let connected =
+            self.targets.iter().any(|target| target.connected && target.peer == peer && peer.is_some());
+        let state = State::Waiting { until: now };
+        self.targets.push(Target { address, peer, fixed, connected, failures: 0, state });
+    }
+
+    /// A connection to this peer is open, at this address if this side dialled.
+    pub fn connected(&mut self, peer: PeerId, address: &Multiaddr, now: Mono) {
+        for target in &mut self.targets {
+            if target.peer.is_none() && target.address == *address {
+                target.peer = Some(peer);
+            }
+            if target.peer == Some(peer) {
+                target.connected = true;
+                target.failures = 0;
+                target.state = State::Waiting { until: now };
+            }
+        }
+    }
+
+    /// The last connection to this peer is closed.
+    pub fn disconnected(&mut self, peer: PeerId, now: Mono) {
+        for target in self.targets.iter_mut().filter(|target| target.peer == Some(peer)) {
+            target.connected = false;
+            target.state = State::Waiting { until: now + FIRST_PAUSE_MILLIS };
+        }
+    }
+
+    /// A dial failed. Returns the number of failures in a row.
+    pub fn failed(&mut self, address: &Multiaddr, jitter: u64, now: Mono) -> u32 {
+        let mut failures = 0;
+        if let Some(target) = self.targets.iter_mut().find(|target| target.address == *address) {
+            target.failures += 1;
+            failures = target.failures;
+            let pause = (FIRST_PAUSE_MILLIS << target.failures.min(10)).min(LONGEST_PAUSE_MILLIS);
+            target.state = State::Waiting { until: now + pause + jitter % (pause / 4) };
+        }
+        self.targets.retain(|target| target.fixed || target.failures < FOUND_FAILURES);
+        failures
+    }
+
+    /// The addresses to dial now. `banned` ones are passed over.
+    pub fn due(&mut self, now: Mono, banned: impl Fn(&PeerId) -> bool) -> Vec<Multiaddr> {
+        let mut due: Vec<Multiaddr> = Vec::new();
+        for index in 0..self.targets.len() {
+            let target = &self.targets[index];
+            let ready = match target.state {
+                State::Waiting { until } => until <= now,
+                State::Dialling { since } => since + DIAL_TIMEOUT_MILLIS <= now,
+            };
+            let busy = target.peer.is_some() && self.targets.iter().any(|other| {
+                other.peer == target.peer
+                    && other.address != target.address
+                    && matches!(other.state, State::Dialling { since } if now < since + DIAL_TIMEOUT_MILLIS)
+            });
+            if ready && !target.connected && !busy && !target.peer.as_ref().is_some_and(&banned) {
+                due.push(target.address.clone());
+                self.targets[index].state = State::Dialling { since: now };
+            }
+        }
+        due
+    }
+
+    /// When [`Self::due`] next has something to say.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Mono> {
+        let unconnected = self.targets.iter().filter(|target| !target.connected);
+        unconnected
+            .map(|target| match target.state {
+                State::Waiting { until } => until,
+                State::Dialling { since } => since + DIAL_TIMEOUT_MILLIS,
+            })
+            .min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(byte: u8) -> PeerId {
+        let mut seed = [byte; 32];
+        libp2p::identity::Keypair::ed25519_from_bytes(&mut seed).unwrap().public().to_peer_id()
+    }
+
+    fn address(port: u16, byte: u8) -> Multiaddr {
+        format!("/ip4/127.0.0.1/tcp/{port}/p2p/{}", peer(byte)).parse().unwrap()
+    }
+
+    #[test]
+    fn a_given_address_is_tried_for_ever_with_growing_pauses() {
+        let (mut dialer, target, mut now) = (Dialer::default(), address(1, 1), Mono(0));
+        dialer.add_fixed(target.clone(), now);
+        let mut last = 0;
+        for round in 0..20 {
+            assert_eq!(dialer.due(now, |_| false), std::slice::from_ref(&target));
+            assert!(dialer.due(now, |_| false).is_empty(), "one dial at a time");
+            dialer.failed(&target, 0, now);
+            let pause = dialer.next_due().unwrap() - now;
+            assert!(pause >= last && pause <= LONGEST_PAUSE_MILLIS, "round {round}: {pause}");
+            last = pause;
+            now = now + pause;
+        }
+        assert_eq!(last, LONGEST_PAUSE_MILLIS);
+    }
+
+    #[test]
+    fn a_lost_peer_is_dialled_again_and_a_connected_one_is_not() {
+        let (mut dialer, target) = (Dialer::default(), address(1, 1));
+        dialer.add_fixed(target.clone(), Mono(0));
+        dialer.due(Mono(0), |_| false);
+        dialer.connected(peer(1), &target, Mono(5));
+        assert_eq!((dialer.due(Mono(99_999), |_| false), dialer.next_due()), (Vec::new(), None));
+        dialer.disconnected(peer(1), Mono(100_000));
+        assert_eq!(dialer.due(Mono(100_000 + FIRST_PAUSE_MILLIS), |_| false), [target]);
+    }
+
+    #[test]
+    fn a_found_address_is_dropped_after_failures_and_banned_peers_are_not_dialled() {
+        let (mut dialer, target) = (Dialer::default(), address(1, 1));
+        dialer.add_found(target.clone(), Mono(0));
+        assert!(dialer.due(Mono(0), |_| true).is_empty());
+        for _ in 0..FOUND_FAILURES {
+            dialer.failed(&target, 0, Mono(0));
+        }
+        assert!(dialer.due(Mono(1_000_000), |_| false).is_empty());
+    }
+
+    #[test]
+    fn two_addresses_of_one_peer_are_not_dialled_at_once() {
+        let mut dialer = Dialer::default();
+        dialer.add_fixed(address(1, 1), Mono(0));
+        dialer.add_fixed(address(2, 1), Mono(0));
+        assert_eq!(dialer.due(Mono(0), |_| false), [address(1, 1)]);
+        dialer.failed(&address(1, 1), 0, Mono(10));
+        assert_eq!(dialer.due(Mono(10), |_| false), [address(2, 1)]);
+    }
+
+    #[test]
+    fn found_addresses_are_bounded() {
+        let mut dialer = Dialer::default();
+        for port in 0..500 {
+            dialer.add_found(address(port, 1), Mono(0));
+        }
+        assert_eq!(dialer.targets.len(), MAX_FOUND);
+    }
+}
