@@ -12,3 +12,4 @@ pub mod peers;
 pub mod primitives;
 pub mod state;
 pub mod store;
+pub mod sync;

@@ -1,0 +1,13 @@
+//! Catching up: what peers ask each other for, and how the asking is spread over many of them.
+//!
+//! Headers come first and bodies follow, from all peers at once. What is downloaded is checked by the
+//! [`node`](crate::node); this folder decides whom to ask for what, and when to give up on an answer.
+
+mod messages;
+mod scheduler;
+
+pub use messages::{
+    BodiesRequest, BodiesResponse, MAX_BODIES, MAX_HEADERS, MAX_LOCATOR, SOFT_RESPONSE_BYTES, SyncRequest,
+    SyncResponse, SyncStatus,
+};
+pub use scheduler::{Scheduler, WINDOW};

@@ -1,0 +1,283 @@
+//! Whom to ask for what.
+//!
+//! Headers are asked of one peer at a time, the one that claims to be furthest. Bodies are asked of all peers at once,
+//! in order, inside a window above the head. An answer that the head waits for and that does not come in time is asked
+//! of someone else; the patience doubles each time and shrinks again with every body that arrives. Slow peers are
+//! asked less, and never punished.
+
+use std::collections::BTreeMap;
+
+use libp2p::PeerId;
+
+use super::MAX_BODIES;
+use crate::primitives::{Hash, Height, Mono};
+
+/// How far above the head bodies are asked for, in blocks.
+pub const WINDOW: usize = 1024;
+/// The most requests for bodies in flight to one peer, each of up to [`MAX_BODIES`].
+const MAX_REQUESTS_PER_PEER: usize = 4;
+/// The shortest patience with an answer that the head waits for.
+const STALL_MIN_MILLIS: u64 = 2_000;
+/// The longest.
+const STALL_MAX_MILLIS: u64 = 64_000;
+/// How long to wait for headers before asking someone else.
+const HEADERS_TIMEOUT_MILLIS: u64 = 10_000;
+/// How long a peer that failed to answer is not asked again; doubles with each failure in a row.
+const REST_MILLIS: u64 = 1_000;
+
+#[derive(Clone, Debug, Default)]
+struct Peer {
+    /// The height it says it is at.
+    height: Height,
+    /// Requests for bodies in flight.
+    requests: usize,
+    /// Not to be asked before.
+    resting_until: Mono,
+    /// Failures in a row.
+    failures: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct InFlight {
+    peer: PeerId,
+    since: Mono,
+}
+
+/// The download schedule.
+#[derive(Clone, Debug)]
+pub struct Scheduler {
+    peers: BTreeMap<PeerId, Peer>,
+    headers: Option<InFlight>,
+    bodies: BTreeMap<Hash, InFlight>,
+    patience: u64,
+}
+
+impl Default for Scheduler {
+    fn default() -> Self {
+        Self { peers: BTreeMap::new(), headers: None, bodies: BTreeMap::new(), patience: STALL_MIN_MILLIS }
+    }
+}
+
+impl Scheduler {
+    /// A peer said where it is.
+    pub fn status(&mut self, peer: PeerId, height: Height) {
+        self.peers.entry(peer).or_default().height = height;
+    }
+
+    /// A peer is gone; what it owed is asked of others.
+    pub fn remove(&mut self, peer: &PeerId) {
+        self.peers.remove(peer);
+        self.bodies.retain(|_, flight| flight.peer != *peer);
+        if self.headers.is_some_and(|flight| flight.peer == *peer) {
+            self.headers = None;
+        }
+    }
+
+    /// Whether any peer has said where it is.
+    #[must_use]
+    pub fn has_peers(&self) -> bool {
+        !self.peers.is_empty()
+    }
+
+    /// The greatest height any peer claims.
+    #[must_use]
+    pub fn claimed(&self) -> Height {
+        self.peers.values().map(|peer| peer.height).max().unwrap_or_default()
+    }
+
+    /// Whom to ask for headers now, if any peer claims to be above `height`. Counts as asked.
+    pub fn ask_headers(&mut self, height: Height, now: Mono) -> Option<PeerId> {
+        if let Some(flight) = self.headers {
+            if now < flight.since + HEADERS_TIMEOUT_MILLIS {
+                return None;
+            }
+            self.failed(&flight.peer, now);
+        }
+        let able = self.peers.iter().filter(|(_, peer)| peer.height > height && peer.resting_until <= now);
+        let peer = able.max_by_key(|(_, peer)| peer.height).map(|(id, _)| *id)?;
+        self.headers = Some(InFlight { peer, since: now });
+        Some(peer)
+    }
+
+    /// This peer is asked for headers because of something it sent. Returns whether to.
+    pub fn ask_headers_of(&mut self, peer: PeerId, now: Mono) -> bool {
+        let resting = self.peers.get(&peer).is_some_and(|peer| peer.resting_until > now);
+        let free = self.headers.is_none_or(|flight| now >= flight.since + HEADERS_TIMEOUT_MILLIS);
+        if free && !resting {
+            self.headers = Some(InFlight { peer, since: now });
+        }
+        free && !resting
+    }
+
+    /// Headers came from a peer, or it had none; `highest` is the best height it really has shown. A claim beyond that
+    /// is forgotten when `exhausted`: it showed all it has.
+    pub fn headers_came(&mut self, peer: &PeerId, highest: Height, exhausted: bool) {
+        if self.headers.is_some_and(|flight| flight.peer == *peer) {
+            self.headers = None;
+        }
+        if let Some(state) = self.peers.get_mut(peer) {
+            state.failures = 0;
+            state.height = if exhausted { highest } else { state.height.max(highest) };
+        }
+    }
+
+    /// A request to this peer failed: it rests a while.
+    pub fn failed(&mut self, peer: &PeerId, now: Mono) {
+        if self.headers.is_some_and(|flight| flight.peer == *peer) {
+            self.headers = None;
+        }
+        if let Some(state) = self.peers.get_mut(peer) {
+            state.failures = (state.failures + 1).min(6);
+            state.resting_until = now + (REST_MILLIS << state.failures);
+        }
+    }
+
+    /// Which bodies to ask of whom. `wanted` are the blocks above the head without a body here, in order.
+    pub fn ask_bodies(&mut self, wanted: &[(Height, Hash)], now: Mono) -> Vec<(PeerId, Vec<(Height, Hash)>)> {
+        self.give_up_on_stalled(wanted, now);
+        let mut free = wanted.iter().filter(|(_, hash)| !self.bodies.contains_key(hash)).copied().peekable();
+        let mut plan: Vec<(PeerId, Vec<(Height, Hash)>)> = Vec::new();
+        let mut flights = Vec::new();
+        while let Some(&(height, _)) = free.peek() {
+            let able = self.peers.iter_mut().filter(|(_, peer)| {
+                peer.height >= height && peer.resting_until <= now && peer.requests < MAX_REQUESTS_PER_PEER
+            });
+            let Some((id, peer)) = able.min_by_key(|(_, peer)| peer.requests) else { break };
+            let mut keys = Vec::new();
+            while keys.len() < MAX_BODIES
+                && let Some(key) = free.next_if(|(height, _)| *height <= peer.height)
+            {
+                keys.push(key);
+            }
+            peer.requests += 1;
+            flights.extend(keys.iter().map(|(_, hash)| (*hash, InFlight { peer: *id, since: now })));
+            plan.push((*id, keys));
+        }
+        drop(free);
+        self.bodies.extend(flights);
+        plan
+    }
+
+    /// The first wanted body is what the head waits for: if whoever owes it has been too slow, let someone else try.
+    fn give_up_on_stalled(&mut self, wanted: &[(Height, Hash)], now: Mono) {
+        let Some(flight) = wanted.first().and_then(|(_, hash)| self.bodies.get(hash)).copied() else {
+            return;
+        };
+        if now < flight.since + self.patience {
+            return;
+        }
+        self.patience = (self.patience * 2).min(STALL_MAX_MILLIS);
+        self.bodies.retain(|_, other| other.peer != flight.peer);
+        self.failed(&flight.peer, now);
+    }
+
+    /// A request for bodies is over, well or not. What it owed and did not bring is asked for again.
+    pub fn bodies_came(&mut self, peer: &PeerId, asked: &[(Height, Hash)], brought: usize) {
+        for (_, hash) in asked {
+            if self.bodies.get(hash).is_some_and(|flight| flight.peer == *peer) {
+                self.bodies.remove(hash);
+            }
+        }
+        if let Some(state) = self.peers.get_mut(peer) {
+            state.requests = state.requests.saturating_sub(1);
+            if brought > 0 {
+                state.failures = 0;
+            }
+        }
+        if brought > 0 {
+            self.patience = (self.patience * 7 / 8).max(STALL_MIN_MILLIS);
+        }
+    }
+
+    /// When something may be overdue.
+    #[must_use]
+    pub fn next_due(&self, now: Mono) -> Option<Mono> {
+        let stalled = self.bodies.values().map(|flight| flight.since + self.patience);
+        let headers = self.headers.iter().map(|flight| flight.since + HEADERS_TIMEOUT_MILLIS);
+        let rested = self.peers.values().map(|peer| peer.resting_until).filter(|until| *until > now);
+        stalled.chain(headers).chain(rested).filter(|due| *due > now).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(byte: u8) -> PeerId {
+        let mut seed = [byte; 32];
+        libp2p::identity::Keypair::ed25519_from_bytes(&mut seed).unwrap().public().to_peer_id()
+    }
+
+    fn wanted(count: u64) -> Vec<(Height, Hash)> {
+        (1..=count).map(|height| (Height(height), Hash::of(&height.to_le_bytes()))).collect()
+    }
+
+    #[test]
+    fn bodies_are_spread_over_peers_in_order_and_within_bounds() {
+        let mut scheduler = Scheduler::default();
+        for byte in 1..=3 {
+            scheduler.status(peer(byte), Height(1000));
+        }
+        let plan = scheduler.ask_bodies(&wanted(1000), Mono(0));
+        assert_eq!(plan.len(), 3 * MAX_REQUESTS_PER_PEER);
+        let asked: Vec<_> = plan.iter().flat_map(|(_, keys)| keys.clone()).collect();
+        assert_eq!(asked, wanted(1000)[..3 * MAX_REQUESTS_PER_PEER * MAX_BODIES]);
+        assert!(scheduler.ask_bodies(&wanted(1000), Mono(0)).is_empty());
+    }
+
+    #[test]
+    fn a_peer_is_not_asked_for_what_it_does_not_claim() {
+        let mut scheduler = Scheduler::default();
+        scheduler.status(peer(1), Height(3));
+        let plan = scheduler.ask_bodies(&wanted(10), Mono(0));
+        assert_eq!(plan, [(peer(1), wanted(3))]);
+    }
+
+    #[test]
+    fn a_stalled_body_is_asked_of_someone_else_with_growing_patience() {
+        let mut scheduler = Scheduler::default();
+        scheduler.status(peer(1), Height(5));
+        let first = scheduler.ask_bodies(&wanted(5), Mono(0));
+        assert_eq!(first[0].0, peer(1));
+        scheduler.status(peer(2), Height(5));
+        assert!(scheduler.ask_bodies(&wanted(5), Mono(STALL_MIN_MILLIS - 1)).is_empty());
+        let second = scheduler.ask_bodies(&wanted(5), Mono(STALL_MIN_MILLIS));
+        assert_eq!(second, [(peer(2), wanted(5))]);
+        assert_eq!(scheduler.patience, 2 * STALL_MIN_MILLIS);
+        scheduler.bodies_came(&peer(2), &wanted(5), 5);
+        assert!(scheduler.patience < 2 * STALL_MIN_MILLIS);
+        scheduler.bodies_came(&peer(1), &wanted(5), 5);
+    }
+
+    #[test]
+    fn what_a_lost_peer_owed_is_asked_again() {
+        let mut scheduler = Scheduler::default();
+        scheduler.status(peer(1), Height(5));
+        scheduler.ask_bodies(&wanted(5), Mono(0));
+        scheduler.remove(&peer(1));
+        scheduler.status(peer(2), Height(5));
+        assert_eq!(scheduler.ask_bodies(&wanted(5), Mono(1)), [(peer(2), wanted(5))]);
+    }
+
+    #[test]
+    fn headers_are_asked_of_the_furthest_and_false_claims_are_forgotten() {
+        let mut scheduler = Scheduler::default();
+        scheduler.status(peer(1), Height(10));
+        scheduler.status(peer(2), Height(1_000_000));
+        assert_eq!(scheduler.ask_headers(Height(5), Mono(0)), Some(peer(2)));
+        assert_eq!(scheduler.ask_headers(Height(5), Mono(0)), None);
+        scheduler.headers_came(&peer(2), Height(5), true);
+        assert_eq!(scheduler.ask_headers(Height(5), Mono(1)), Some(peer(1)));
+        assert_eq!(scheduler.claimed(), Height(10));
+    }
+
+    #[test]
+    fn a_peer_that_does_not_answer_rests() {
+        let mut scheduler = Scheduler::default();
+        scheduler.status(peer(1), Height(10));
+        assert_eq!(scheduler.ask_headers(Height(5), Mono(0)), Some(peer(1)));
+        assert_eq!(scheduler.ask_headers(Height(5), Mono(HEADERS_TIMEOUT_MILLIS)), None);
+        let rested = scheduler.next_due(Mono(HEADERS_TIMEOUT_MILLIS)).unwrap();
+        assert_eq!(scheduler.ask_headers(Height(5), rested), Some(peer(1)));
+    }
+}
