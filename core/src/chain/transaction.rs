@@ -37,7 +37,7 @@ pub struct Transaction {
 }
 
 /// Why a transaction can never be valid on this chain, whatever the accounts hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize, thiserror::Error)]
 pub enum TransactionError {
     /// The memo is too long.
     #[error("the memo has {0} bytes, of which at most {MAX_MEMO_BYTES} are allowed")]

@@ -1,13 +1,20 @@
 //! Execution: what a block's transactions do to the accounts.
 
-use super::{Account, Diff, StubReached, Trie};
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, btree_map::Entry};
+
+use borsh::{BorshDeserialize, BorshSerialize};
+
+use super::{Account, AccountChange, Diff, StubReached, Trie};
 use crate::{
     chain::{Transaction, TransactionError},
-    primitives::{Address, Amount, Slot},
+    primitives::{Address, Amount, Hash, Slot},
 };
 
 /// What a transaction's validity depends on besides the accounts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, borsh::BorshSerialize, borsh::BorshDeserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct BlockContext {
     /// The block's slot.
     pub slot: Slot,
@@ -18,7 +25,7 @@ pub struct BlockContext {
 }
 
 /// Why a transaction cannot be executed on the state at hand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize, thiserror::Error)]
 pub enum TransferError {
     /// No state could make it valid.
     #[error(transparent)]
@@ -45,7 +52,7 @@ pub enum TransferError {
 }
 
 /// Why a block cannot be executed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, BorshSerialize, BorshDeserialize, thiserror::Error)]
 pub enum ExecutionError {
     /// The proposer included a transaction that is not valid there.
     #[error("transaction {index} is invalid: {error}")]
@@ -55,13 +62,16 @@ pub enum ExecutionError {
         /// What is wrong.
         error: TransferError,
     },
+    /// An account would hold more than there can be: the accounts did not come from a valid genesis.
+    #[error("the accounts hold more money than there can be")]
+    Overflow,
     /// The partial state handed over lacks an account the block touches: a fault of ours, never of the block.
     #[error("the partial state does not hold all accounts the block touches")]
     Stub(#[from] StubReached),
 }
 
 /// The outcome of a block.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
 pub struct Executed {
     /// The accounts after the block.
     pub trie: Trie,
@@ -80,8 +90,19 @@ impl TransferError {
         slot: Slot,
         min_fee_per_byte: u64,
     ) -> Result<(), Self> {
-        let _ = (transaction, account, slot, min_fee_per_byte);
-        todo!()
+        transaction.check(min_fee_per_byte)?;
+        let content = &transaction.content;
+        if slot > content.valid_until {
+            return Err(Self::Expired(content.valid_until));
+        }
+        if content.nonce != account.nonce {
+            return Err(Self::Nonce { got: content.nonce, expected: account.nonce });
+        }
+        let cost = transaction.cost().ok_or(TransactionError::Overflow)?;
+        if account.balance < cost {
+            return Err(Self::Overdraft { cost, balance: account.balance });
+        }
+        Ok(())
     }
 }
 
@@ -94,19 +115,84 @@ pub fn execute(
     context: &BlockContext,
     transactions: &[Transaction],
 ) -> Result<Executed, ExecutionError> {
-    let _ = (trie, context, transactions);
-    todo!()
+    let mut overlay = Overlay::new(trie, context);
+    for (index, transaction) in (0..).zip(transactions) {
+        overlay.apply(transaction)?.map_err(|error| ExecutionError::Transfer { index, error })?;
+    }
+    overlay.finish()
 }
 
 /// Executes those of the candidates that are valid at their turn, passing over the rest: how a block is built.
 ///
 /// # Errors
-/// Only when the partial state is too small.
+/// [`ExecutionError::Stub`] when the partial state is too small, and [`ExecutionError::Overflow`] when the accounts make
+/// no sense; never because of a candidate.
 pub fn select(
     trie: &Trie,
     context: &BlockContext,
     candidates: Vec<Transaction>,
-) -> Result<(Vec<Transaction>, Executed), StubReached> {
-    let _ = (trie, context, candidates);
-    todo!()
+) -> Result<(Vec<Transaction>, Executed), ExecutionError> {
+    let mut overlay = Overlay::new(trie, context);
+    let mut chosen = Vec::with_capacity(candidates.len());
+    for candidate in candidates {
+        if overlay.apply(&candidate)?.is_ok() {
+            chosen.push(candidate);
+        }
+    }
+    Ok((chosen, overlay.finish()?))
+}
+
+/// The accounts touched so far, over the trie they were read from.
+struct Overlay<'a> {
+    trie: &'a Trie,
+    context: &'a BlockContext,
+    touched: BTreeMap<Hash, AccountChange>,
+    fees: Amount,
+}
+
+impl<'a> Overlay<'a> {
+    fn new(trie: &'a Trie, context: &'a BlockContext) -> Self {
+        Self { trie, context, touched: BTreeMap::new(), fees: Amount(0) }
+    }
+
+    fn account(&mut self, key: Hash) -> Result<&mut Account, StubReached> {
+        match self.touched.entry(key) {
+            Entry::Occupied(entry) => Ok(&mut entry.into_mut().after),
+            Entry::Vacant(entry) => {
+                let before = self.trie.get(&key)?;
+                Ok(&mut entry.insert(AccountChange { key, before, after: before }).after)
+            }
+        }
+    }
+
+    /// Executes one transaction. The inner error is the transaction's and leaves all as it was; after the outer one
+    /// nothing can go on.
+    fn apply(&mut self, transaction: &Transaction) -> Result<Result<(), TransferError>, ExecutionError> {
+        let BlockContext { slot, min_fee_per_byte, .. } = *self.context;
+        let content = &transaction.content;
+        let sender = self.account(transaction.sender().trie_key())?;
+        if let Err(error) = TransferError::check(transaction, sender, slot, min_fee_per_byte) {
+            return Ok(Err(error));
+        }
+        let cost = transaction.cost().ok_or(ExecutionError::Overflow)?;
+        sender.balance = sender.balance.saturating_sub(cost.0);
+        sender.nonce = sender.nonce.checked_add(1).ok_or(ExecutionError::Overflow)?;
+        self.credit(&content.to, content.amount)?;
+        self.fees = self.fees.checked_add(content.fee.0).ok_or(ExecutionError::Overflow)?;
+        Ok(Ok(()))
+    }
+
+    fn credit(&mut self, to: &Address, amount: Amount) -> Result<(), ExecutionError> {
+        let receiver = self.account(to.trie_key())?;
+        receiver.balance = receiver.balance.checked_add(amount.0).ok_or(ExecutionError::Overflow)?;
+        Ok(())
+    }
+
+    /// Pays out the fees and puts the changed accounts into the trie.
+    fn finish(mut self) -> Result<Executed, ExecutionError> {
+        self.credit(&self.context.fee_address, self.fees)?;
+        let diff = Diff(self.touched.into_values().filter(|change| change.before != change.after).collect());
+        let changes: Vec<_> = diff.forward().collect();
+        Ok(Executed { trie: self.trie.update_sorted(&changes)?, diff })
+    }
 }

@@ -1,0 +1,98 @@
+//! The nodes: hashed when made, never changed.
+
+use std::sync::Arc;
+
+use super::Account;
+use crate::primitives::Hash;
+
+/// A non-empty part of the trie.
+pub(super) enum Node {
+    /// Known by its hash only.
+    Stub(Hash),
+    /// One account.
+    Leaf(Leaf),
+    /// Two parts whose keys first differ at one bit.
+    Branch(Branch),
+}
+
+/// An account that exists.
+pub(super) struct Leaf {
+    hash: Hash,
+    /// Its key.
+    pub(super) key: Hash,
+    /// Never absent.
+    pub(super) account: Account,
+}
+
+/// The place where the keys beneath part.
+pub(super) struct Branch {
+    hash: Hash,
+    /// A key whose bits before `bit` are those of all keys beneath; the others mean nothing.
+    pub(super) prefix: Hash,
+    /// The index of the first bit in which the two sides differ.
+    pub(super) bit: u8,
+    /// The keys with a zero there.
+    pub(super) left: Arc<Node>,
+    /// The keys with a one there.
+    pub(super) right: Arc<Node>,
+}
+
+impl Node {
+    /// A leaf with its hash.
+    pub(super) fn leaf(key: Hash, account: Account) -> Arc<Self> {
+        let mut bytes = [0; 49];
+        bytes[1..33].copy_from_slice(&key.0);
+        bytes[33..41].copy_from_slice(&account.nonce.to_le_bytes());
+        bytes[41..].copy_from_slice(&account.balance.0.to_le_bytes());
+        Arc::new(Self::Leaf(Leaf { hash: Hash::of(&bytes), key, account }))
+    }
+
+    /// A branch with its hash.
+    pub(super) fn branch(prefix: Hash, bit: u8, left: Arc<Self>, right: Arc<Self>) -> Arc<Self> {
+        let mut bytes = [1; 66];
+        bytes[1] = bit;
+        bytes[2..34].copy_from_slice(&left.hash().0);
+        bytes[34..].copy_from_slice(&right.hash().0);
+        Arc::new(Self::Branch(Branch { hash: Hash::of(&bytes), prefix, bit, left, right }))
+    }
+
+    /// What this node adds to its parent's hash.
+    pub(super) const fn hash(&self) -> Hash {
+        match self {
+            Self::Stub(hash) | Self::Leaf(Leaf { hash, .. }) | Self::Branch(Branch { hash, .. }) => *hash,
+        }
+    }
+
+    /// A key, and how many of its leading bits are those of all keys beneath: all 256 for a leaf. `None` for a stub.
+    pub(super) fn prefix(&self) -> Option<(&Hash, u16)> {
+        match self {
+            Self::Stub(_) => None,
+            Self::Leaf(leaf) => Some((&leaf.key, 256)),
+            Self::Branch(branch) => Some((&branch.prefix, branch.bit.into())),
+        }
+    }
+}
+
+impl Branch {
+    /// The child for keys with this bit.
+    pub(super) const fn side(&self, bit: bool) -> &Arc<Node> {
+        if bit { &self.right } else { &self.left }
+    }
+
+    /// The same branch with other nodes of the same hashes.
+    pub(super) const fn with_sides(&self, left: Arc<Node>, right: Arc<Node>) -> Self {
+        Self { hash: self.hash, prefix: self.prefix, bit: self.bit, left, right }
+    }
+}
+
+/// How many leading bits two keys share: 256 when they are the same.
+pub(super) fn common_bits(a: &Hash, b: &Hash) -> u16 {
+    let mut bits = 0;
+    for (a, b) in a.0.iter().zip(&b.0) {
+        if a != b {
+            return bits + (a ^ b).leading_zeros() as u16;
+        }
+        bits += 8;
+    }
+    bits
+}
