@@ -8,10 +8,13 @@ use super::{
 };
 use crate::primitives::Hash;
 
+/// A key and the account to set there.
+type Change = (Hash, Account);
+
 /// The node with these changes, which are sorted and whose paths all lead through it; `None` when nothing is left.
 ///
 /// Each call is made with more shared bits than the one above it, so the recursion is at most 257 deep.
-pub(super) fn set(node: &Arc<Node>, changes: &[(Hash, Account)]) -> Result<Option<Arc<Node>>, StubReached> {
+pub(super) fn set(node: &Arc<Node>, changes: &[Change]) -> Result<Option<Arc<Node>>, StubReached> {
     let [(first, account), ..] = changes else { return Ok(Some(node.clone())) };
     let (last, _) = changes[changes.len() - 1];
     let (prefix, len) = node.prefix().ok_or(StubReached)?;
@@ -41,7 +44,7 @@ pub(super) fn set(node: &Arc<Node>, changes: &[(Hash, Account)]) -> Result<Optio
 }
 
 /// A new part of the trie from sorted accounts, of which the absent ones are passed over.
-pub(super) fn build(mut accounts: &[(Hash, Account)]) -> Option<Arc<Node>> {
+pub(super) fn build(mut accounts: &[Change]) -> Option<Arc<Node>> {
     while let [(_, account), rest @ ..] = accounts
         && account.is_absent()
     {
@@ -61,7 +64,7 @@ pub(super) fn build(mut accounts: &[(Hash, Account)]) -> Option<Arc<Node>> {
 }
 
 /// Parts sorted changes that share all bits before `bit`.
-fn split(changes: &[(Hash, Account)], bit: u8) -> (&[(Hash, Account)], &[(Hash, Account)]) {
+fn split(changes: &[Change], bit: u8) -> (&[Change], &[Change]) {
     changes.split_at(changes.partition_point(|(key, _)| !key.bit(bit)))
 }
 
