@@ -1,6 +1,22 @@
-//! Why a transaction is not taken.
+//! What becomes of a transaction that is offered, and why it may not be taken.
 
-use crate::{primitives::Amount, state::TransferError};
+use crate::{
+    primitives::{Amount, Hash},
+    state::TransferError,
+};
+
+/// A transaction was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admitted {
+    /// Its id.
+    pub id: Hash,
+    /// Whether it could be in the next block; otherwise it waits for an earlier one.
+    pub pending: bool,
+    /// The transaction of the same sender and nonce whose place it took.
+    pub replaced: Option<Hash>,
+    /// The transactions that had to leave to make room, worst first.
+    pub evicted: Vec<Hash>,
+}
 
 /// Why the mempool does not take a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -17,10 +33,29 @@ pub enum AdmissionError {
     /// Another one with the same sender and nonce is here, and this one does not pay enough to replace it.
     #[error("another transaction with this nonce is waiting; to replace it, offer a fee of at least {0}")]
     Underpriced(Amount),
+    /// The nonce is so far ahead that more earlier transactions are missing than an account may have waiting.
+    #[error("the nonce {got} is too far ahead: the account's next is {next}, so send the earlier ones first")]
+    TooFarAhead {
+        /// The transaction's nonce.
+        got: u64,
+        /// The sender's next, at the head.
+        next: u64,
+    },
+    /// The account could pay for this one, but not for all that it has waiting.
+    #[error("it costs {cost}, and the account's other waiting transactions leave {left}")]
+    Committed {
+        /// Amount and fee together.
+        cost: Amount,
+        /// The balance less the cost of the others.
+        left: Amount,
+    },
     /// The sender has as many transactions waiting as an account may.
     #[error("this account has as many transactions waiting as it may")]
     AccountFull,
     /// The mempool is full of transactions that pay more.
     #[error("the mempool is full; a fee of at least {0} would find room")]
     Full(Amount),
+    /// The mempool is full, and since a transaction counts for no more than those it must follow, no fee of its own helps.
+    #[error("the mempool is full, and this transaction must follow one that is missing or pays too little")]
+    FullForFollower,
 }
