@@ -137,6 +137,9 @@ impl Transaction {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
     use crate::primitives::{DecodeError, decode};
 

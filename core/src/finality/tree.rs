@@ -318,6 +318,9 @@ impl BlockTree {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
     use crate::{
         chain::{Authority, Genesis, UnsignedHeader},

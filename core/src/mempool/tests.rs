@@ -1,5 +1,8 @@
 //! The mempool by example, and against a model that works everything out from a plain list each time.
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use chacha20::{
     ChaCha8Rng,
     rand_core::{Rng, SeedableRng},

@@ -145,6 +145,9 @@ impl Dialer {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
 
     fn peer(byte: u8) -> PeerId {

@@ -123,6 +123,9 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
 
     fn peer(byte: u8) -> PeerId {
@@ -170,7 +173,7 @@ mod tests {
         let mut ledger = Ledger::default();
         let id = |index: usize| {
             let mut seed = [0; 32];
-            seed[..8].copy_from_slice(&index.to_le_bytes());
+            seed[..8].copy_from_slice(&(index as u64).to_le_bytes());
             libp2p::identity::Keypair::ed25519_from_bytes(&mut seed).unwrap().public().to_peer_id()
         };
         ledger.report(id(0), Offence::BadSignature, Mono(0));

@@ -42,6 +42,9 @@ pub fn decode<T: BorshDeserialize>(bytes: &[u8], max: usize) -> Result<T, Decode
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
 
     #[test]

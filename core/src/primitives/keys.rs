@@ -214,6 +214,9 @@ impl fmt::Debug for SecretKey {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
 
     const CHAIN: Hash = Hash([9; 32]);

@@ -25,6 +25,9 @@ pub fn merkle_root<I: AsRef<[u8]>>(leaves: impl IntoIterator<Item = I>) -> Hash 
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
 
     #[test]

@@ -66,6 +66,9 @@ pub struct BodiesResponse(pub Vec<Option<Vec<u8>>>);
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
     use crate::primitives::{decode, encode};
 

@@ -201,6 +201,9 @@ impl Scheduler {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
 
     fn peer(byte: u8) -> PeerId {

@@ -1,5 +1,8 @@
 //! Transfers, judged one by one and against a plain map of balances.
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use chacha20::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
