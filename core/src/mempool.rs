@@ -358,3 +358,5 @@ impl Mempool {
         }
     }
 }
+/// Transaction id to a transaction of our own that must survive a restart.
+pub(crate) const OWN: crate::store::Table = crate::store::Table("mempool/own");

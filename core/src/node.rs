@@ -1,17 +1,32 @@
 //! The one state machine that owns all of a peer.
 
+mod chain;
+mod commands;
+mod connections;
+mod effects;
 mod io;
+mod jobs;
+mod rooms;
 mod view;
 mod work;
 
+use chacha20::ChaCha8Rng;
 use libp2p::{Multiaddr, PeerId};
+use rand_core::SeedableRng;
 
 pub use io::*;
 pub use view::*;
 pub use work::*;
 
+use self::{
+    chain::Chain,
+    connections::{Connections, Presence},
+    effects::{Ask, Asked, Effects},
+    rooms::Rooms,
+};
 use crate::{
     chain::{Genesis, GenesisError},
+    gossip::Topic,
     primitives::{Hash, Mono, Now, SecretKey},
     store::Store,
 };
@@ -64,9 +79,19 @@ pub enum StartError {
     Corrupt(String),
 }
 
-/// A peer's state machine. See the module documentation for how to drive it.
-#[derive(Debug)]
-pub struct Node;
+/// A peer's state machine.
+///
+/// A shell feeds it with [`Self::handle`], carries out every [`Output`] of [`Self::poll_output`] until there is none,
+/// and calls [`Self::handle_timeout`] no later than [`Self::poll_timeout`] says. The same seed and the same inputs at
+/// the same times give the same outputs, byte for byte.
+pub struct Node {
+    local: PeerId,
+    role: Role,
+    fx: Effects,
+    connections: Connections,
+    rooms: Rooms,
+    chain: Option<Chain>,
+}
 
 impl Node {
     /// A peer with what `store` holds. `seed` is all the randomness it will ever have.
@@ -74,33 +99,161 @@ impl Node {
     /// # Errors
     /// When genesis or store do not allow a start.
     pub fn new(
-        config: Config,
+        mut config: Config,
         store: Box<dyn Store + Send>,
         seed: [u8; 32],
         now: Now,
     ) -> Result<Self, StartError> {
-        let _ = (config, store, seed, now);
-        Ok(Self)
+        let mut fx = Effects::new(store, ChaCha8Rng::from_seed(seed), now);
+        let connections = Connections::new(config.local, std::mem::take(&mut config.bootstrap), &fx);
+        let chain = match config.genesis.take() {
+            Some(genesis) => Some(Chain::open(&config, genesis, &mut fx)?),
+            None => None,
+        };
+        if chain.is_some() {
+            fx.push(Output::Subscribe(Topic::Block));
+        }
+        let rooms = Rooms::new(config.local);
+        Ok(Self { local: config.local, role: config.role, fx, connections, rooms, chain })
     }
 
     /// Takes in what happened. Drain [`Self::poll_output`] afterwards.
     pub fn handle(&mut self, now: Now, input: Input) {
-        let _ = (now, input);
+        self.fx.now = now;
+        match input {
+            Input::Connected { peer, connection, link, address, outbound } => {
+                let presence =
+                    self.connections.connected(&mut self.fx, peer, connection, link, address, outbound);
+                if presence == Presence::Arrived {
+                    self.arrived(peer);
+                }
+            }
+            Input::Disconnected { peer, connection } => {
+                if self.connections.disconnected(&mut self.fx, peer, connection) == Presence::Left
+                    && let Some(chain) = &mut self.chain
+                {
+                    chain.peer_left(&peer);
+                }
+            }
+            Input::DialFailed { address, reason } => {
+                self.connections.dial_failed(&mut self.fx, &address, &reason);
+            }
+            Input::Identified { peer, agent, protocols } => self.identified(&peer, agent, &protocols),
+            Input::Pinged { peer, millis } => self.connections.pinged(&peer, millis),
+            Input::Discovered { peer, address } => {
+                self.connections.discovered(&mut self.fx, peer, address);
+            }
+            Input::Listening(address) => self.connections.listening(address),
+            Input::NotListening(address) => self.connections.not_listening(&address),
+            Input::Gossip(message) => self.gossip(message),
+            Input::PublishedToNobody(topic) => self.rooms.published_to_nobody(&mut self.fx, &topic),
+            Input::Request { id, peer, protocol, body } => self.request(id, peer, protocol, &body),
+            Input::Response { id, outcome } => self.response(id, outcome),
+            Input::WorkDone(id, result) => {
+                if let Some(chain) = &mut self.chain {
+                    chain.work_done(&mut self.fx, id, result);
+                }
+            }
+            Input::WorkFailed(id) => {
+                if let Some(chain) = &mut self.chain {
+                    chain.work_failed(&mut self.fx, id);
+                }
+            }
+            Input::Archive(id, answer) => {
+                if let Some(chain) = &mut self.chain {
+                    chain.archive_answered(&mut self.fx, id, answer);
+                }
+            }
+            Input::Persisted(seq) => self.fx.persisted(seq),
+            Input::StorageFailed(reason) => storage_failed(&mut self.fx, reason),
+            Input::Command(id, command) => self.command(id, command),
+        }
+        self.settle();
     }
 
     /// The next effect to carry out, or `None` when there is none until the next `handle`.
     pub fn poll_output(&mut self) -> Option<Output> {
-        None
+        self.fx.pop()
     }
 
     /// When [`Self::handle_timeout`] wants to be called; changes with every `handle`.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Mono> {
-        None
+        let chain = self.chain.as_ref().map(|chain| chain.next_due(&self.fx));
+        chain.into_iter().chain(self.connections.next_due()).min()
     }
 
     /// Does what is due. Calling it early or twice is harmless. Drain [`Self::poll_output`] afterwards.
     pub fn handle_timeout(&mut self, now: Now) {
-        let _ = now;
+        self.fx.now = now;
+        self.settle();
     }
+
+    /// What follows from whatever happened.
+    fn settle(&mut self) {
+        if let Some(chain) = &mut self.chain {
+            match self.fx.storage_failed.clone() {
+                Some(reason) => chain.break_promises(&mut self.fx, &reason),
+                None => chain.keep_promises(&mut self.fx),
+            }
+            chain.tick(&mut self.fx);
+            // A store that is durable at once has kept what the tick promised.
+            chain.keep_promises(&mut self.fx);
+        }
+        self.connections.book(&mut self.fx);
+        self.connections.tick(&mut self.fx);
+    }
+
+    fn arrived(&mut self, peer: PeerId) {
+        if let Some(chain) = &mut self.chain {
+            chain.peer_arrived(&mut self.fx, peer);
+        }
+        self.rooms.peer_arrived(&mut self.fx, peer);
+    }
+
+    fn identified(&mut self, peer: &PeerId, agent: String, protocols: &[String]) {
+        let ours = self.chain.as_ref().map(|chain| chain.id().short());
+        self.connections.identified(&mut self.fx, peer, agent, protocols, ours.as_deref());
+    }
+
+    fn gossip(&mut self, message: GossipMessage) {
+        match (&message.topic, &mut self.chain) {
+            (Topic::Block, Some(chain)) => chain.gossiped(&mut self.fx, message),
+            (Topic::Block, None) => self.fx.judge(message.id, Verdict::Ignore),
+            (Topic::Chat(_), _) => self.rooms.heard(&mut self.fx, message),
+        }
+    }
+
+    fn request(&mut self, id: InboundId, peer: PeerId, protocol: Protocol, body: &[u8]) {
+        match (protocol, &mut self.chain) {
+            (Protocol::Sync, Some(chain)) => chain.sync_asked(&mut self.fx, id, peer, body),
+            (Protocol::Archive, Some(chain)) => chain.bodies_asked(&mut self.fx, id, peer, body),
+            (Protocol::Transactions, Some(chain)) => {
+                chain.transactions_asked(&mut self.fx, id, peer, body);
+            }
+            (Protocol::Chat, _) => self.rooms.asked(&mut self.fx, id, peer, body),
+            (_, None) => self.fx.push(Output::Refuse(id)),
+        }
+    }
+
+    fn response(&mut self, id: OutboundId, outcome: Result<Vec<u8>, RequestFailure>) {
+        let Some(Asked { peer, protocol, ask }) = self.fx.asked.remove(&id) else { return };
+        tracing::trace!(%peer, ?protocol, failed = outcome.is_err(), "a request is over");
+        let fx = &mut self.fx;
+        match (&ask, &mut self.chain) {
+            (Ask::Status | Ask::Headers, Some(chain)) => chain.sync_answered(fx, peer, &ask, outcome),
+            (Ask::Bodies(keys), Some(chain)) => chain.bodies_answered(fx, peer, keys, outcome),
+            (Ask::Transactions, Some(chain)) => chain.transactions_answered(fx, peer, outcome),
+            (Ask::History(room), _) => self.rooms.answered(fx, peer, room, outcome),
+            (_, None) => {}
+        }
+    }
+}
+
+/// The disk takes no more writes: nothing is promised any more, and the person is told.
+fn storage_failed(fx: &mut Effects, reason: String) {
+    fx.raise(format!(
+        "storage failed, so this peer neither proposes nor accepts anything any more: {reason}; mend it and restart"
+    ));
+    fx.storage_failed.get_or_insert(reason);
 }

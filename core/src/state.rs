@@ -9,3 +9,8 @@ pub use account::Account;
 pub use diff::{AccountChange, Diff};
 pub use execution::{BlockContext, Executed, ExecutionError, TransferError, execute, select};
 pub use trie::{StubReached, Trie};
+
+/// Trie key to account, at the base.
+pub(crate) const LEAVES: crate::store::Table = crate::store::Table("state/leaves");
+/// Block hash to what the block changed.
+pub(crate) const DIFFS: crate::store::Table = crate::store::Table("state/diffs");

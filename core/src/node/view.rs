@@ -1,5 +1,7 @@
 //! What people are shown: plain values for the app, the command line and JSON.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -36,6 +38,8 @@ pub struct StatusView {
     pub chain: Option<ChainView>,
     /// What is wrong at the moment, in words; empty when nothing is.
     pub alarms: Vec<String>,
+    /// How often something from outside was refused, by reason, since the start.
+    pub refusals: BTreeMap<String, u64>,
 }
 
 /// The state of the chain as this peer sees it.
@@ -47,6 +51,8 @@ pub struct ChainView {
     pub genesis: Hash,
     /// The length of a slot in milliseconds.
     pub slot_millis: u64,
+    /// The least fee for an encoded byte of a transaction.
+    pub min_fee_per_byte: u64,
     /// The slot of this moment, by this peer's clock.
     pub slot: Slot,
     /// The height of the best executed block.
@@ -111,6 +117,10 @@ pub struct PeerView {
     pub height: Option<Height>,
     /// Its reputation: 0 is neutral, below -20 it is disconnected, below -50 banned.
     pub score: i32,
+    /// What it did wrong while connected, and how often.
+    pub offences: BTreeMap<String, u32>,
+    /// The first digits of the genesis hash of the chain it follows, if that is another.
+    pub other_chain: Option<String>,
     /// The last round trip in milliseconds.
     pub ping_millis: Option<u64>,
 }

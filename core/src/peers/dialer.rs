@@ -87,6 +87,12 @@ impl Dialer {
         }
     }
 
+    /// Whether a person named an address of this peer.
+    #[must_use]
+    pub fn is_fixed(&self, peer: &PeerId) -> bool {
+        self.targets.iter().any(|target| target.fixed && target.peer == Some(*peer))
+    }
+
     /// The last connection to this peer is closed.
     pub fn disconnected(&mut self, peer: PeerId, now: Mono) {
         for target in self.targets.iter_mut().filter(|target| target.peer == Some(peer)) {

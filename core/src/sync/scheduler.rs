@@ -73,6 +73,18 @@ impl Scheduler {
         }
     }
 
+    /// A peer has shown a block of this height.
+    pub fn seen(&mut self, peer: PeerId, height: Height) {
+        let state = self.peers.entry(peer).or_default();
+        state.height = state.height.max(height);
+    }
+
+    /// The height a peer says it is at.
+    #[must_use]
+    pub fn height(&self, peer: &PeerId) -> Option<Height> {
+        self.peers.get(peer).map(|peer| peer.height)
+    }
+
     /// Whether any peer has said where it is.
     #[must_use]
     pub fn has_peers(&self) -> bool {

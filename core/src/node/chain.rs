@@ -1,0 +1,380 @@
+//! The part of a node that follows a chain.
+//!
+//! Blocks come from gossip and from downloads, and go the same way from there: header into the tree, body checked
+//! against it, signatures verified, executed after their parent, archived, and written down. Each step that costs is a
+//! job; each that must survive waits for the disk.
+
+mod blocks;
+mod download;
+mod pool;
+mod propose;
+mod queries;
+mod serve;
+mod stand_in;
+mod storage;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use libp2p::PeerId;
+
+use super::{
+    ArchiveId, CommandId, Config, GossipMessage, InboundId, StartError, WorkId,
+    effects::Effects,
+    jobs::{Jobs, Outcome},
+    work::JobResult,
+};
+use crate::{
+    chain::{Block, Body, Genesis, Header, Transaction},
+    finality::BlockTree,
+    mempool::{Limits, Mempool},
+    primitives::{Hash, Height, Mono, PublicKey, Slot, Wall},
+    state::{Diff, Executed, Trie},
+    store::{ArchiveAnswer, ArchiveFailure, Seq, Store},
+    sync::Scheduler,
+};
+use download::Download;
+use propose::Proposer;
+use stand_in::TransactionRelay;
+use storage::Opened;
+
+/// How many blocks below the head count as settled: their siblings are dropped and their changes folded into the base.
+/// A branch that leaves the best chain earlier than that is not followed. Until certificates finalise blocks, this
+/// bounds what an unfinalised chain needs in memory.
+pub(super) const SETTLE_DEPTH: u64 = 1024;
+/// The base moves in steps of so many blocks.
+const SETTLE_STEP: u64 = 16;
+/// How many blocks below the head bodies and tries stay in memory.
+const RECENT_DEPTH: u64 = 64;
+/// The most bytes of bodies waiting for execution.
+const MAX_WAITING_BYTES: usize = 64 << 20;
+
+/// What a job was for.
+enum Purpose {
+    /// The signature of a gossiped block's header.
+    Gossip(GossipMessage, Box<Block>),
+    /// The signatures of headers a peer sent.
+    Headers(PeerId, Arc<Vec<Header>>),
+    /// The signatures of a body's transactions.
+    Signatures(Hash),
+    /// Executing a block.
+    Execute(Hash),
+    /// The trie after a block, from the head's and the diffs between.
+    Rewind(Hash),
+    /// Building our own block on this parent.
+    Build(Hash, Slot),
+    /// The signatures of transactions for the pool.
+    Pool(pool::Candidates),
+    /// The trie of the stored head.
+    Restore,
+}
+
+/// What an answer of the archive is for.
+enum Archived {
+    /// This block is archived.
+    Block(Hash),
+    /// Old forks are gone.
+    Forks,
+    /// Headers for a peer.
+    ServeHeaders(InboundId, serve::OldHeaders),
+    /// Bodies for a peer.
+    ServeBodies(InboundId, PeerId),
+    /// A block for a person: its header by height.
+    ShowHeader(CommandId, Height),
+    /// A block for a person: its body.
+    ShowBody(CommandId, Box<Header>),
+}
+
+/// A body that is here before its block is executed.
+struct Waiting {
+    body: Arc<Body>,
+    bytes: usize,
+    verified: bool,
+    executing: bool,
+}
+
+/// An executed block that is near the head.
+struct Recent {
+    body: Arc<Body>,
+    executed_at: Wall,
+}
+
+/// What happens once a batch is durable.
+enum Promise {
+    /// Our own block may leave.
+    Publish(Box<Block>, Box<Executed>),
+    /// Our own transaction is accepted, and may leave.
+    Accepted(CommandId, Box<Transaction>),
+}
+
+pub(super) struct Chain {
+    genesis: Genesis,
+    id: Hash,
+    tree: BlockTree,
+    /// The accounts after blocks near the head.
+    tries: BTreeMap<Hash, Trie>,
+    /// What each executed block above the base changed.
+    diffs: BTreeMap<Hash, Arc<Diff>>,
+    waiting: BTreeMap<Hash, Waiting>,
+    recent: BTreeMap<Hash, Recent>,
+    /// Executed blocks whose rows are written, after the archive had them.
+    written: BTreeSet<Hash>,
+    /// Gossiped blocks whose header is being verified.
+    verifying: BTreeSet<Hash>,
+    /// Gossiped blocks of a slot that has not begun.
+    held: VecDeque<GossipMessage>,
+    rewinding: BTreeSet<Hash>,
+    jobs: Jobs<Purpose>,
+    archived: BTreeMap<ArchiveId, Archived>,
+    promises: Vec<(Seq, Promise)>,
+    mempool: Mempool,
+    relay: TransactionRelay,
+    scheduler: Scheduler,
+    download: Download,
+    proposer: Option<Proposer>,
+    /// Own transactions that are written down until they are settled.
+    own: BTreeMap<Hash, Transaction>,
+    /// Archive reads in flight for each peer.
+    serving: BTreeMap<PeerId, usize>,
+    /// The stored state is being rebuilt.
+    starting: bool,
+    last_mempool_event: Mono,
+}
+
+impl Chain {
+    pub(super) fn open(config: &Config, genesis: Genesis, fx: &mut Effects) -> Result<Self, StartError> {
+        genesis.check()?;
+        let id = genesis.hash();
+        let Opened { tree, tries, diffs, written, restore, own } = storage::open(&genesis, fx)?;
+        let proposer = config.validator.clone().map(|key| {
+            let last_signed = storage::last_signed(&*fx.store, &key.public());
+            Proposer::new(key, last_signed)
+        });
+        let mut chain = Self {
+            id,
+            tree,
+            tries,
+            diffs,
+            waiting: BTreeMap::new(),
+            recent: BTreeMap::new(),
+            written,
+            verifying: BTreeSet::new(),
+            held: VecDeque::new(),
+            rewinding: BTreeSet::new(),
+            jobs: Jobs::new(config.max_jobs),
+            archived: BTreeMap::new(),
+            promises: Vec::new(),
+            mempool: Mempool::new(Limits {
+                max_bytes: config.mempool_bytes,
+                min_fee_per_byte: genesis.min_fee_per_byte,
+            }),
+            genesis,
+            relay: TransactionRelay::default(),
+            scheduler: Scheduler::default(),
+            download: Download::default(),
+            proposer,
+            own,
+            serving: BTreeMap::new(),
+            starting: restore.is_some(),
+            last_mempool_event: Mono::default(),
+        };
+        if let Some(job) = restore {
+            chain.jobs.urgent(fx, Purpose::Restore, job);
+        } else {
+            chain.reinsert_own(fx);
+        }
+        Ok(chain)
+    }
+
+    /// The genesis hash.
+    pub(super) const fn id(&self) -> Hash {
+        self.id
+    }
+
+    /// The last slot this peer's clock has entered; 0 before the genesis time.
+    fn slot(&self, fx: &Effects) -> Slot {
+        self.genesis.slot_at(fx.now.wall).unwrap_or_default()
+    }
+
+    fn head_height(&self) -> Height {
+        self.tree.height(&self.tree.head()).expect("the head is in the tree")
+    }
+
+    /// Whether everything this peer promises can still be kept.
+    fn storage_works(fx: &Effects) -> bool {
+        fx.storage_failed.is_none()
+    }
+
+    pub(super) fn peer_arrived(&mut self, fx: &mut Effects, peer: PeerId) {
+        self.relay.peer_connected(peer);
+        self.ask_status(fx, peer);
+    }
+
+    pub(super) fn peer_left(&mut self, peer: &PeerId) {
+        self.relay.peer_disconnected(peer);
+        self.scheduler.remove(peer);
+        self.forget_peer(peer);
+        self.serving.remove(peer);
+    }
+
+    pub(super) fn work_done(&mut self, fx: &mut Effects, id: WorkId, result: JobResult) {
+        match self.jobs.done(fx, id, result) {
+            Outcome::Done(purpose, result) => self.job_done(fx, purpose, result),
+            Outcome::Lost(purpose) => self.job_lost(fx, purpose),
+            Outcome::Nothing => {}
+        }
+    }
+
+    pub(super) fn work_failed(&mut self, fx: &mut Effects, id: WorkId) {
+        if let Outcome::Lost(purpose) = self.jobs.failed(fx, id) {
+            self.job_lost(fx, purpose);
+        }
+    }
+
+    fn job_done(&mut self, fx: &mut Effects, purpose: Purpose, result: JobResult) {
+        match (purpose, result) {
+            (Purpose::Gossip(message, block), JobResult::Verified(valid)) => {
+                self.gossiped_header_verified(fx, &message, *block, valid == [true]);
+            }
+            (Purpose::Headers(peer, headers), JobResult::Verified(valid)) => {
+                self.headers_verified(fx, peer, &headers, &valid);
+            }
+            (Purpose::Signatures(hash), JobResult::Verified(valid)) => {
+                self.body_verified(fx, &hash, valid.iter().all(|valid| *valid));
+            }
+            (Purpose::Execute(hash), JobResult::Executed(outcome)) => self.executed(fx, hash, outcome),
+            (Purpose::Rewind(hash), JobResult::Updated(trie)) => self.rewound(fx, hash, trie),
+            (Purpose::Build(parent, slot), JobResult::Built(transactions, executed)) => {
+                self.built(fx, parent, slot, transactions, executed);
+            }
+            (Purpose::Pool(candidates), JobResult::Verified(valid)) => {
+                self.pool_verified(fx, candidates, &valid);
+            }
+            (Purpose::Restore, JobResult::Updated(trie)) => self.restored(fx, trie),
+            (purpose, _) => self.job_lost(fx, purpose),
+        }
+    }
+
+    /// A job could not be run, twice. Whatever it was for is forgotten, so that it can be tried afresh.
+    fn job_lost(&mut self, fx: &mut Effects, purpose: Purpose) {
+        fx.refuse("job-lost");
+        fx.raise("a worker failed twice at the same job; the peer goes on without its result".to_owned());
+        match purpose {
+            Purpose::Gossip(message, block) => {
+                self.verifying.remove(&block.header.hash());
+                fx.judge(message.id, super::Verdict::Ignore);
+            }
+            Purpose::Headers(peer, _) => self.scheduler.failed(&peer, fx.now.mono),
+            Purpose::Signatures(hash) | Purpose::Execute(hash) => self.drop_waiting(&hash),
+            Purpose::Rewind(hash) => {
+                self.rewinding.remove(&hash);
+            }
+            Purpose::Build(..) => {
+                if let Some(proposer) = &mut self.proposer {
+                    proposer.building = false;
+                }
+            }
+            Purpose::Pool(candidates) => self.pool_lost(fx, candidates),
+            Purpose::Restore => {
+                fx.raise("the stored state could not be rebuilt; restart the peer".to_owned())
+            }
+        }
+    }
+
+    pub(super) fn archive_answered(
+        &mut self,
+        fx: &mut Effects,
+        id: ArchiveId,
+        answer: Result<ArchiveAnswer, ArchiveFailure>,
+    ) {
+        let Some(purpose) = self.archived.remove(&id) else { return };
+        match (purpose, answer) {
+            (Archived::Block(hash), Ok(ArchiveAnswer::Stored)) => self.block_archived(fx, hash),
+            (Archived::Block(_) | Archived::Forks, Err(failure)) => super::storage_failed(fx, failure.0),
+            (Archived::ServeHeaders(id, old), Ok(ArchiveAnswer::Headers(headers))) => {
+                self.serve_old_headers(fx, id, old, headers);
+            }
+            (Archived::ServeBodies(id, peer), Ok(ArchiveAnswer::Bodies(bodies))) => {
+                self.serve_bodies(fx, id, &peer, bodies);
+            }
+            (Archived::ShowHeader(command, height), Ok(ArchiveAnswer::Headers(headers))) => {
+                self.show_old_header(fx, command, height, &headers);
+            }
+            (Archived::ShowBody(command, header), Ok(ArchiveAnswer::Bodies(bodies))) => {
+                self.show_body(fx, command, &header, &bodies);
+            }
+            (Archived::ServeHeaders(id, _), _) => fx.push(super::Output::Refuse(id)),
+            (Archived::ServeBodies(id, peer), _) => {
+                self.served(&peer);
+                fx.push(super::Output::Refuse(id));
+            }
+            (Archived::ShowHeader(command, _) | Archived::ShowBody(command, _), _) => {
+                fx.reply(command, Err(super::CommandError::NoSuchBlock));
+            }
+            (Archived::Block(_) | Archived::Forks, Ok(_)) => {}
+        }
+    }
+
+    /// Keeps what was promised, as far as the disk has got.
+    pub(super) fn keep_promises(&mut self, fx: &mut Effects) {
+        let (due, later): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.promises).into_iter().partition(|(seq, _)| fx.is_durable(*seq));
+        self.promises = later;
+        for (_, promise) in due {
+            match promise {
+                Promise::Publish(block, executed) => self.publish(fx, *block, *executed),
+                Promise::Accepted(command, transaction) => self.own_accepted(fx, command, *transaction),
+            }
+        }
+    }
+
+    /// Nothing more can be promised: whoever waits is told so.
+    pub(super) fn break_promises(&mut self, fx: &mut Effects, reason: &str) {
+        for (_, promise) in std::mem::take(&mut self.promises) {
+            if let Promise::Accepted(command, _) = promise {
+                fx.reply(command, Err(super::CommandError::Storage(reason.to_owned())));
+            }
+        }
+    }
+
+    /// Does what is due.
+    pub(super) fn tick(&mut self, fx: &mut Effects) {
+        self.release_held(fx);
+        if !self.starting {
+            self.propose(fx);
+            self.download(fx);
+        }
+        self.push_transactions(fx);
+    }
+
+    /// When [`Self::tick`] has something to do.
+    pub(super) fn next_due(&self, fx: &Effects) -> Mono {
+        let next_slot = self.genesis.slot_start(Slot(self.slot(fx).0 + 1));
+        // A held block may be judged a quarter slot early, and a proposer may have waited half a slot.
+        let quarter = self.genesis.slot_millis / 4;
+        let wakes =
+            [next_slot.0.saturating_sub(2 * quarter), next_slot.0.saturating_sub(quarter), next_slot.0];
+        let wake = wakes.into_iter().find(|at| *at > fx.now.wall.0).unwrap_or(fx.now.wall.0 + 1);
+        let slot = fx.now.mono + (wake - fx.now.wall.0);
+        let others = [self.relay.poll_timeout(), self.download.next_due()];
+        others.into_iter().flatten().fold(slot, Mono::min)
+    }
+
+    /// The key this peer proposes with.
+    fn validator(&self) -> Option<PublicKey> {
+        self.proposer.as_ref().map(Proposer::public)
+    }
+}
+
+/// Reads a row that core wrote itself.
+fn row<T: borsh::BorshDeserialize>(
+    store: &dyn Store,
+    table: crate::store::Table,
+    key: &[u8],
+) -> Result<Option<T>, StartError> {
+    let Some(bytes) = store.get(table, key) else { return Ok(None) };
+    let value = crate::primitives::decode(&bytes, usize::MAX);
+    value.map(Some).map_err(|error| StartError::Corrupt(format!("a row of {}: {error}", table.0)))
+}

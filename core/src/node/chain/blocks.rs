@@ -1,0 +1,340 @@
+//! From a gossiped or downloaded block to the head of the chain.
+
+use std::sync::Arc;
+
+use libp2p::PeerId;
+
+use super::{Archived, Chain, MAX_WAITING_BYTES, Purpose, RECENT_DEPTH, Recent, Waiting};
+use crate::{
+    chain::{Block, Body, MAX_BLOCK_BYTES},
+    finality::{InsertError, Stage},
+    node::{Event, GossipMessage, Verdict, effects::Effects, work::Job},
+    peers::Offence,
+    primitives::{Hash, Slot, decode, encode},
+    state::{BlockContext, Diff, Executed, ExecutionError, Trie},
+    store::{ArchiveRequest, ArchivedBlock},
+    sync::WINDOW,
+};
+
+/// The most gossiped blocks held until their slot begins.
+const MAX_HELD: usize = 16;
+
+impl Chain {
+    /// A block arrived by gossip: it is judged by header, proposer and slot before it is forwarded, and executed after.
+    pub(in crate::node) fn gossiped(&mut self, fx: &mut Effects, message: GossipMessage) {
+        let Ok(block) = decode::<Block>(&message.data, MAX_BLOCK_BYTES) else {
+            fx.judge(message.id, Verdict::Reject);
+            fx.offend(message.from, Offence::Malformed);
+            return;
+        };
+        let hash = block.header.hash();
+        if self.starting || self.verifying.contains(&hash) {
+            fx.judge(message.id, Verdict::Ignore);
+            return;
+        }
+        if self.is_early(fx, block.header.slot()) {
+            self.hold(fx, message, block.header.slot());
+            return;
+        }
+        let verdict = match self.tree.check(&hash, &block.header) {
+            Ok(()) => match block.body.check(&block.header) {
+                Ok(()) => None,
+                Err(_) => Some(Verdict::Reject),
+            },
+            Err(InsertError::Invalid(error)) => {
+                tracing::debug!(%hash, %error, "a gossiped header cannot follow its parent");
+                Some(Verdict::Reject)
+            }
+            Err(InsertError::UnknownParent) => {
+                self.follow_unknown(fx, message.from, block.header.height());
+                Some(Verdict::Ignore)
+            }
+            Err(InsertError::Known) => {
+                // The header came by a download first; the body saves asking for it.
+                if self.tree.stage(&hash) == Some(Stage::Header) && block.body.check(&block.header).is_ok() {
+                    self.accept_body(fx, hash, block.body.clone());
+                }
+                Some(Verdict::Ignore)
+            }
+            Err(InsertError::TooMany | InsertError::InvalidParent) => {
+                fx.refuse("block-beyond-caps");
+                Some(Verdict::Ignore)
+            }
+        };
+        match verdict {
+            Some(verdict) => {
+                fx.judge(message.id, verdict);
+                if verdict == Verdict::Reject {
+                    fx.offend(message.from, Offence::InvalidBlock);
+                }
+            }
+            None => {
+                self.verifying.insert(hash);
+                let job =
+                    Job::VerifyHeaders { genesis: self.id, headers: Arc::new(vec![block.header.clone()]) };
+                self.jobs.urgent(fx, Purpose::Gossip(message, Box::new(block)), job);
+            }
+        }
+    }
+
+    /// Whether a slot begins more than a quarter slot from now.
+    fn is_early(&self, fx: &Effects, slot: Slot) -> bool {
+        self.genesis.slot_start(slot).0 > fx.now.wall.0.saturating_add(self.genesis.slot_millis / 4)
+    }
+
+    /// Keeps a block of a slot to come until then, if that is soon and there is room.
+    fn hold(&mut self, fx: &mut Effects, message: GossipMessage, slot: Slot) {
+        if slot.0 <= self.slot(fx).0 + 2 && self.held.len() < MAX_HELD {
+            self.held.push_back(message);
+        } else {
+            fx.refuse("block-from-the-future");
+            fx.judge(message.id, Verdict::Ignore);
+        }
+    }
+
+    pub(super) fn release_held(&mut self, fx: &mut Effects) {
+        for message in std::mem::take(&mut self.held) {
+            self.gossiped(fx, message);
+        }
+    }
+
+    pub(super) fn gossiped_header_verified(
+        &mut self,
+        fx: &mut Effects,
+        message: &GossipMessage,
+        block: Block,
+        valid: bool,
+    ) {
+        self.verifying.remove(&block.header.hash());
+        if !valid {
+            fx.judge(message.id, Verdict::Reject);
+            fx.offend(message.from, Offence::BadSignature);
+            return;
+        }
+        let height = block.header.height();
+        match self.tree.insert(block.header) {
+            Ok(hash) => {
+                fx.judge(message.id, Verdict::Accept);
+                self.scheduler.seen(message.from, height);
+                self.accept_body(fx, hash, block.body);
+            }
+            Err(_) => fx.judge(message.id, Verdict::Ignore),
+        }
+    }
+
+    /// Takes in a body that its header commits to.
+    pub(super) fn accept_body(&mut self, fx: &mut Effects, hash: Hash, body: Body) {
+        let Some(header) = self.tree.header(&hash) else { return };
+        let near = header.height().0 <= self.head_height().0 + WINDOW as u64;
+        if !near || self.tree.stage(&hash) != Some(Stage::Header) || self.waiting.contains_key(&hash) {
+            return;
+        }
+        let bytes = body.transactions.iter().map(crate::chain::Transaction::encoded_len).sum();
+        if self.waiting_bytes() + bytes > MAX_WAITING_BYTES {
+            fx.refuse("bodies-beyond-memory");
+            return;
+        }
+        let unknown: Vec<_> = body
+            .transactions
+            .iter()
+            .filter(|transaction| !self.mempool.contains(&transaction.id()))
+            .cloned()
+            .collect();
+        let waiting = Waiting { body: Arc::new(body), bytes, verified: false, executing: false };
+        self.waiting.insert(hash, waiting);
+        if unknown.is_empty() {
+            self.body_verified(fx, &hash, true);
+        } else {
+            let job = Job::VerifyTransactions { genesis: self.id, transactions: Arc::new(unknown) };
+            self.jobs.add(fx, Purpose::Signatures(hash), job);
+        }
+    }
+
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.waiting.values().map(|waiting| waiting.bytes).sum()
+    }
+
+    pub(super) fn drop_waiting(&mut self, hash: &Hash) {
+        self.waiting.remove(hash);
+        self.download.replan();
+    }
+
+    pub(super) fn body_verified(&mut self, fx: &mut Effects, hash: &Hash, valid: bool) {
+        if !valid {
+            tracing::warn!(%hash, "a block holds a transaction with a wrong signature");
+            self.invalidate(fx, hash);
+        } else if let Some(waiting) = self.waiting.get_mut(hash) {
+            waiting.verified = true;
+            self.execute_if_ready(fx, *hash);
+        }
+    }
+
+    fn context(&self, parent: &Hash, slot: Slot) -> Option<BlockContext> {
+        let record = self.tree.record(parent)?;
+        Some(BlockContext {
+            slot,
+            fee_address: record.set.proposer(slot).fee_address,
+            min_fee_per_byte: self.genesis.min_fee_per_byte,
+        })
+    }
+
+    pub(super) fn context_for(&self, parent: &Hash, slot: Slot) -> BlockContext {
+        self.context(parent, slot).expect("the parent is in the tree")
+    }
+
+    pub(super) fn execute_if_ready(&mut self, fx: &mut Effects, hash: Hash) {
+        let Some(header) = self.tree.header(&hash) else { return };
+        let (parent, slot) = (header.content.parent, header.slot());
+        let Some(waiting) = self.waiting.get_mut(&hash) else { return };
+        if !waiting.verified || waiting.executing || self.tree.stage(&parent) != Some(Stage::Executed) {
+            return;
+        }
+        let Some(trie) = self.tries.get(&parent).cloned() else {
+            self.rewind(fx, parent);
+            return;
+        };
+        waiting.executing = true;
+        let transactions = Arc::new(waiting.body.transactions.clone());
+        let context = self.context_for(&parent, slot);
+        let job = Job::Execute { trie, context, transactions };
+        self.jobs.urgent(fx, Purpose::Execute(hash), job);
+    }
+
+    /// Makes the accounts after an executed block that is not near the head, for a branch that starts there.
+    fn rewind(&mut self, fx: &mut Effects, hash: Hash) {
+        if !self.rewinding.insert(hash) {
+            return;
+        }
+        let head = self.tree.head();
+        let Some(trie) = self.tries.get(&head).cloned() else { return };
+        let (undo, redo) = self.tree.path(&head, &hash);
+        let mut changes = Vec::new();
+        for hash in undo {
+            changes.extend(self.diffs.get(&hash).into_iter().flat_map(|diff| diff.backward()));
+        }
+        for hash in redo {
+            changes.extend(self.diffs.get(&hash).into_iter().flat_map(|diff| diff.forward()));
+        }
+        self.jobs.urgent(fx, Purpose::Rewind(hash), Job::Update { trie, changes });
+    }
+
+    pub(super) fn rewound(&mut self, fx: &mut Effects, hash: Hash, trie: Trie) {
+        self.rewinding.remove(&hash);
+        if self.tree.header(&hash).is_some_and(|header| header.content.state_root == trie.root()) {
+            self.tries.insert(hash, trie);
+            self.execute_children(fx, &hash);
+        }
+    }
+
+    fn execute_children(&mut self, fx: &mut Effects, hash: &Hash) {
+        for child in self.tree.children(hash).to_vec() {
+            self.execute_if_ready(fx, child);
+        }
+    }
+
+    pub(super) fn executed(
+        &mut self,
+        fx: &mut Effects,
+        hash: Hash,
+        outcome: Result<Executed, ExecutionError>,
+    ) {
+        let Some(waiting) = self.waiting.remove(&hash) else { return };
+        let Some(header) = self.tree.header(&hash) else { return };
+        let Some(record) = self.tree.record(&header.content.parent).cloned() else { return };
+        let content = &header.content;
+        let wrong = match &outcome {
+            Err(error) => Some(error.to_string()),
+            Ok(executed) if executed.trie.root() != content.state_root => Some("wrong state root".to_owned()),
+            Ok(executed) if executed.diff.root() != content.diff_root => Some("wrong diff root".to_owned()),
+            Ok(_) if record.root() != content.consensus_root => Some("wrong consensus root".to_owned()),
+            Ok(_) => None,
+        };
+        match (outcome, wrong) {
+            (Ok(executed), None) => {
+                self.complete(fx, hash, waiting.body, executed);
+            }
+            (_, wrong) => {
+                let proposer = content.proposer;
+                tracing::warn!(%hash, %proposer, wrong, "a properly signed block is invalid: its proposer's doing");
+                self.invalidate(fx, &hash);
+            }
+        }
+    }
+
+    fn invalidate(&mut self, fx: &mut Effects, hash: &Hash) {
+        fx.refuse("invalid-signed-block");
+        for hash in self.tree.invalidate(hash) {
+            self.waiting.remove(&hash);
+        }
+        self.waiting.remove(hash);
+        self.download.replan();
+    }
+
+    /// A block is executed and right: it may become the head, and goes to the archive.
+    pub(super) fn complete(&mut self, fx: &mut Effects, hash: Hash, body: Arc<Body>, executed: Executed) {
+        let Some(header) = self.tree.header(&hash).cloned() else { return };
+        let Some(record) = self.tree.record(&header.content.parent).cloned() else { return };
+        let id = fx.archive(ArchiveRequest::Put(vec![ArchivedBlock {
+            height: header.height(),
+            hash,
+            header: encode(&header),
+            body: encode(&*body),
+        }]));
+        self.archived.insert(id, Archived::Block(hash));
+        self.tries.insert(hash, executed.trie);
+        self.diffs.insert(hash, Arc::new(executed.diff));
+        self.recent.insert(hash, Recent { body, executed_at: fx.now.wall });
+        let old = self.tree.head();
+        if self.tree.executed(&hash, record) {
+            self.head_moved(fx, old);
+        }
+        self.execute_children(fx, &hash);
+    }
+
+    fn head_moved(&mut self, fx: &mut Effects, old: Hash) {
+        let head = self.tree.head();
+        let (undone, done) = self.tree.path(&old, &head);
+        if !undone.is_empty() {
+            tracing::info!(undone = undone.len(), done = done.len(), %head, "the best chain moved to another branch");
+            fx.notify(Event::Reorganised(undone.len() as u64));
+        }
+        self.download.head_moved(fx, &self.tree, &undone, &done);
+        self.pool_follows(fx, &undone, &done);
+        for hash in &done {
+            if let Some(summary) = self.summary(hash) {
+                fx.notify(Event::Block(summary));
+            }
+        }
+        self.forget_old();
+        self.notify_sync(fx);
+    }
+
+    /// Drops what is kept only near the head.
+    fn forget_old(&mut self) {
+        let oldest = self.head_height().saturating_sub(RECENT_DEPTH);
+        let (tree, head) = (&self.tree, self.tree.head());
+        let near = |hash: &Hash| tree.height(hash).is_some_and(|height| height >= oldest) || *hash == head;
+        self.tries.retain(|hash, _| near(hash));
+        self.recent.retain(|hash, _| near(hash));
+    }
+
+    /// The transactions that leave the chain with these blocks.
+    pub(super) fn bodies_of(&self, hashes: &[Hash]) -> Vec<Arc<Body>> {
+        hashes
+            .iter()
+            .filter_map(|hash| self.recent.get(hash))
+            .map(|recent| Arc::clone(&recent.body))
+            .collect()
+    }
+
+    /// What a block changed, for those above the base.
+    pub(super) fn diff(&self, hash: &Hash) -> Option<&Arc<Diff>> {
+        self.diffs.get(hash)
+    }
+
+    /// A block whose parent is unknown here: someone knows more.
+    fn follow_unknown(&mut self, fx: &mut Effects, from: PeerId, height: crate::primitives::Height) {
+        self.scheduler.seen(from, height);
+        self.ask_headers_of(fx, from);
+    }
+}

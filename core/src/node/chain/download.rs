@@ -1,0 +1,361 @@
+//! Catching up: asking peers where they are, for their headers, and for bodies.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use libp2p::PeerId;
+
+use super::{Chain, MAX_WAITING_BYTES, Purpose};
+use crate::{
+    chain::{Body, Header},
+    finality::{BlockTree, InsertError},
+    node::{
+        Event, Protocol, RequestFailure, SyncPhase, SyncView,
+        effects::{Ask, Effects},
+        work::Job,
+    },
+    peers::Offence,
+    primitives::{Hash, Height, Mono, decode, encode},
+    sync::{
+        BodiesRequest, BodiesResponse, MAX_BODIES, MAX_HEADERS, MAX_LOCATOR, SyncRequest, SyncResponse,
+        SyncStatus, WINDOW,
+    },
+};
+
+/// How far headers may run ahead of the head: what a peer stores before it has executed anything of it.
+const MAX_HEADERS_AHEAD: usize = 8192;
+/// How often peers are asked where they are, should gossip have missed something.
+const STATUS_MILLIS: u64 = 10_000;
+/// The rate of synchronisation is taken over so long.
+const RATE_MILLIS: u64 = 5_000;
+/// The least time between two progress events.
+const EVENT_MILLIS: u64 = 250;
+
+/// The plan of a download, and its pace.
+#[derive(Default)]
+pub(super) struct Download {
+    peers: BTreeSet<PeerId>,
+    /// Blocks from the head to `target`, oldest first, without the head.
+    ahead: VecDeque<Hash>,
+    target: Option<Hash>,
+    /// The plan must be made anew.
+    stale: bool,
+    /// Something happened that may allow a request.
+    awake: bool,
+    next_status: Mono,
+    /// When an answer may be late, or a peer has rested.
+    next_look: Option<Mono>,
+    samples: VecDeque<(Mono, Height)>,
+    last_event: Option<(Mono, SyncPhase)>,
+}
+
+impl Download {
+    pub(super) fn replan(&mut self) {
+        self.stale = true;
+        self.awake = true;
+    }
+
+    pub(super) fn wake(&mut self) {
+        self.awake = true;
+    }
+
+    pub(super) fn next_due(&self) -> Option<Mono> {
+        let status = (!self.peers.is_empty()).then_some(self.next_status);
+        status.into_iter().chain(self.next_look).min()
+    }
+
+    pub(super) fn head_moved(&mut self, fx: &Effects, tree: &BlockTree, undone: &[Hash], done: &[Hash]) {
+        self.awake = true;
+        for hash in done {
+            if undone.is_empty() && self.ahead.front() == Some(hash) {
+                self.ahead.pop_front();
+            } else {
+                self.stale = true;
+            }
+        }
+        let height = tree.height(&tree.head()).unwrap_or_default();
+        self.samples.push_back((fx.now.mono, height));
+        while self.samples.front().is_some_and(|(at, _)| *at + RATE_MILLIS < fx.now.mono) {
+            self.samples.pop_front();
+        }
+    }
+
+    /// Blocks a second, lately.
+    fn rate(&self, now: Mono) -> u32 {
+        let recent = || self.samples.iter().filter(|(at, _)| *at + RATE_MILLIS >= now);
+        let (Some((start, low)), Some((_, high))) = (recent().next(), recent().next_back()) else { return 0 };
+        let elapsed = (now - *start).max(1);
+        u32::try_from((high.0.saturating_sub(low.0)) * 1000 / elapsed).unwrap_or(u32::MAX)
+    }
+}
+
+impl Chain {
+    pub(super) fn own_status(&self) -> SyncStatus {
+        let head = self.tree.head();
+        let record = self.tree.record(&head).expect("the head is in the tree");
+        SyncStatus { genesis: self.id, head, height: self.head_height(), finalised: record.finalised }
+    }
+
+    pub(super) fn ask_status(&mut self, fx: &mut Effects, peer: PeerId) {
+        self.download.peers.insert(peer);
+        let body = encode(&SyncRequest::Status(self.own_status()));
+        fx.ask(peer, Protocol::Sync, Ask::Status, body);
+    }
+
+    pub(super) fn forget_peer(&mut self, peer: &PeerId) {
+        self.download.peers.remove(peer);
+        self.download.wake();
+    }
+
+    /// A peer says where it is, asked or unasked.
+    pub(super) fn status_came(&mut self, fx: &mut Effects, peer: PeerId, status: &SyncStatus) {
+        if status.genesis != self.id {
+            fx.offend(peer, Offence::WrongGenesis);
+            return;
+        }
+        self.scheduler.status(peer, status.height);
+        self.download.wake();
+        self.notify_sync(fx);
+    }
+
+    /// Our best chain at growing distances, highest first, from the target down to the base.
+    fn locator(&self) -> Vec<(Height, Hash)> {
+        let top = self.tree.height(&self.tree.target()).unwrap_or_default();
+        let base = self.tree.height(&self.tree.base()).unwrap_or_default();
+        let mut locator = vec![(top, self.tree.target())];
+        let mut step = 1;
+        let head = self.head_height();
+        let mut height = head;
+        while height > base && locator.len() < MAX_LOCATOR - 1 {
+            if let Some(hash) = self.tree.on_best_chain(height)
+                && locator.last() != Some(&(height, hash))
+            {
+                locator.push((height, hash));
+            }
+            height = height.saturating_sub(step).max(base);
+            step *= 2;
+        }
+        locator.push((base, self.tree.base()));
+        locator.dedup();
+        locator
+    }
+
+    fn request_headers(&self, fx: &mut Effects, peer: PeerId) {
+        let max = u32::try_from(MAX_HEADERS).expect("a small constant");
+        let body = encode(&SyncRequest::Headers { locator: self.locator(), max });
+        fx.ask(peer, Protocol::Sync, Ask::Headers, body);
+    }
+
+    pub(super) fn ask_headers_of(&mut self, fx: &mut Effects, peer: PeerId) {
+        if self.scheduler.ask_headers_of(peer, fx.now.mono) {
+            self.request_headers(fx, peer);
+        }
+    }
+
+    /// Asks for whatever can be asked for now.
+    pub(super) fn download(&mut self, fx: &mut Effects) {
+        let now = fx.now.mono;
+        if self.download.next_status <= now {
+            self.download.next_status = now + STATUS_MILLIS;
+            for peer in self.download.peers.clone() {
+                self.ask_status(fx, peer);
+            }
+        }
+        let overdue = self.download.next_look.is_some_and(|due| due <= now);
+        if !self.download.awake && !overdue {
+            return;
+        }
+        self.download.awake = false;
+        let target = self.tree.target();
+        if self.download.stale || self.download.target != Some(target) {
+            self.download.ahead = self.tree.ahead(MAX_HEADERS_AHEAD).into();
+            self.download.target = Some(target);
+            self.download.stale = false;
+        }
+        if self.download.ahead.len() < MAX_HEADERS_AHEAD {
+            let height = self.tree.height(&target).unwrap_or_default();
+            if let Some(peer) = self.scheduler.ask_headers(height, now) {
+                self.request_headers(fx, peer);
+            }
+        }
+        // Near the memory bound only what the head waits for is fetched.
+        let window = if self.waiting_bytes() < MAX_WAITING_BYTES / 2 { WINDOW } else { MAX_BODIES };
+        let wanted: Vec<_> = self
+            .download
+            .ahead
+            .iter()
+            .take(window)
+            .filter(|hash| !self.waiting.contains_key(hash))
+            .filter_map(|hash| Some((self.tree.height(hash)?, *hash)))
+            .collect();
+        for (peer, keys) in self.scheduler.ask_bodies(&wanted, now) {
+            let body = encode(&BodiesRequest(keys.clone()));
+            fx.ask(peer, Protocol::Archive, Ask::Bodies(keys), body);
+        }
+        self.download.next_look = self.scheduler.next_due(now);
+    }
+
+    /// An answer on `/sync/1`.
+    pub(in crate::node) fn sync_answered(
+        &mut self,
+        fx: &mut Effects,
+        peer: PeerId,
+        ask: &Ask,
+        outcome: Result<Vec<u8>, RequestFailure>,
+    ) {
+        self.download.wake();
+        let bytes = match outcome {
+            Ok(bytes) => bytes,
+            Err(failure) => {
+                if failure == RequestFailure::TooLarge {
+                    fx.offend(peer, Offence::Unrequested);
+                }
+                self.scheduler.failed(&peer, fx.now.mono);
+                return;
+            }
+        };
+        match (ask, decode::<SyncResponse>(&bytes, Protocol::Sync.max_response())) {
+            (Ask::Status, Ok(SyncResponse::Status(status))) => self.status_came(fx, peer, &status),
+            (Ask::Headers, Ok(SyncResponse::Headers(headers))) => self.headers_came(fx, peer, headers),
+            (_, Ok(SyncResponse::Busy)) => self.scheduler.failed(&peer, fx.now.mono),
+            (_, Ok(_)) => {
+                self.scheduler.failed(&peer, fx.now.mono);
+                fx.offend(peer, Offence::Unrequested);
+            }
+            (_, Err(_)) => {
+                self.scheduler.failed(&peer, fx.now.mono);
+                fx.offend(peer, Offence::Malformed);
+            }
+        }
+    }
+
+    fn headers_came(&mut self, fx: &mut Effects, peer: PeerId, headers: Vec<Header>) {
+        let linked = headers.windows(2).all(|pair| pair[1].content.parent == pair[0].hash());
+        if headers.len() > MAX_HEADERS || !linked {
+            self.scheduler.failed(&peer, fx.now.mono);
+            fx.offend(peer, Offence::Unrequested);
+            return;
+        }
+        let exhausted = headers.len() < MAX_HEADERS;
+        let top = self.tree.height(&self.tree.target()).unwrap_or_default();
+        let highest = headers.last().map_or(top, Header::height);
+        let known = headers.iter().take_while(|header| self.tree.header(&header.hash()).is_some()).count();
+        let fresh: Vec<_> = headers.into_iter().skip(known).collect();
+        let anchored = fresh.first().is_some_and(|header| self.tree.header(&header.content.parent).is_some());
+        if !anchored {
+            // Nothing new, or a branch that left ours below the base: not followed, and nobody's fault.
+            if !fresh.is_empty() {
+                fx.refuse("headers-below-base");
+            }
+            self.scheduler.headers_came(&peer, top.min(highest), true);
+            return;
+        }
+        self.scheduler.headers_came(&peer, highest, exhausted);
+        let headers = Arc::new(fresh);
+        let job = Job::VerifyHeaders { genesis: self.id, headers: Arc::clone(&headers) };
+        self.jobs.urgent(fx, Purpose::Headers(peer, headers), job);
+    }
+
+    pub(super) fn headers_verified(
+        &mut self,
+        fx: &mut Effects,
+        peer: PeerId,
+        headers: &[Header],
+        valid: &[bool],
+    ) {
+        self.download.wake();
+        for (header, valid) in headers.iter().zip(valid) {
+            if !valid {
+                fx.offend(peer, Offence::BadSignature);
+                break;
+            }
+            match self.tree.insert(header.clone()) {
+                Ok(_) | Err(InsertError::Known) => {}
+                Err(InsertError::Invalid(error)) => {
+                    tracing::debug!(%peer, %error, "a downloaded header cannot follow its parent");
+                    fx.offend(peer, Offence::InvalidBlock);
+                    break;
+                }
+                Err(error) => {
+                    tracing::debug!(%peer, %error, "a downloaded header was not stored");
+                    let top = self.tree.height(&self.tree.target()).unwrap_or_default();
+                    self.scheduler.headers_came(&peer, top, true);
+                    break;
+                }
+            }
+        }
+        self.notify_sync(fx);
+    }
+
+    /// An answer on `/archive/1`.
+    pub(in crate::node) fn bodies_answered(
+        &mut self,
+        fx: &mut Effects,
+        peer: PeerId,
+        keys: &[(Height, Hash)],
+        outcome: Result<Vec<u8>, RequestFailure>,
+    ) {
+        self.download.wake();
+        let mut brought = 0;
+        match outcome.map(|bytes| decode::<BodiesResponse>(&bytes, Protocol::Archive.max_response())) {
+            Ok(Ok(BodiesResponse(bodies))) if bodies.len() <= keys.len() => {
+                for ((_, hash), bytes) in keys.iter().zip(bodies) {
+                    let Some(bytes) = bytes else { continue };
+                    let Some(header) = self.tree.header(hash) else { continue };
+                    let body = decode::<Body>(&bytes, Body::MAX_LEN).ok();
+                    let Some(body) = body.filter(|body| body.check(header).is_ok()) else {
+                        fx.offend(peer, Offence::WrongBody);
+                        brought = 0;
+                        break;
+                    };
+                    brought += 1;
+                    self.accept_body(fx, *hash, body);
+                }
+            }
+            Ok(Ok(_)) => fx.offend(peer, Offence::Unrequested),
+            Ok(Err(_)) => fx.offend(peer, Offence::Malformed),
+            Err(RequestFailure::TooLarge) => fx.offend(peer, Offence::Unrequested),
+            Err(_) => {}
+        }
+        self.scheduler.bodies_came(&peer, keys, brought);
+        if brought == 0 {
+            self.scheduler.failed(&peer, fx.now.mono);
+        }
+    }
+
+    pub(super) fn sync_view(&self, now: Mono) -> SyncView {
+        let done = self.head_height().0;
+        let headers = self.tree.height(&self.tree.target()).unwrap_or_default().0;
+        let claimed = self.scheduler.claimed().0.max(headers);
+        let rate = self.download.rate(now);
+        let alone = !self.scheduler.has_peers() && self.validator().is_none();
+        let (phase, total) = if self.starting {
+            (SyncPhase::Starting, done)
+        } else if headers > done + 1 {
+            (SyncPhase::Bodies, claimed)
+        } else if claimed > headers + 1 {
+            (SyncPhase::Headers, claimed)
+        } else if alone {
+            (SyncPhase::Searching, done)
+        } else {
+            (SyncPhase::Following, headers)
+        };
+        let left = total.saturating_sub(done);
+        let seconds_left = (rate > 0 && left > 0).then(|| left.div_ceil(u64::from(rate)));
+        SyncView { phase, done, total, rate, seconds_left }
+    }
+
+    pub(super) fn notify_sync(&mut self, fx: &mut Effects) {
+        let view = self.sync_view(fx.now.mono);
+        let news = self
+            .download
+            .last_event
+            .is_none_or(|(at, phase)| phase != view.phase || at + EVENT_MILLIS <= fx.now.mono);
+        if news {
+            self.download.last_event = Some((fx.now.mono, view.phase));
+            fx.notify(Event::Sync(view));
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Transactions: from peers and from our own people into the mempool, and out to other peers.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use libp2p::PeerId;
+
+use super::stand_in::{Refusal, TxRequest, TxResponse};
+use super::{Chain, Promise, Purpose};
+use crate::{
+    chain::Transaction,
+    mempool::{self, AdmissionError},
+    node::{
+        CommandError, CommandId, Event, InboundId, Output, Protocol, Reply, RequestFailure,
+        effects::{Ask, Effects},
+        work::Job,
+    },
+    peers::Offence,
+    primitives::{Address, Hash, Slot, decode, encode},
+    state::{Account, TransferError},
+    store::Batch,
+};
+
+/// The most own transactions that are written down at once.
+const MAX_OWN: usize = 1024;
+/// The least time between two mempool events.
+const EVENT_MILLIS: u64 = 1_000;
+
+/// Transactions whose signatures are being checked, and where they come from.
+pub(super) enum Candidates {
+    /// A peer pushed them.
+    Pushed(PeerId, Arc<Vec<Transaction>>),
+    /// A person submitted one.
+    Submitted(CommandId, Box<Transaction>),
+}
+
+impl Chain {
+    /// The earliest slot that the next block can have.
+    fn next_slot(&self, fx: &Effects) -> Slot {
+        let after_head = self.tree.header(&self.tree.head()).map_or(0, |header| header.slot().0 + 1);
+        Slot(after_head.max(self.slot(fx).0))
+    }
+
+    /// The account at the head; the default one while the state is not there yet.
+    pub(super) fn account(&self, address: &Address) -> Account {
+        let trie = self.tries.get(&self.tree.head());
+        trie.and_then(|trie| trie.get(&address.trie_key()).ok()).unwrap_or_default()
+    }
+
+    /// A message on `/tx/1`.
+    pub(in crate::node) fn transactions_asked(
+        &mut self,
+        fx: &mut Effects,
+        id: InboundId,
+        peer: PeerId,
+        body: &[u8],
+    ) {
+        let Ok(request) = decode::<TxRequest>(body, Protocol::Transactions.max_request()) else {
+            fx.offend(peer, Offence::Malformed);
+            fx.push(Output::Refuse(id));
+            return;
+        };
+        let TxRequest::Push(transactions) = request else {
+            fx.respond(id, encode(&TxResponse::Refused(Refusal::NotInThisMode)));
+            return;
+        };
+        fx.respond(id, encode(&TxResponse::Done));
+        if self.starting {
+            return;
+        }
+        let slot = self.next_slot(fx);
+        let mut worth_checking = Vec::new();
+        for transaction in self.relay.received(peer, transactions, fx.now.mono) {
+            let account = self.account(&transaction.sender());
+            match self.mempool.check(&transaction, &account, slot) {
+                Ok(()) => worth_checking.push(transaction),
+                Err(error) => {
+                    if matches!(error, AdmissionError::Invalid(TransferError::Never(_))) {
+                        fx.offend(peer, Offence::InvalidTransaction);
+                    }
+                    self.refused(fx, &transaction.id(), &error);
+                }
+            }
+        }
+        if !worth_checking.is_empty() {
+            let transactions = Arc::new(worth_checking);
+            let job = Job::VerifyTransactions { genesis: self.id, transactions: Arc::clone(&transactions) };
+            self.jobs.add(fx, Purpose::Pool(Candidates::Pushed(peer, transactions)), job);
+        }
+    }
+
+    fn refused(&mut self, fx: &mut Effects, id: &Hash, error: &AdmissionError) {
+        tracing::debug!(%id, %error, "a transaction was refused");
+        fx.refuse(match error {
+            AdmissionError::Invalid(TransferError::Never(_)) => "transaction-never-valid",
+            AdmissionError::Invalid(TransferError::Expired(_)) => "transaction-expired",
+            AdmissionError::Invalid(TransferError::Nonce { .. }) => "transaction-nonce",
+            AdmissionError::Invalid(TransferError::Overdraft { .. }) => "transaction-overdraft",
+            AdmissionError::Signature => "transaction-signature",
+            AdmissionError::Known => "transaction-known",
+            AdmissionError::Underpriced(_) => "transaction-underpriced",
+            AdmissionError::AccountFull => "transaction-account-full",
+            AdmissionError::TooFarAhead { .. } => "transaction-too-far-ahead",
+            AdmissionError::Committed { .. } => "transaction-unaffordable-chain",
+            AdmissionError::Full(_) | AdmissionError::FullForFollower => "transaction-pool-full",
+        });
+        if *error != AdmissionError::Known {
+            self.relay.refused(*id, fx.now.mono);
+        }
+    }
+
+    pub(super) fn pool_verified(&mut self, fx: &mut Effects, candidates: Candidates, valid: &[bool]) {
+        match candidates {
+            Candidates::Pushed(peer, transactions) => {
+                for (transaction, valid) in transactions.iter().zip(valid) {
+                    if *valid {
+                        match self.admit(fx, transaction) {
+                            Ok(()) => self.relay.forward(transaction, fx.now.mono),
+                            Err(error) => self.refused(fx, &transaction.id(), &error),
+                        }
+                    } else {
+                        self.refused(fx, &transaction.id(), &AdmissionError::Signature);
+                        fx.offend(peer, Offence::BadSignature);
+                    }
+                }
+            }
+            Candidates::Submitted(command, transaction) => {
+                let admitted = match valid {
+                    [true] => self.admit(fx, &transaction),
+                    _ => Err(AdmissionError::Signature),
+                };
+                match admitted {
+                    Ok(()) => self.write_own(fx, command, *transaction),
+                    Err(error) => fx.reply(command, Err(error.into())),
+                }
+            }
+        }
+    }
+
+    /// The check could not be made: nobody is to blame, and a later push is welcome.
+    pub(super) fn pool_lost(&mut self, fx: &mut Effects, candidates: Candidates) {
+        match candidates {
+            Candidates::Pushed(_, transactions) => {
+                for transaction in transactions.iter() {
+                    self.relay.forget(&transaction.id());
+                }
+            }
+            Candidates::Submitted(command, _) => fx.reply(command, Err(CommandError::Starting)),
+        }
+    }
+
+    fn admit(&mut self, fx: &mut Effects, transaction: &Transaction) -> Result<(), AdmissionError> {
+        let account = self.account(&transaction.sender());
+        let slot = self.next_slot(fx);
+        self.mempool.insert(transaction, &account, slot)?;
+        self.relay.accepted(&transaction.id());
+        self.notify_mempool(fx);
+        Ok(())
+    }
+
+    fn notify_mempool(&mut self, fx: &mut Effects) {
+        if self.last_mempool_event + EVENT_MILLIS <= fx.now.mono || self.last_mempool_event.0 == 0 {
+            self.last_mempool_event = fx.now.mono;
+            fx.notify(Event::Mempool);
+        }
+    }
+
+    /// A person submits a transaction.
+    pub(in crate::node) fn submit(&mut self, fx: &mut Effects, command: CommandId, transaction: Transaction) {
+        if let Some(reason) = fx.storage_failed.clone() {
+            fx.reply(command, Err(CommandError::Storage(reason)));
+            return;
+        }
+        if self.starting {
+            fx.reply(command, Err(CommandError::Starting));
+            return;
+        }
+        let account = self.account(&transaction.sender());
+        match self.mempool.check(&transaction, &account, self.next_slot(fx)) {
+            Ok(()) if self.own.len() >= MAX_OWN => {
+                fx.reply(command, Err(AdmissionError::AccountFull.into()));
+            }
+            Ok(()) => {
+                let transactions = Arc::new(vec![transaction.clone()]);
+                let job = Job::VerifyTransactions { genesis: self.id, transactions };
+                let candidates = Candidates::Submitted(command, Box::new(transaction));
+                self.jobs.urgent(fx, Purpose::Pool(candidates), job);
+            }
+            Err(error) => fx.reply(command, Err(error.into())),
+        }
+    }
+
+    /// Our own transaction is acknowledged, and leaves, once it would survive a crash.
+    fn write_own(&mut self, fx: &mut Effects, command: CommandId, transaction: Transaction) {
+        let mut batch = Batch::default();
+        batch.put(mempool::OWN, transaction.id().0, encode(&transaction));
+        let seq = fx.apply_now(batch);
+        self.own.insert(transaction.id(), transaction.clone());
+        self.promises.push((seq, Promise::Accepted(command, Box::new(transaction))));
+    }
+
+    pub(super) fn own_accepted(&mut self, fx: &mut Effects, command: CommandId, transaction: Transaction) {
+        self.relay.forward(&transaction, fx.now.mono);
+        fx.reply(command, Ok(Reply::Submitted(transaction.id())));
+    }
+
+    /// After a restart our own transactions wait again, those that still can, and are offered to peers again.
+    pub(super) fn reinsert_own(&mut self, fx: &mut Effects) {
+        let mut own: Vec<_> = self.own.values().cloned().collect();
+        own.sort_by_key(|transaction| transaction.content.nonce);
+        for transaction in own {
+            if self.admit(fx, &transaction).is_ok() {
+                self.relay.forward(&transaction, fx.now.mono);
+            }
+        }
+    }
+
+    /// The head moved: what is in blocks leaves the pool, and what left the chain comes back.
+    pub(super) fn pool_follows(&mut self, fx: &mut Effects, undone: &[Hash], done: &[Hash]) {
+        let slot = self.next_slot(fx);
+        let mut changes = Vec::new();
+        for hash in undone {
+            changes.extend(self.diff(hash).into_iter().flat_map(|diff| diff.backward()));
+        }
+        for hash in done {
+            changes.extend(self.diff(hash).into_iter().flat_map(|diff| diff.forward()));
+        }
+        self.mempool.on_head(changes, slot);
+        let included: BTreeSet<Hash> = self
+            .bodies_of(done)
+            .iter()
+            .flat_map(|body| body.transactions.iter().map(Transaction::id))
+            .collect();
+        for body in self.bodies_of(undone).iter().rev() {
+            for transaction in &body.transactions {
+                if !included.contains(&transaction.id()) && self.admit(fx, transaction).is_ok() {
+                    self.relay.forward(transaction, fx.now.mono);
+                }
+            }
+        }
+        self.notify_mempool(fx);
+    }
+
+    pub(super) fn push_transactions(&mut self, fx: &mut Effects) {
+        while let Some((peer, body)) = self.relay.poll(fx.now.mono) {
+            fx.ask(peer, Protocol::Transactions, Ask::Transactions, body);
+        }
+    }
+
+    /// An answer on `/tx/1`.
+    pub(in crate::node) fn transactions_answered(
+        &mut self,
+        fx: &mut Effects,
+        peer: PeerId,
+        outcome: Result<Vec<u8>, RequestFailure>,
+    ) {
+        let response =
+            outcome.map(|bytes| decode::<TxResponse>(&bytes, Protocol::Transactions.max_response()));
+        self.relay.request_done(&peer, matches!(response, Ok(Ok(TxResponse::Done))));
+        match response {
+            Ok(Ok(TxResponse::Done | TxResponse::Refused(_))) | Err(_) => {}
+            Ok(Ok(_)) => fx.offend(peer, Offence::Unrequested),
+            Ok(Err(_)) => fx.offend(peer, Offence::Malformed),
+        }
+    }
+}

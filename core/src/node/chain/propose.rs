@@ -1,0 +1,128 @@
+//! Proposing: one block at most in each of our slots, and never two signatures for one slot, whatever happens.
+//!
+//! The slot is written down, durably, before the block leaves. A peer that is killed in between has lost the block, not
+//! its word.
+
+use std::sync::Arc;
+
+use super::{Chain, Promise, Purpose, storage};
+use crate::{
+    chain::{Block, Body, Header, MAX_BLOCK_TRANSACTIONS, MAX_SYSTEM_BYTES, Transaction, UnsignedHeader},
+    gossip::Topic,
+    node::{Output, effects::Effects, work::Job},
+    primitives::{Hash, PublicKey, SecretKey, Slot, encode},
+    state::Executed,
+    store::Batch,
+};
+
+/// With more headers than this above the head, the peer is catching up and does not propose.
+const MAX_MISSING_BODIES: u64 = 2;
+
+/// The proposing half of a validator.
+pub(super) struct Proposer {
+    key: SecretKey,
+    /// The last slot signed for, ever.
+    last_signed: Slot,
+    /// The last slot tried in this run.
+    last_tried: Slot,
+    pub(super) building: bool,
+}
+
+impl Proposer {
+    pub(super) fn new(key: SecretKey, last_signed: Slot) -> Self {
+        Self { key, last_signed, last_tried: last_signed, building: false }
+    }
+
+    pub(super) fn public(&self) -> PublicKey {
+        self.key.public()
+    }
+}
+
+impl Chain {
+    /// Begins a block, if it is our turn and nothing stands against it.
+    pub(super) fn propose(&mut self, fx: &mut Effects) {
+        let slot = self.slot(fx);
+        let head = self.tree.head();
+        let (Some(record), Some(parent)) = (self.tree.record(&head), self.tree.header(&head)) else { return };
+        let our_turn = |proposer: &Proposer| {
+            slot > proposer.last_signed.max(proposer.last_tried)
+                && !proposer.building
+                && record.set.proposer(slot).key == proposer.public()
+        };
+        // Behind the best header chain a block of ours would only make a fork. But a header whose body never comes must
+        // not silence us: one or two of them are waited for half a slot only.
+        let ahead =
+            self.tree.height(&self.tree.target()).unwrap_or_default().saturating_sub(parent.height().0).0;
+        let early = fx.now.wall.0 < self.genesis.slot_start(slot).0 + self.genesis.slot_millis / 2;
+        let behind = ahead > MAX_MISSING_BODIES || (ahead > 0 && early);
+        if slot <= parent.slot() || behind || !Self::storage_works(fx) {
+            return;
+        }
+        let Some(trie) = self.tries.get(&head).cloned() else { return };
+        let context = self.context_for(&head, slot);
+        let Some(proposer) = self.proposer.as_mut().filter(|proposer| our_turn(proposer)) else { return };
+        proposer.building = true;
+        proposer.last_tried = slot;
+        let room = Body::MAX_LEN - MAX_SYSTEM_BYTES;
+        let candidates = Arc::new(self.mempool.best(MAX_BLOCK_TRANSACTIONS, room));
+        self.jobs.urgent(fx, Purpose::Build(head, slot), Job::Build { trie, context, candidates });
+    }
+
+    pub(super) fn built(
+        &mut self,
+        fx: &mut Effects,
+        parent: Hash,
+        slot: Slot,
+        transactions: Vec<Transaction>,
+        executed: Executed,
+    ) {
+        let (now_slot, head) = (self.slot(fx), self.tree.head());
+        let Some(proposer) = &mut self.proposer else { return };
+        proposer.building = false;
+        if head != parent && slot == now_slot {
+            // Somebody's block came in between: build on that, while the slot lasts.
+            proposer.last_tried = proposer.last_signed;
+            self.propose(fx);
+            return;
+        }
+        if slot.0 + 1 < now_slot.0 || !Self::storage_works(fx) {
+            fx.refuse("own-block-too-late");
+            return;
+        }
+        let (Some(before), Some(record), Some(mmr)) =
+            (self.tree.header(&parent), self.tree.record(&parent), self.tree.mmr_after(&parent))
+        else {
+            return;
+        };
+        let body = Body { transactions, system: Vec::new() };
+        let roots = [
+            body.tx_root(),
+            body.system_root(),
+            executed.trie.root(),
+            executed.diff.root(),
+            record.root(),
+            mmr.root(),
+        ];
+        let Some(height) = before.height().checked_add(1) else { return };
+        let header = UnsignedHeader::new(height, slot, parent, roots, record.set.id, proposer.public());
+        // From here on the slot is spent.
+        proposer.last_signed = slot;
+        let mut batch = Batch::default();
+        batch.put(storage::SIGNED, proposer.public().0, encode(&slot));
+        let header = header.sign(&proposer.key, &self.id);
+        let seq = fx.apply_now(batch);
+        let block = Block { header, body };
+        self.promises.push((seq, Promise::Publish(Box::new(block), Box::new(executed))));
+    }
+
+    /// Our own block may leave: the disk knows that its slot is spent.
+    pub(super) fn publish(&mut self, fx: &mut Effects, block: Block, executed: Executed) {
+        let data = encode(&block);
+        let Block { header, body } = block;
+        let (height, slot) = (header.height(), Header::slot(&header));
+        let Ok(hash) = self.tree.insert(header) else { return };
+        tracing::debug!(%height, %slot, transactions = body.transactions.len(), "proposed a block");
+        fx.push(Output::Publish { topic: Topic::Block, data });
+        self.complete(fx, hash, Arc::new(body), executed);
+    }
+}

@@ -1,0 +1,177 @@
+//! What a person asks about the chain.
+
+use super::{Archived, Chain};
+use crate::{
+    chain::{Body, Header, Transaction},
+    node::{
+        AccountView, BlockRef, BlockSummary, BlockView, ChainView, CommandError, CommandId, MempoolView,
+        Reply, TransactionView, effects::Effects,
+    },
+    primitives::{Address, Hash, Height, decode},
+    store::ArchiveRequest,
+};
+
+/// The most blocks in one list.
+const MAX_RECENT: usize = 64;
+/// The most transactions in one view of the mempool.
+const MAX_POOL_VIEW: usize = 1000;
+
+fn transaction_view(id: Hash, transaction: &Transaction) -> TransactionView {
+    let content = &transaction.content;
+    TransactionView {
+        id,
+        from: transaction.sender(),
+        to: content.to,
+        amount: content.amount,
+        fee: content.fee,
+        nonce: content.nonce,
+        bytes: transaction.encoded_len(),
+        memo: String::from_utf8_lossy(&content.memo).into_owned(),
+    }
+}
+
+fn summarise(hash: Hash, header: &Header, body: &Body, executed_at: u64) -> BlockSummary {
+    BlockSummary {
+        height: header.height(),
+        hash,
+        slot: header.slot(),
+        proposer: header.content.proposer,
+        transactions: body.transactions.len(),
+        bytes: Header::LEN + 8 + body.transactions.iter().map(Transaction::encoded_len).sum::<usize>(),
+        executed_at,
+    }
+}
+
+fn block_view(hash: Hash, header: &Header, body: &Body, executed_at: u64) -> BlockView {
+    BlockView {
+        summary: summarise(hash, header, body, executed_at),
+        parent: header.content.parent,
+        state_root: header.content.state_root,
+        transactions: body.transactions.iter().map(|tx| transaction_view(tx.id(), tx)).collect(),
+    }
+}
+
+impl Chain {
+    pub(in crate::node) fn chain_view(&self, fx: &Effects) -> ChainView {
+        let head = self.tree.head();
+        let header = self.tree.header(&head).expect("the head is in the tree");
+        let record = self.tree.record(&head).expect("the head is in the tree");
+        ChainView {
+            name: self.genesis.name.clone(),
+            genesis: self.id,
+            slot_millis: self.genesis.slot_millis,
+            min_fee_per_byte: self.genesis.min_fee_per_byte,
+            slot: self.slot(fx),
+            height: header.height(),
+            head,
+            state_root: header.content.state_root,
+            finalised: record.finalised.height,
+            sync: self.sync_view(fx.now.mono),
+            pending: self.mempool.pending_count(),
+            queued: self.mempool.queued_count(),
+            validator: self.validator(),
+        }
+    }
+
+    pub(in crate::node) fn height_of(&self, peer: &libp2p::PeerId) -> Option<Height> {
+        self.scheduler.height(peer)
+    }
+
+    pub(super) fn summary(&self, hash: &Hash) -> Option<BlockSummary> {
+        let recent = self.recent.get(hash)?;
+        Some(summarise(*hash, self.tree.header(hash)?, &recent.body, recent.executed_at.0))
+    }
+
+    pub(in crate::node) fn recent_blocks(&self, count: usize) -> Vec<BlockSummary> {
+        let top = self.head_height().0;
+        let heights = (0..=top).rev().take(count.min(MAX_RECENT)).map(Height);
+        heights.map_while(|height| self.summary(&self.tree.on_best_chain(height)?)).collect()
+    }
+
+    pub(in crate::node) fn account_view(&self, address: Address) -> Result<AccountView, CommandError> {
+        if self.starting {
+            return Err(CommandError::Starting);
+        }
+        let account = self.account(&address);
+        Ok(AccountView {
+            address,
+            balance: account.balance,
+            nonce: account.nonce,
+            next_nonce: self.mempool.next_nonce(&address, &account),
+            pending_balance: self.mempool.pending_balance(&address, &account),
+            height: self.head_height(),
+        })
+    }
+
+    pub(in crate::node) fn mempool_view(&self, count: usize) -> MempoolView {
+        let best = self.mempool.iter_best().take(count.min(MAX_POOL_VIEW));
+        MempoolView {
+            pending: self.mempool.pending_count(),
+            queued: self.mempool.queued_count(),
+            bytes: self.mempool.bytes(),
+            best: best.map(|(id, transaction)| transaction_view(id, transaction)).collect(),
+        }
+    }
+
+    /// Shows a block, from memory or from the archive.
+    pub(in crate::node) fn show_block(&mut self, fx: &mut Effects, command: CommandId, which: BlockRef) {
+        let hash = match which {
+            BlockRef::Hash(hash) => Some(hash),
+            BlockRef::Height(height) => self.tree.on_best_chain(Height(height)),
+        };
+        let known = hash.and_then(|hash| Some((hash, self.tree.header(&hash)?.clone())));
+        match (known, which) {
+            (Some((hash, header)), _) => {
+                if let Some(recent) = self.recent.get(&hash) {
+                    let view = block_view(hash, &header, &recent.body, recent.executed_at.0);
+                    fx.reply(command, Ok(Reply::Block(view)));
+                } else if header.height().0 == 0 {
+                    fx.reply(command, Ok(Reply::Block(block_view(hash, &header, &Body::default(), 0))));
+                } else {
+                    self.read_body(fx, command, header);
+                }
+            }
+            (None, BlockRef::Height(height)) => {
+                let request = ArchiveRequest::Headers { from: Height(height), count: 1 };
+                let id = fx.archive(request);
+                self.archived.insert(id, Archived::ShowHeader(command, Height(height)));
+            }
+            (None, BlockRef::Hash(_)) => fx.reply(command, Err(CommandError::NoSuchBlock)),
+        }
+    }
+
+    fn read_body(&mut self, fx: &mut Effects, command: CommandId, header: Header) {
+        let keys = vec![(header.height(), header.hash())];
+        let id = fx.archive(ArchiveRequest::Bodies { keys, max_bytes: usize::MAX });
+        self.archived.insert(id, Archived::ShowBody(command, Box::new(header)));
+    }
+
+    pub(super) fn show_old_header(
+        &mut self,
+        fx: &mut Effects,
+        command: CommandId,
+        height: Height,
+        headers: &[(Height, Hash, Vec<u8>)],
+    ) {
+        let found = headers.first().filter(|(at, ..)| *at == height);
+        match found.and_then(|(.., bytes)| decode::<Header>(bytes, Header::LEN).ok()) {
+            Some(header) => self.read_body(fx, command, header),
+            None => fx.reply(command, Err(CommandError::NoSuchBlock)),
+        }
+    }
+
+    pub(super) fn show_body(
+        &mut self,
+        fx: &mut Effects,
+        command: CommandId,
+        header: &Header,
+        bodies: &[Option<Vec<u8>>],
+    ) {
+        let body = bodies.first().and_then(Option::as_ref);
+        let reply = match body.and_then(|bytes| decode::<Body>(bytes, Body::MAX_LEN).ok()) {
+            Some(body) => Ok(Reply::Block(block_view(header.hash(), header, &body, 0))),
+            None => Err(CommandError::NoSuchBlock),
+        };
+        fx.reply(command, reply);
+    }
+}

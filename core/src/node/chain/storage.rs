@@ -1,0 +1,275 @@
+//! What of the chain is written down, and how a restart finds it again.
+//!
+//! The store holds the accounts at the *base*, a block so deep that its siblings no longer matter, and above it the
+//! header and diff of every executed block that the archive already has. From any prefix of its batches a peer can
+//! start: at worst it downloads the last blocks again.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use borsh::{BorshDeserialize, BorshSerialize};
+
+use super::{Archived, Chain, SETTLE_DEPTH, SETTLE_STEP, row};
+use crate::{
+    chain::{ConsensusRecord, Genesis, Header, Mmr, Transaction},
+    finality::BlockTree,
+    mempool,
+    node::{StartError, effects::Effects, work::Job},
+    primitives::{Hash, Height, PublicKey, Slot, decode, encode},
+    state::{self, Account, Diff, Trie},
+    store::{ArchiveRequest, Batch, SCHEMA, Store, Table},
+};
+
+/// One row: what everything else in the store builds on.
+const META: Table = Table("node/meta");
+const META_KEY: &[u8] = b"meta";
+/// Validator key to the last slot it signed a header for.
+pub(super) const SIGNED: Table = Table("node/signed");
+/// Height and hash to the header of an executed block above the base.
+const HEADERS: Table = Table("chain/headers");
+/// How many rows are read at a time.
+const PAGE: usize = 4096;
+
+#[derive(BorshSerialize, BorshDeserialize)]
+struct Meta {
+    schema: u32,
+    genesis: Hash,
+    base: Header,
+    /// The mountain range over all headers before the base.
+    mmr_count: u64,
+    mmr_peaks: Vec<Hash>,
+    record: ConsensusRecord,
+}
+
+/// A chain as the store has it.
+pub(super) struct Opened {
+    pub(super) tree: BlockTree,
+    pub(super) tries: BTreeMap<Hash, Trie>,
+    pub(super) diffs: BTreeMap<Hash, Arc<Diff>>,
+    pub(super) written: BTreeSet<Hash>,
+    /// How to make the trie of the head, unless it is here.
+    pub(super) restore: Option<Job>,
+    pub(super) own: BTreeMap<Hash, Transaction>,
+}
+
+/// The last slot that this key has signed a header for.
+pub(super) fn last_signed(store: &dyn Store, key: &PublicKey) -> Slot {
+    let bytes = store.get(SIGNED, &key.0);
+    bytes.and_then(|bytes| decode(&bytes, 8).ok()).unwrap_or_default()
+}
+
+fn header_key(height: Height, hash: &Hash) -> Vec<u8> {
+    [height.0.to_be_bytes().as_slice(), &hash.0].concat()
+}
+
+fn corrupt(what: impl Into<String>) -> StartError {
+    StartError::Corrupt(what.into())
+}
+
+/// All rows of a table, a page at a time.
+fn rows(store: &dyn Store, table: Table) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> + '_ {
+    let mut next = Some(Vec::new());
+    std::iter::from_fn(move || {
+        let page = store.range(table, next.as_ref()?, PAGE);
+        next = page.last().filter(|_| page.len() == PAGE).map(|(key, _)| [key.as_slice(), &[0]].concat());
+        Some(page)
+    })
+    .flatten()
+}
+
+/// Opens what the store holds of this chain, or begins it.
+pub(super) fn open(genesis: &Genesis, fx: &mut Effects) -> Result<Opened, StartError> {
+    // The schema comes first in the row, so that it can be read even when the rest has another shape.
+    let stored = fx.store.get(META, META_KEY);
+    if let Some(schema) =
+        stored.as_ref().and_then(|bytes| bytes.first_chunk().copied().map(u32::from_le_bytes))
+        && schema != SCHEMA
+    {
+        return Err(StartError::Schema { stored: schema, supported: SCHEMA });
+    }
+    match row::<Meta>(&*fx.store, META, META_KEY)? {
+        Some(meta) if meta.genesis != genesis.hash() => {
+            Err(StartError::OtherChain { stored: meta.genesis, given: genesis.hash() })
+        }
+        Some(meta) => reopen(&*fx.store, meta),
+        None => begin(genesis, fx),
+    }
+}
+
+fn begin(genesis: &Genesis, fx: &mut Effects) -> Result<Opened, StartError> {
+    let accounts: BTreeMap<Hash, Account> = genesis
+        .grants
+        .iter()
+        .map(|grant| (grant.address.trie_key(), Account { nonce: 0, balance: grant.amount }))
+        .collect();
+    let trie = Trie::default().update(&accounts).map_err(|error| corrupt(error.to_string()))?;
+    let header = genesis.header(trie.root());
+    let record = ConsensusRecord::of_genesis(genesis);
+    let mut batch = Batch::default();
+    for (key, account) in &accounts {
+        batch.put(state::LEAVES, key.0, encode(account));
+    }
+    let meta = Meta {
+        schema: SCHEMA,
+        genesis: genesis.hash(),
+        base: header.clone(),
+        mmr_count: 0,
+        mmr_peaks: Vec::new(),
+        record: record.clone(),
+    };
+    batch.put(META, META_KEY, encode(&meta));
+    fx.apply(batch);
+    let hash = header.hash();
+    Ok(Opened {
+        tree: BlockTree::new(header, Mmr::default(), Arc::new(record)),
+        tries: BTreeMap::from([(hash, trie)]),
+        diffs: BTreeMap::new(),
+        written: BTreeSet::from([hash]),
+        restore: None,
+        own: BTreeMap::new(),
+    })
+}
+
+fn reopen(store: &dyn Store, meta: Meta) -> Result<Opened, StartError> {
+    let mmr = Mmr::from_peaks(meta.mmr_count, meta.mmr_peaks).ok_or_else(|| corrupt("the header range"))?;
+    let mut tree = BlockTree::new(meta.base, mmr, Arc::new(meta.record));
+    let mut diffs = BTreeMap::new();
+    let mut written = BTreeSet::from([tree.base()]);
+    for (_, bytes) in rows(store, HEADERS) {
+        let header: Header =
+            decode(&bytes, Header::LEN).map_err(|error| corrupt(format!("a header: {error}")))?;
+        let parent = header.content.parent;
+        // A row may be that of a fork whose first blocks were still on their way to the disk.
+        let Ok(hash) = tree.insert(header) else { continue };
+        let diff: Diff =
+            row(store, state::DIFFS, &hash.0)?.ok_or_else(|| corrupt(format!("block {hash} has no diff")))?;
+        let record = tree.record(&parent).cloned().ok_or_else(|| corrupt("a record"))?;
+        tree.executed(&hash, record);
+        diffs.insert(hash, Arc::new(diff));
+        written.insert(hash);
+    }
+    let mut accounts = Vec::new();
+    for (key, value) in rows(store, state::LEAVES) {
+        let key = Hash(key.try_into().map_err(|_| corrupt("an account's key"))?);
+        accounts.push((key, decode(&value, 16).map_err(|error| corrupt(format!("an account: {error}")))?));
+    }
+    let (_, path) = tree.path(&tree.base(), &tree.head());
+    for hash in path {
+        accounts.extend(diffs.get(&hash).into_iter().flat_map(|diff: &Arc<Diff>| diff.forward()));
+    }
+    let mut own = BTreeMap::new();
+    for (_, value) in rows(store, mempool::OWN) {
+        let transaction: Transaction = decode(&value, Transaction::MAX_LEN)
+            .map_err(|error| corrupt(format!("a transaction of your own: {error}")))?;
+        own.insert(transaction.id(), transaction);
+    }
+    let restore = Some(Job::Update { trie: Trie::default(), changes: accounts });
+    Ok(Opened { tree, tries: BTreeMap::new(), diffs, written, restore, own })
+}
+
+impl Chain {
+    /// The stored state is rebuilt; if it is what the stored head says, the peer can begin.
+    pub(super) fn restored(&mut self, fx: &mut Effects, trie: Trie) {
+        let head = self.tree.head();
+        let right = self.tree.header(&head).is_some_and(|header| header.content.state_root == trie.root());
+        if !right {
+            fx.raise(
+                "the stored accounts do not fit the stored chain: the data is corrupt. Stop the peer, move the data \
+                 directory away, and synchronise again"
+                    .to_owned(),
+            );
+            return;
+        }
+        self.tries.insert(head, trie);
+        self.starting = false;
+        self.download.replan();
+        tracing::info!(height = %self.head_height(), "the stored state is rebuilt");
+        self.reinsert_own(fx);
+        self.notify_sync(fx);
+    }
+
+    /// A block is in the archive for good: now its rows may say that it is executed.
+    pub(super) fn block_archived(&mut self, fx: &mut Effects, hash: Hash) {
+        let (Some(header), Some(diff)) = (self.tree.header(&hash), self.diff(&hash)) else { return };
+        let mut batch = Batch::default();
+        batch.put(HEADERS, header_key(header.height(), &hash), encode(header));
+        batch.put(state::DIFFS, hash.0, encode(&**diff));
+        fx.apply(batch);
+        self.written.insert(hash);
+        self.advance_base(fx);
+    }
+
+    /// Folds what is settled into the base.
+    fn advance_base(&mut self, fx: &mut Effects) {
+        let base = self.tree.height(&self.tree.base()).unwrap_or_default();
+        let settled = self.head_height().saturating_sub(SETTLE_DEPTH);
+        if settled.0 < base.0 + SETTLE_STEP {
+            return;
+        }
+        let Some(new_base) = self.tree.on_best_chain(settled) else { return };
+        let (_, path) = self.tree.path(&self.tree.base(), &new_base);
+        if !path.iter().all(|hash| self.written.contains(hash)) {
+            return;
+        }
+        let mut batch = Batch::default();
+        let mut accounts = BTreeMap::new();
+        for hash in &path {
+            accounts.extend(self.diffs.get(hash).into_iter().flat_map(|diff| diff.forward()));
+        }
+        for (key, account) in accounts {
+            if account.is_absent() {
+                batch.delete(state::LEAVES, key.0);
+            } else {
+                batch.put(state::LEAVES, key.0, encode(&account));
+            }
+        }
+        let (Some(header), Some(mmr), Some(record)) =
+            (self.tree.header(&new_base), self.tree.mmr_before(&new_base), self.tree.record(&new_base))
+        else {
+            return;
+        };
+        let meta = Meta {
+            schema: SCHEMA,
+            genesis: self.id,
+            base: header.clone(),
+            mmr_count: mmr.count(),
+            mmr_peaks: mmr.peaks().to_vec(),
+            record: (**record).clone(),
+        };
+        batch.put(META, META_KEY, encode(&meta));
+        let settled_slot = header.slot();
+        let (below, forks) = self.tree.advance_base(&new_base);
+        let gone = below.iter().map(|header| (header.height(), header.hash())).chain(forks.iter().copied());
+        for (height, hash) in gone.chain([(settled, new_base)]) {
+            batch.delete(HEADERS, header_key(height, &hash));
+            batch.delete(state::DIFFS, hash.0);
+            self.diffs.remove(&hash);
+            if hash != new_base {
+                self.written.remove(&hash);
+                self.waiting.remove(&hash);
+            }
+        }
+        for id in self.settled_own(fx, settled_slot) {
+            batch.delete(mempool::OWN, id.0);
+            self.own.remove(&id);
+        }
+        fx.apply(batch);
+        self.download.replan();
+        if !forks.is_empty() {
+            let id = fx.archive(ArchiveRequest::Delete(forks));
+            self.archived.insert(id, Archived::Forks);
+        }
+    }
+
+    /// Own transactions that need no longer be kept: the settled chain has passed them.
+    fn settled_own(&self, fx: &Effects, settled: Slot) -> Vec<Hash> {
+        let passed = |own: &Transaction| {
+            let leaf = fx.store.get(state::LEAVES, &own.sender().trie_key().0);
+            let account: Account = leaf.and_then(|bytes| decode(&bytes, 16).ok()).unwrap_or_default();
+            own.content.valid_until < settled || own.content.nonce < account.nonce
+        };
+        self.own.iter().filter(|(_, own)| passed(own)).map(|(id, _)| *id).collect()
+    }
+}

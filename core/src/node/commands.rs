@@ -1,0 +1,65 @@
+//! Carrying out what people ask for.
+
+use super::{Command, CommandError, CommandId, Node, Reply, StatusView};
+
+impl Node {
+    pub(super) fn command(&mut self, id: CommandId, command: Command) {
+        let reply = match command {
+            Command::Status => Ok(Reply::Status(self.status())),
+            Command::Peers => {
+                let height = |peer: &_| self.chain.as_ref()?.height_of(peer);
+                Ok(Reply::Peers(self.connections.views(&self.fx, height)))
+            }
+            Command::Dial(address) => {
+                self.connections.dial(&mut self.fx, address);
+                Ok(Reply::Done)
+            }
+            Command::Join(room) => {
+                let peers: Vec<_> = self.connections.direct().collect();
+                self.rooms.join(&mut self.fx, room, &peers).map(|()| Reply::Done)
+            }
+            Command::Leave(room) => {
+                self.rooms.leave(&mut self.fx, &room);
+                Ok(Reply::Done)
+            }
+            Command::Say(room, text) => {
+                let peers: Vec<_> = self.connections.direct().collect();
+                self.rooms.say(&mut self.fx, room, text, &peers).map(|()| Reply::Done)
+            }
+            Command::History(room) => Ok(Reply::History(self.rooms.history(&room))),
+            Command::Rooms => Ok(Reply::Rooms(self.rooms.joined())),
+            Command::Submit(_)
+            | Command::Account(_)
+            | Command::Block(_)
+            | Command::RecentBlocks(_)
+            | Command::Mempool(_) => {
+                let Some(chain) = &mut self.chain else {
+                    self.fx.reply(id, Err(CommandError::NoChain));
+                    return;
+                };
+                match command {
+                    Command::Submit(transaction) => return chain.submit(&mut self.fx, id, transaction),
+                    Command::Block(which) => return chain.show_block(&mut self.fx, id, which),
+                    Command::Account(address) => chain.account_view(address).map(Reply::Account),
+                    Command::RecentBlocks(count) => Ok(Reply::Blocks(chain.recent_blocks(count))),
+                    Command::Mempool(count) => Ok(Reply::Mempool(chain.mempool_view(count))),
+                    _ => Ok(Reply::Done),
+                }
+            }
+        };
+        self.fx.reply(id, reply);
+    }
+
+    fn status(&self) -> StatusView {
+        StatusView {
+            peer: self.local.to_string(),
+            role: self.role,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            peers: self.connections.count(),
+            addresses: self.connections.addresses.iter().map(ToString::to_string).collect(),
+            chain: self.chain.as_ref().map(|chain| chain.chain_view(&self.fx)),
+            alarms: self.fx.alarms().to_vec(),
+            refusals: self.fx.refusals.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Who is connected, and how that came about.
+
+use std::collections::BTreeMap;
+
+use libp2p::{Multiaddr, PeerId, multiaddr};
+
+use super::{ConnectionId, Event, Link, LinkView, Output, PeerView, effects::Effects};
+use crate::{
+    peers::{Consequence, Dialer, Ledger, Offence},
+    primitives::{Height, Mono},
+};
+
+/// The most addresses of our own that are kept.
+const MAX_ADDRESSES: usize = 64;
+
+#[derive(Debug)]
+struct Connection {
+    link: Link,
+    address: Multiaddr,
+    outbound: bool,
+}
+
+#[derive(Debug, Default)]
+struct Peer {
+    connections: BTreeMap<ConnectionId, Connection>,
+    agent: Option<String>,
+    ping_millis: Option<u64>,
+    /// The other chain it follows, by the first digits of its genesis hash.
+    other_chain: Option<String>,
+    offences: BTreeMap<Offence, u32>,
+}
+
+pub(super) struct Connections {
+    peers: BTreeMap<PeerId, Peer>,
+    pub(super) addresses: Vec<Multiaddr>,
+    ledger: Ledger,
+    dialer: Dialer,
+    local: PeerId,
+}
+
+/// What a new or lost connection means for the peer as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// This is the first connection over which requests can be sent.
+    Arrived,
+    /// That was the last one.
+    Left,
+    /// Nothing has changed.
+    Same,
+}
+
+impl Connections {
+    pub(super) fn new(local: PeerId, bootstrap: Vec<Multiaddr>, fx: &Effects) -> Self {
+        let mut dialer = Dialer::default();
+        for address in bootstrap {
+            dialer.add_fixed(address, fx.now.mono);
+        }
+        Self { peers: BTreeMap::new(), addresses: Vec::new(), ledger: Ledger::default(), dialer, local }
+    }
+
+    pub(super) fn connected(
+        &mut self,
+        fx: &mut Effects,
+        peer: PeerId,
+        connection: ConnectionId,
+        link: Link,
+        address: Multiaddr,
+        outbound: bool,
+    ) -> Presence {
+        if self.ledger.is_banned(&peer, fx.now.mono) {
+            fx.push(Output::Disconnect(peer));
+        }
+        self.dialer.connected(peer, &address, fx.now.mono);
+        if outbound {
+            fx.lower(&unreachable_prefix(&address));
+        }
+        let state = self.peers.entry(peer).or_default();
+        let had_direct = state.is_direct();
+        state.connections.insert(connection, Connection { link, address, outbound });
+        fx.notify(Event::Peers);
+        if !had_direct && state.is_direct() { Presence::Arrived } else { Presence::Same }
+    }
+
+    pub(super) fn disconnected(
+        &mut self,
+        fx: &mut Effects,
+        peer: PeerId,
+        connection: ConnectionId,
+    ) -> Presence {
+        let Some(state) = self.peers.get_mut(&peer) else { return Presence::Same };
+        let had_direct = state.is_direct();
+        state.connections.remove(&connection);
+        let direct = state.is_direct();
+        if state.connections.is_empty() {
+            self.peers.remove(&peer);
+            self.dialer.disconnected(peer, fx.now.mono);
+        }
+        fx.notify(Event::Peers);
+        if had_direct && !direct { Presence::Left } else { Presence::Same }
+    }
+
+    pub(super) fn dial_failed(&mut self, fx: &mut Effects, address: &Multiaddr, reason: &str) {
+        let jitter = fx.random();
+        let failures = self.dialer.failed(address, jitter, fx.now.mono);
+        tracing::debug!(%address, failures, reason, "dial failed");
+        if failures == 3 {
+            fx.raise(format!("{}: {reason}; still trying", unreachable_prefix(address)));
+        }
+    }
+
+    pub(super) fn dial(&mut self, fx: &mut Effects, address: Multiaddr) {
+        self.dialer.add_fixed(address, fx.now.mono);
+    }
+
+    pub(super) fn discovered(&mut self, fx: &mut Effects, peer: PeerId, address: Multiaddr) {
+        if peer != self.local {
+            let address = address.with_p2p(peer).unwrap_or_else(|unchanged| unchanged);
+            self.dialer.add_found(address, fx.now.mono);
+        }
+    }
+
+    pub(super) fn listening(&mut self, address: Multiaddr) {
+        if !self.addresses.contains(&address) && self.addresses.len() < MAX_ADDRESSES {
+            self.addresses.push(address);
+        }
+    }
+
+    pub(super) fn not_listening(&mut self, address: &Multiaddr) {
+        self.addresses.retain(|other| other != address);
+    }
+
+    pub(super) fn identified(
+        &mut self,
+        fx: &mut Effects,
+        peer: &PeerId,
+        agent: String,
+        protocols: &[String],
+        chain: Option<&str>,
+    ) {
+        let Some(state) = self.peers.get_mut(peer) else { return };
+        state.agent = Some(agent.chars().filter(|c| !c.is_control()).take(128).collect());
+        let theirs = protocols.iter().find_map(|name| name.strip_prefix("/weft/")?.strip_suffix("/sync/1"));
+        state.other_chain = match (theirs, chain) {
+            (Some(theirs), Some(ours)) if theirs != ours => Some(theirs.chars().take(8).collect()),
+            _ => None,
+        };
+        if let (Some(theirs), Some(ours)) = (&state.other_chain, chain) {
+            tracing::warn!(%peer, theirs, ours, "a peer follows another chain; its blocks are of no use here");
+            fx.refuse("other-chain");
+            if self.dialer.is_fixed(peer) {
+                let short: String =
+                    peer.to_base58().chars().rev().take(6).collect::<Vec<_>>().into_iter().rev().collect();
+                fx.raise(format!(
+                    "the peer …{short} you named follows chain {theirs}, and this peer follows {ours}: \
+                     the genesis files differ"
+                ));
+            }
+        }
+        fx.notify(Event::Peers);
+    }
+
+    pub(super) fn pinged(&mut self, peer: &PeerId, millis: u64) {
+        if let Some(state) = self.peers.get_mut(peer) {
+            state.ping_millis = Some(millis);
+        }
+    }
+
+    /// Books what peers did wrong, and acts on it.
+    pub(super) fn book(&mut self, fx: &mut Effects) {
+        for (peer, offence) in std::mem::take(&mut fx.offences) {
+            fx.refuse(offence.name());
+            let consequence = self.ledger.report(peer, offence, fx.now.mono);
+            let score = self.ledger.score(&peer, fx.now.mono);
+            tracing::warn!(%peer, %offence, score, ?consequence, "a peer misbehaved");
+            if let Some(state) = self.peers.get_mut(&peer) {
+                *state.offences.entry(offence).or_default() += 1;
+            }
+            match consequence {
+                Consequence::None => {}
+                Consequence::Disconnect => fx.push(Output::Disconnect(peer)),
+                Consequence::Ban => fx.push(Output::Ban(peer)),
+            }
+            fx.notify(Event::Peers);
+        }
+    }
+
+    /// Dials and ends bans, as far as due.
+    pub(super) fn tick(&mut self, fx: &mut Effects) {
+        let now = fx.now.mono;
+        for peer in self.ledger.end_bans(now) {
+            fx.push(Output::Unban(peer));
+        }
+        let ledger = &self.ledger;
+        for address in self.dialer.due(now, |peer| ledger.is_banned(peer, now)) {
+            fx.push(Output::Dial(address));
+        }
+    }
+
+    pub(super) fn next_due(&self) -> Option<Mono> {
+        self.dialer.next_due().into_iter().chain(self.ledger.next_end()).min()
+    }
+
+    /// The number of connected peers.
+    pub(super) fn count(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// The peers that requests can be sent to.
+    pub(super) fn direct(&self) -> impl Iterator<Item = PeerId> + '_ {
+        self.peers.iter().filter(|(_, state)| state.is_direct()).map(|(peer, _)| *peer)
+    }
+
+    pub(super) fn views(&self, fx: &Effects, height: impl Fn(&PeerId) -> Option<Height>) -> Vec<PeerView> {
+        let view = |(peer, state): (&PeerId, &Peer)| PeerView {
+            peer: peer.to_string(),
+            agent: state.agent.clone(),
+            links: state.connections.values().map(Connection::view).collect(),
+            height: height(peer),
+            score: self.ledger.score(peer, fx.now.mono),
+            offences: state.offences.iter().map(|(offence, count)| (offence.to_string(), *count)).collect(),
+            other_chain: state.other_chain.clone(),
+            ping_millis: state.ping_millis,
+        };
+        self.peers.iter().map(view).collect()
+    }
+}
+
+fn unreachable_prefix(address: &Multiaddr) -> String {
+    format!("cannot reach {address}")
+}
+
+impl Peer {
+    fn is_direct(&self) -> bool {
+        self.connections.values().any(|connection| connection.link == Link::Direct)
+    }
+}
+
+impl Connection {
+    fn view(&self) -> LinkView {
+        use multiaddr::Protocol;
+        let mut transport = "tcp";
+        for part in &self.address {
+            transport = match part {
+                Protocol::P2pCircuit => "relayed",
+                Protocol::Ws(_) | Protocol::Wss(_) if transport != "relayed" => "websocket",
+                Protocol::QuicV1 if transport != "relayed" => "quic",
+                Protocol::WebRTCDirect | Protocol::WebRTC if transport != "relayed" => "webrtc",
+                Protocol::Memory(_) => "memory",
+                _ => transport,
+            };
+        }
+        if self.link == Link::Relayed {
+            transport = "relayed";
+        }
+        LinkView {
+            transport: transport.to_owned(),
+            address: self.address.to_string(),
+            outbound: self.outbound,
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! What the parts of a node share: the time, the outputs, the store, and what waits for durability.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use chacha20::ChaCha8Rng;
+use libp2p::PeerId;
+use rand_core::Rng;
+
+use super::{
+    ArchiveId, CommandError, CommandId, Event, GossipId, InboundId, OutboundId, Output, Protocol, Reply,
+    Verdict, WorkId, work::Job,
+};
+use crate::{
+    gossip::Room,
+    peers::Offence,
+    primitives::{Hash, Height, Now},
+    store::{ArchiveRequest, Batch, Seq, Store},
+};
+
+/// What a request to a peer was for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// Where are you?
+    Status,
+    /// Headers past our locator, whose highest entry this was.
+    Headers,
+    /// These bodies.
+    Bodies(Vec<(Height, Hash)>),
+    /// Take these transactions.
+    Transactions,
+    /// What was said in this room?
+    History(Room),
+}
+
+/// A request in flight.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) peer: PeerId,
+    pub(super) protocol: Protocol,
+    pub(super) ask: Ask,
+}
+
+pub(super) struct Effects {
+    pub(super) now: Now,
+    pub(super) rng: ChaCha8Rng,
+    pub(super) store: Box<dyn Store + Send>,
+    /// All batches up to this one are durable.
+    durable: Seq,
+    /// Why the disk takes no more writes.
+    pub(super) storage_failed: Option<String>,
+    pub(super) asked: BTreeMap<OutboundId, Asked>,
+    /// Misbehaviour noticed since the last look; the node books it.
+    pub(super) offences: Vec<(PeerId, Offence)>,
+    /// How often something was refused, by reason.
+    pub(super) refusals: BTreeMap<&'static str, u64>,
+    alarms: Vec<String>,
+    outputs: VecDeque<Output>,
+    next_id: u64,
+}
+
+impl Effects {
+    pub(super) fn new(store: Box<dyn Store + Send>, rng: ChaCha8Rng, now: Now) -> Self {
+        Self {
+            now,
+            rng,
+            store,
+            durable: Seq::default(),
+            storage_failed: None,
+            asked: BTreeMap::new(),
+            offences: Vec::new(),
+            refusals: BTreeMap::new(),
+            alarms: Vec::new(),
+            outputs: VecDeque::new(),
+            next_id: 0,
+        }
+    }
+
+    pub(super) fn push(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    fn id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    pub(super) fn random(&mut self) -> u64 {
+        self.rng.next_u64()
+    }
+
+    pub(super) fn ask(&mut self, peer: PeerId, protocol: Protocol, ask: Ask, body: Vec<u8>) {
+        let id = OutboundId(self.id());
+        self.asked.insert(id, Asked { peer, protocol, ask });
+        self.push(Output::Request { id, peer, protocol, body });
+    }
+
+    pub(super) fn respond(&mut self, id: InboundId, body: Vec<u8>) {
+        self.push(Output::Respond { id, body });
+    }
+
+    pub(super) fn judge(&mut self, id: GossipId, verdict: Verdict) {
+        self.push(Output::Judge { id, verdict });
+    }
+
+    pub(super) fn work(&mut self, job: Job) -> WorkId {
+        let id = WorkId(self.id());
+        self.push(Output::Work(id, job));
+        id
+    }
+
+    pub(super) fn archive(&mut self, request: ArchiveRequest) -> ArchiveId {
+        let id = ArchiveId(self.id());
+        self.push(Output::Archive(id, request));
+        id
+    }
+
+    pub(super) fn reply(&mut self, id: CommandId, reply: Result<Reply, CommandError>) {
+        self.push(Output::Reply(id, Box::new(reply)));
+    }
+
+    pub(super) fn notify(&mut self, event: Event) {
+        self.push(Output::Notify(event));
+    }
+
+    /// Writes a batch, to become durable when the disk gets round to it.
+    pub(super) fn apply(&mut self, batch: Batch) -> Seq {
+        let seq = self.store.apply(batch);
+        if self.store.durable_at_once() {
+            self.durable = seq;
+        }
+        seq
+    }
+
+    /// Writes a batch that something waits for.
+    pub(super) fn apply_now(&mut self, batch: Batch) -> Seq {
+        let seq = self.apply(batch);
+        if !self.is_durable(seq) {
+            self.push(Output::Flush(seq));
+        }
+        seq
+    }
+
+    pub(super) fn persisted(&mut self, seq: Seq) {
+        self.durable = self.durable.max(seq);
+    }
+
+    pub(super) fn is_durable(&self, seq: Seq) -> bool {
+        seq <= self.durable
+    }
+
+    pub(super) fn offend(&mut self, peer: PeerId, offence: Offence) {
+        self.offences.push((peer, offence));
+    }
+
+    /// Counts something that was refused and blames nobody.
+    pub(super) fn refuse(&mut self, reason: &'static str) {
+        *self.refusals.entry(reason).or_default() += 1;
+    }
+
+    /// Tells the person that something is wrong, once until it is over.
+    pub(super) fn raise(&mut self, alarm: String) {
+        if !self.alarms.contains(&alarm) {
+            tracing::warn!("{alarm}");
+            self.alarms.push(alarm.clone());
+            self.notify(Event::Alarm(alarm));
+        }
+    }
+
+    /// Tells the person that what began with these words is over.
+    pub(super) fn lower(&mut self, prefix: &str) {
+        let (over, still) =
+            std::mem::take(&mut self.alarms).into_iter().partition(|alarm| alarm.starts_with(prefix));
+        self.alarms = still;
+        let over: Vec<String> = over;
+        for alarm in over {
+            self.notify(Event::AlarmOver(alarm));
+        }
+    }
+
+    pub(super) fn alarms(&self) -> &[String] {
+        &self.alarms
+    }
+}
