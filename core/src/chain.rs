@@ -11,6 +11,9 @@ mod record;
 mod transaction;
 mod version;
 
+#[cfg(test)]
+mod tests;
+
 pub use block::{Block, Body, BodyError, SystemItem};
 pub use genesis::{Genesis, GenesisError, Grant};
 pub use header::{Header, HeaderError, UnsignedHeader};

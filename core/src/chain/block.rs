@@ -31,7 +31,20 @@ pub struct Body {
     /// Transfers, in the order they are executed.
     pub transactions: Vec<Transaction>,
     /// What the protocol itself adds.
+    #[borsh(serialize_with = "write_items", deserialize_with = "read_items")]
     pub system: Vec<SystemItem>,
+}
+
+/// The usual encoding of a list, spelled out because borsh refuses lists of a type without values.
+fn write_items<W: Write>(items: &[SystemItem], writer: &mut W) -> IoResult<()> {
+    let count = u32::try_from(items.len()).map_err(|_| ErrorKind::InvalidInput)?;
+    count.serialize(writer)?;
+    items.iter().try_for_each(|item| item.serialize(writer))
+}
+
+fn read_items<R: Read>(reader: &mut R) -> IoResult<Vec<SystemItem>> {
+    let count = u32::deserialize_reader(reader)?;
+    (0..count).map(|_| SystemItem::deserialize_reader(reader)).collect()
 }
 
 /// A header with its body.
@@ -87,5 +100,73 @@ impl Body {
             return Err(BodyError::TooLarge);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        chain::{MAX_MEMO_BYTES, UnsignedHeader, UnsignedTransaction},
+        primitives::{Address, Amount, DecodeError, Height, PublicKey, Signature, Slot, decode},
+    };
+
+    fn transaction(memo: usize) -> Transaction {
+        let from = PublicKey([1; 32]);
+        let mut content =
+            UnsignedTransaction::transfer(from, Address([2; 32]), Amount(1), Amount(1), 0, Slot(1));
+        content.memo = vec![0; memo];
+        Transaction { content, signature: Signature([0; 64]) }
+    }
+
+    fn body(count: usize, memo: usize) -> Body {
+        Body { transactions: vec![transaction(memo); count], system: Vec::new() }
+    }
+
+    fn header(body: &Body) -> Header {
+        let roots = [body.tx_root(), body.system_root(), Hash::ZERO, Hash::ZERO, Hash::ZERO, Hash::ZERO];
+        let content = UnsignedHeader::new(Height(1), Slot(1), Hash::ZERO, roots, 0, PublicKey([1; 32]));
+        Header { content, signature: Signature([0; 64]) }
+    }
+
+    #[test]
+    fn a_body_that_the_header_does_not_commit_to_is_refused() {
+        let good = body(2, 0);
+        assert_eq!(good.check(&header(&good)), Ok(()));
+        assert_eq!(body(1, 0).check(&header(&good)), Err(BodyError::Root));
+        assert_eq!(body(2, 1).check(&header(&good)), Err(BodyError::Root));
+        let mut other_system = header(&good);
+        other_system.content.system_root = Hash::ZERO;
+        assert_eq!(good.check(&other_system), Err(BodyError::Root));
+    }
+
+    #[test]
+    fn a_body_is_bounded_in_transactions_and_bytes() {
+        let check = |body: Body| body.check(&header(&body));
+        assert_eq!(check(body(MAX_BLOCK_TRANSACTIONS, 0)), Ok(()));
+        assert_eq!(check(body(MAX_BLOCK_TRANSACTIONS + 1, 0)), Err(BodyError::TooLarge));
+
+        let most = (Body::MAX_LEN - 8) / Transaction::MAX_LEN;
+        let mut full = body(most, MAX_MEMO_BYTES);
+        let room = Body::MAX_LEN - encode(&full).len();
+        full.transactions.push(transaction(room - Transaction::EMPTY_LEN));
+        assert_eq!(encode(&full).len(), Body::MAX_LEN);
+        assert_eq!(check(full.clone()), Ok(()));
+        full.transactions.pop();
+        full.transactions.push(transaction(room - Transaction::EMPTY_LEN + 1));
+        assert_eq!(check(full), Err(BodyError::TooLarge));
+    }
+
+    #[test]
+    fn a_full_block_has_the_most_bytes() {
+        let body = body(3, 0);
+        let block = Block { header: header(&body), body };
+        assert_eq!(encode(&block).len() - encode(&block.body).len(), MAX_BLOCK_BYTES - Body::MAX_LEN);
+    }
+
+    #[test]
+    fn system_items_are_refused_by_their_kind() {
+        let error = decode::<Body>(&[0, 0, 0, 0, 1, 0, 0, 0, 7], 100).unwrap_err();
+        assert_eq!(error, DecodeError::Malformed("system items of kind 7 are not supported".into()));
     }
 }

@@ -118,3 +118,93 @@ impl Genesis {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn genesis() -> Genesis {
+        let authority = |byte| Authority { key: PublicKey([byte; 32]), fee_address: Address([0; 32]) };
+        let grant = |byte, amount| Grant { address: Address([byte; 32]), amount: Amount(amount) };
+        Genesis {
+            name: "test".into(),
+            time: 1000,
+            slot_millis: 50,
+            min_fee_per_byte: 0,
+            authorities: vec![authority(1), authority(2)],
+            grants: vec![grant(1, 5), grant(2, u64::MAX - 5)],
+        }
+    }
+
+    fn judge(change: impl FnOnce(&mut Genesis)) -> Result<(), GenesisError> {
+        let mut genesis = genesis();
+        change(&mut genesis);
+        genesis.check()
+    }
+
+    #[test]
+    fn limits_are_judged_at_their_edges() {
+        assert_eq!(judge(|_| ()), Ok(()));
+        assert_eq!(judge(|genesis| genesis.name = "x".repeat(64)), Ok(()));
+        assert_eq!(judge(|genesis| genesis.name = "x".repeat(65)), Err(GenesisError::Name));
+        assert_eq!(judge(|genesis| genesis.name.clear()), Err(GenesisError::Name));
+        assert_eq!(judge(|genesis| genesis.slot_millis = 49), Err(GenesisError::SlotMillis));
+        assert_eq!(judge(|genesis| genesis.slot_millis = 600_000), Ok(()));
+        assert_eq!(judge(|genesis| genesis.slot_millis = 600_001), Err(GenesisError::SlotMillis));
+    }
+
+    #[test]
+    fn authorities_are_some_different_and_not_too_many() {
+        let many = |count: usize| {
+            move |genesis: &mut Genesis| {
+                let authority = |index: usize| {
+                    let key = PublicKey(Hash::of(&index.to_le_bytes()).0);
+                    Authority { key, fee_address: Address([0; 32]) }
+                };
+                genesis.authorities = (0..count).map(authority).collect();
+            }
+        };
+        assert_eq!(judge(many(MAX_AUTHORITIES)), Ok(()));
+        assert_eq!(judge(many(MAX_AUTHORITIES + 1)), Err(GenesisError::Authorities));
+        assert_eq!(judge(many(0)), Err(GenesisError::Authorities));
+        let twice = judge(|genesis| genesis.authorities[1] = genesis.authorities[0].clone());
+        assert_eq!(twice, Err(GenesisError::Authorities));
+    }
+
+    #[test]
+    fn grants_are_different_not_zero_and_fit_an_amount() {
+        assert_eq!(judge(|genesis| genesis.grants.clear()), Ok(()));
+        assert_eq!(judge(|genesis| genesis.grants[0].amount.0 += 1), Err(GenesisError::Grants));
+        assert_eq!(judge(|genesis| genesis.grants[0].amount.0 = 0), Err(GenesisError::Grants));
+        let twice = judge(|genesis| {
+            genesis.grants[1] = Grant { amount: Amount(1), ..genesis.grants[0].clone() };
+        });
+        assert_eq!(twice, Err(GenesisError::Grants));
+    }
+
+    #[test]
+    fn slots_are_counted_from_the_genesis_time() {
+        let genesis = genesis();
+        let slot = |wall| genesis.slot_at(Wall(wall));
+        assert_eq!([999, 1000, 1049, 1050].map(slot), [None, Some(Slot(0)), Some(Slot(0)), Some(Slot(1))]);
+        assert_eq!(genesis.slot_start(Slot(2)), Wall(1100));
+        assert_eq!(genesis.slot_start(Slot(u64::MAX)), Wall(u64::MAX));
+    }
+
+    #[test]
+    fn a_chain_is_named_by_all_of_its_genesis() {
+        let changes: [fn(&mut Genesis); 6] = [
+            |genesis| genesis.name.push('x'),
+            |genesis| genesis.time += 1,
+            |genesis| genesis.slot_millis += 1,
+            |genesis| genesis.min_fee_per_byte += 1,
+            |genesis| genesis.authorities.reverse(),
+            |genesis| genesis.grants.reverse(),
+        ];
+        for change in changes {
+            let mut other = genesis();
+            change(&mut other);
+            assert_ne!(other.hash(), genesis().hash());
+        }
+    }
+}

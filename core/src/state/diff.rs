@@ -38,3 +38,22 @@ impl Diff {
         self.0.iter().map(|change| (change.key, change.before))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::primitives::Amount;
+
+    #[test]
+    fn golden_root() {
+        let account = |nonce, balance| Account { nonce, balance: Amount(balance) };
+        let change = |byte, before, after| AccountChange { key: Hash([byte; 32]), before, after };
+        let diff =
+            Diff(vec![change(1, account(0, 5), account(1, 2)), change(9, account(3, 4), Account::default())]);
+        assert_eq!(
+            diff.root().to_string(),
+            "b962f4252a9068de870ab0e57820232bf0eb9ca42f56a7010864e14ad71e8a06"
+        );
+        assert_eq!(Diff::default().root(), Hash::of(&[]));
+    }
+}
