@@ -1,1 +1,4 @@
-//! Stub.
+//! Many Weft peers at once: in virtual time, as processes, and in browser tabs.
+
+pub mod fixture;
+pub mod sim;

@@ -1,0 +1,94 @@
+//! Jobs: run at once, answered after a modelled time, in an order the seed shuffles.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use weft_core::{
+    node::{Input, Job, JobResult, WorkId},
+    primitives::{Hash, Hasher, encode},
+};
+
+use super::{
+    event::{Event, Micros},
+    peer::PeerIx,
+    world::World,
+};
+
+/// How many results are shared between nodes. Executions hold tries, so this is what bounds memory.
+const SHARED: usize = 256;
+
+/// Results of the jobs that every peer does alike: with them, a thousand peers verify a block for the price of one.
+#[derive(Default)]
+pub(super) struct Shared {
+    results: BTreeMap<Hash, JobResult>,
+    order: VecDeque<Hash>,
+}
+
+impl Shared {
+    fn run(&mut self, job: &Job) -> JobResult {
+        let Some(key) = key(job) else { return job.run() };
+        if let Some(result) = self.results.get(&key) {
+            return result.clone();
+        }
+        let result = job.run();
+        if self.order.len() == SHARED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.results.remove(&oldest);
+        }
+        self.order.push_back(key);
+        self.results.insert(key, result.clone());
+        result
+    }
+}
+
+/// What a job's result depends on, for jobs that several peers do.
+fn key(job: &Job) -> Option<Hash> {
+    let mut hasher = Hasher::default();
+    match job {
+        Job::VerifyHeaders { genesis, headers } => {
+            hasher.add(&[0]).add(&genesis.0).add(&encode(headers.as_ref()));
+        }
+        Job::VerifyTransactions { genesis, transactions } => {
+            hasher.add(&[1]).add(&genesis.0).add(&encode(transactions.as_ref()));
+        }
+        Job::Execute { trie, context, transactions } => {
+            hasher.add(&[2]).add(&trie.root().0).add(&encode(context)).add(&encode(transactions.as_ref()));
+        }
+        Job::Build { .. } | Job::Update { .. } => return None,
+    }
+    Some(hasher.finish())
+}
+
+/// How long a worker takes: about what one core of an ordinary machine does.
+fn cost(job: &Job) -> Micros {
+    match job {
+        Job::VerifyHeaders { headers, .. } => 20 + 20 * headers.len() as u64,
+        Job::VerifyTransactions { transactions, .. } => 20 + 20 * transactions.len() as u64,
+        Job::Execute { transactions, .. } => 100 + 10 * transactions.len() as u64,
+        Job::Build { candidates, .. } => 100 + 10 * candidates.len() as u64,
+        Job::Update { changes, .. } => 100 + 5 * changes.len() as u64,
+    }
+}
+
+impl World {
+    pub(super) fn work(&mut self, ix: PeerIx, id: WorkId, job: &Job) {
+        let peer = &mut self.peers[ix.0];
+        peer.jobs += 1;
+        assert!(
+            peer.jobs <= peer.config.max_jobs,
+            "{ix:?} has {} jobs in flight and may have {}",
+            peer.jobs,
+            peer.config.max_jobs
+        );
+        let outcome = if self.dice.chance(peer.faults.work) {
+            peer.seen.lost_jobs += 1;
+            Input::WorkFailed(id)
+        } else {
+            Input::WorkDone(id, self.shared.run(job))
+        };
+        let took = cost(job) * self.dice.between(60, 160) / 100;
+        let worker = peer.workers.iter_mut().min().expect("there is at least one worker");
+        *worker = self.now.max(*worker) + took;
+        self.queue.push(*worker, ix, peer.life, Event::Worked(outcome));
+    }
+}

@@ -1,0 +1,234 @@
+//! One peer of a world, with the shell's side of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use libp2p::{Multiaddr, PeerId, identity::Keypair, multiaddr::Protocol as Part};
+use weft_core::{
+    chain::Genesis,
+    gossip::Topic,
+    node::{
+        BlockSummary, ChatView, Config, ConnectionId, Event, GossipId, InboundId, Input, Node, OutboundId,
+        Output, Protocol, Role,
+    },
+    primitives::{Hash, Now, SecretKey},
+};
+
+use super::{
+    disk::{Disk, Storage},
+    event::Micros,
+    gossip::Judging,
+};
+
+/// A peer of a world, by the order of joining.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerIx(pub usize);
+
+/// Replaces an output of a real node by others before the world carries them out: how a liar is made.
+pub type Tamper = Box<dyn FnMut(Now, Output) -> Vec<Output>>;
+
+/// A scripted peer: takes what a node would take, and does whatever it likes.
+pub trait Puppet {
+    /// Reacts to an input by adding outputs.
+    fn handle(&mut self, now: Now, input: Input, outputs: &mut Vec<Output>);
+}
+
+impl<F: FnMut(Now, Input, &mut Vec<Output>)> Puppet for F {
+    fn handle(&mut self, now: Now, input: Input, outputs: &mut Vec<Output>) {
+        self(now, input, outputs);
+    }
+}
+
+/// What a new peer is.
+pub struct NodeOptions {
+    /// The chain it follows.
+    pub genesis: Option<Genesis>,
+    /// It proposes with this key.
+    pub validator: Option<SecretKey>,
+    /// Whom it connects to.
+    pub bootstrap: Vec<PeerIx>,
+    /// Its kind.
+    pub role: Role,
+    /// The mempool's bound in bytes.
+    pub mempool_bytes: usize,
+    /// The most jobs in flight; there are half as many workers.
+    pub max_jobs: usize,
+    /// How far its clock is off, in milliseconds.
+    pub skew_millis: i64,
+    /// What it finds on its disk.
+    pub storage: Storage,
+    /// Makes a liar of it.
+    pub tamper: Option<Tamper>,
+}
+
+impl Default for NodeOptions {
+    fn default() -> Self {
+        Self {
+            genesis: None,
+            validator: None,
+            bootstrap: Vec::new(),
+            role: Role::Native,
+            mempool_bytes: 8 << 20,
+            max_jobs: 4,
+            skew_millis: 0,
+            storage: Storage::default(),
+            tamper: None,
+        }
+    }
+}
+
+/// What goes wrong on a peer's own machine, as probabilities.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Faults {
+    /// A worker dies.
+    pub work: f64,
+    /// The archive answers with an error.
+    pub archive: f64,
+}
+
+/// What a peer told its person, and what happened to it.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// The last block it announced: its head.
+    pub head: Option<BlockSummary>,
+    /// The number of blocks it announced.
+    pub blocks: u64,
+    /// How deep each reorganisation went.
+    pub reorganised: Vec<u64>,
+    /// Chat messages, in order.
+    pub chat: Vec<ChatView>,
+    /// The alarms that are on.
+    pub alarms: BTreeSet<String>,
+    /// Every alarm there ever was.
+    pub past_alarms: BTreeSet<String>,
+    /// Gossip it rejected, by who passed it on.
+    pub rejected: BTreeMap<PeerIx, u64>,
+    /// Gossip copies that came again.
+    pub duplicates: u64,
+    /// Whom it banned.
+    pub banned: BTreeSet<PeerIx>,
+    /// Messages that the shell refused since they were larger than their protocol allows.
+    pub oversized: u64,
+    /// The most requests to one peer that were in flight at a time.
+    pub most_in_flight: usize,
+    /// Jobs that were lost.
+    pub lost_jobs: u64,
+    /// Archive requests that were answered with an error.
+    pub archive_failures: u64,
+    /// Requests it sent.
+    pub requests: u64,
+}
+
+impl Seen {
+    pub(super) fn note(&mut self, event: Event) {
+        match event {
+            Event::Block(summary) => {
+                self.blocks += 1;
+                self.head = Some(summary);
+            }
+            Event::Reorganised(depth) => self.reorganised.push(depth),
+            Event::Chat(message) => self.chat.push(message),
+            Event::Alarm(text) => {
+                self.past_alarms.insert(text.clone());
+                self.alarms.insert(text);
+            }
+            Event::AlarmOver(text) => {
+                self.alarms.remove(&text);
+            }
+            Event::Peers | Event::Mempool | Event::Sync(_) => {}
+        }
+    }
+}
+
+pub(super) enum Actor {
+    Node(Box<Node>),
+    Puppet(Box<dyn Puppet>),
+    Down,
+}
+
+/// A request that waits for this peer's answer.
+pub(super) struct Inbound {
+    pub(super) from: PeerIx,
+    pub(super) life: u32,
+    pub(super) id: OutboundId,
+    pub(super) protocol: Protocol,
+}
+
+pub(super) struct Peer {
+    pub(super) id: PeerId,
+    pub(super) config: Config,
+    pub(super) chain: Option<Hash>,
+    pub(super) country: usize,
+    pub(super) skew: i64,
+    pub(super) tamper: Option<Tamper>,
+    pub(super) actor: Actor,
+    pub(super) life: u32,
+    pub(super) started: Micros,
+    pub(super) wake: Option<Micros>,
+    pub(super) links: BTreeMap<PeerIx, BTreeSet<ConnectionId>>,
+    pub(super) banned: BTreeSet<PeerIx>,
+    pub(super) topics: BTreeSet<Topic>,
+    pub(super) known: BTreeMap<Hash, Micros>,
+    pub(super) judging: BTreeMap<GossipId, Judging>,
+    pub(super) published: u64,
+    pub(super) outbound: BTreeMap<OutboundId, PeerIx>,
+    pub(super) inbound: BTreeMap<InboundId, Inbound>,
+    pub(super) disk: Disk,
+    pub(super) workers: Vec<Micros>,
+    pub(super) jobs: usize,
+    pub(super) faults: Faults,
+    pub(super) seen: Seen,
+}
+
+impl Peer {
+    pub(super) fn is_up(&self) -> bool {
+        !matches!(self.actor, Actor::Down)
+    }
+
+    /// Whether it runs the real thing, unaltered.
+    pub(super) fn is_honest(&self) -> bool {
+        self.tamper.is_none() && !matches!(self.actor, Actor::Puppet(_))
+    }
+
+    pub(super) fn is_linked(&self, other: PeerIx) -> bool {
+        self.links.contains_key(&other)
+    }
+
+    /// Forgets what a process forgets when it ends.
+    pub(super) fn end_life(&mut self) {
+        self.actor = Actor::Down;
+        self.life += 1;
+        self.wake = None;
+        self.links.clear();
+        self.banned.clear();
+        self.topics.clear();
+        self.known.clear();
+        self.judging.clear();
+        self.outbound.clear();
+        self.inbound.clear();
+        self.workers.fill(0);
+        self.jobs = 0;
+        self.seen.alarms.clear();
+    }
+}
+
+/// The id of the peer with this seed.
+pub(super) fn peer_id(seed: [u8; 32]) -> PeerId {
+    Keypair::ed25519_from_bytes(seed).expect("any 32 bytes are an ed25519 seed").public().to_peer_id()
+}
+
+/// Where a peer listens.
+pub(super) fn address(ix: PeerIx, id: PeerId) -> Multiaddr {
+    Multiaddr::empty().with(Part::Memory(ix.0 as u64 + 1)).with(Part::P2p(id))
+}
+
+/// Which peer an address means, and the id it insists on.
+pub(super) fn resolve(address: &Multiaddr) -> Option<(PeerIx, Option<PeerId>)> {
+    let mut parts = address.iter();
+    let Some(Part::Memory(port)) = parts.next() else { return None };
+    let id = match parts.next() {
+        Some(Part::P2p(id)) => Some(id),
+        Some(_) => return None,
+        None => None,
+    };
+    Some((PeerIx(usize::try_from(port.checked_sub(1)?).ok()?), id))
+}

@@ -1,0 +1,116 @@
+//! Requests and responses between peers.
+
+use weft_core::node::{InboundId, Input, OutboundId, Protocol, RequestFailure};
+
+use super::{
+    event::{Event, Micros},
+    peer::{Inbound, PeerIx},
+    world::World,
+};
+
+/// How long a shell waits for an answer.
+const TIMEOUT: Micros = 10_000_000;
+
+impl World {
+    pub(super) fn request(
+        &mut self,
+        ix: PeerIx,
+        id: OutboundId,
+        to: Option<PeerIx>,
+        protocol: Protocol,
+        body: Vec<u8>,
+    ) {
+        let life = self.peers[ix.0].life;
+        self.peers[ix.0].seen.requests += 1;
+        let linked = to.filter(|to| self.peers[ix.0].is_linked(*to));
+        let Some(to) = linked else {
+            // The answer of a shell that has no connection; it goes through the queue like every other.
+            self.peers[ix.0].outbound.insert(id, ix);
+            let outcome = Err(RequestFailure::ConnectionLost);
+            self.queue.push(self.now, ix, life, Event::Response { id, outcome });
+            return;
+        };
+        let peer = &mut self.peers[ix.0];
+        assert!(peer.outbound.insert(id, to).is_none(), "{ix:?} used the request id {id:?} twice");
+        let in_flight = peer.outbound.values().filter(|other| **other == to).count();
+        peer.seen.most_in_flight = peer.seen.most_in_flight.max(in_flight);
+        let timeout = Event::Response { id, outcome: Err(RequestFailure::Timeout) };
+        self.queue.push(self.now + TIMEOUT, ix, life, timeout);
+
+        let (there, back) = (self.delay(ix, to), self.delay(ix, to));
+        if self.is_cut(ix, to) || self.is_lost() {
+            return;
+        }
+        let speaks = protocol.name(self.peers[to.0].chain.as_ref());
+        if speaks.is_none() || speaks != protocol.name(self.peers[ix.0].chain.as_ref()) {
+            let outcome = Err(RequestFailure::Unsupported);
+            self.queue.push(self.now + there + back, ix, life, Event::Response { id, outcome });
+        } else if body.len() > protocol.max_request() {
+            self.peers[to.0].seen.oversized += 1;
+            let outcome = Err(RequestFailure::ConnectionLost);
+            self.queue.push(self.now + there + back, ix, life, Event::Response { id, outcome });
+        } else {
+            let event = Event::Request { from: ix, id, protocol, body };
+            self.queue.push(self.now + there, to, self.peers[to.0].life, event);
+        }
+    }
+
+    pub(super) fn arrive_request(
+        &mut self,
+        ix: PeerIx,
+        from: PeerIx,
+        id: OutboundId,
+        protocol: Protocol,
+        body: Vec<u8>,
+    ) {
+        if !self.peers[ix.0].is_linked(from) {
+            return;
+        }
+        self.inbound += 1;
+        let inbound = InboundId(self.inbound);
+        let life = self.peers[from.0].life;
+        self.peers[ix.0].inbound.insert(inbound, Inbound { from, life, id, protocol });
+        let peer = self.peers[from.0].id;
+        self.deliver(ix, Input::Request { id: inbound, peer, protocol, body });
+    }
+
+    /// Carries an answer back, or the fact that there is none.
+    pub(super) fn respond(&mut self, ix: PeerIx, inbound: InboundId, body: Option<Vec<u8>>) {
+        let Some(request) = self.peers[ix.0].inbound.remove(&inbound) else {
+            assert!(!self.peers[ix.0].is_honest(), "{ix:?} answered {inbound:?} twice, or was never asked");
+            return;
+        };
+        let Inbound { from, life, id, protocol } = request;
+        if !self.peers[ix.0].is_linked(from) || self.is_cut(ix, from) || self.is_lost() {
+            return;
+        }
+        let outcome = match body {
+            None => Err(RequestFailure::ConnectionLost),
+            Some(body) if body.len() > protocol.max_response() => {
+                self.peers[from.0].seen.oversized += 1;
+                Err(RequestFailure::TooLarge)
+            }
+            Some(body) => Ok(body),
+        };
+        let at = self.now + self.delay(ix, from);
+        self.queue.push(at, from, life, Event::Response { id, outcome });
+    }
+
+    pub(super) fn arrive_response(
+        &mut self,
+        ix: PeerIx,
+        id: OutboundId,
+        outcome: Result<Vec<u8>, RequestFailure>,
+    ) {
+        // Gone when the answer came before its timeout, or the connection ended before the answer.
+        if self.peers[ix.0].outbound.remove(&id).is_some() {
+            self.deliver(ix, Input::Response { id, outcome });
+        }
+    }
+
+    /// The number of requests the peer was sent and has neither answered nor refused.
+    #[must_use]
+    pub fn unanswered(&self, ix: PeerIx) -> usize {
+        self.peers[ix.0].inbound.len()
+    }
+}

@@ -1,0 +1,464 @@
+//! The world itself: who is in it, what time it is, and what happens next.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use libp2p::{Multiaddr, PeerId};
+use weft_core::{
+    node::{CommandError, CommandId, Config, Input, Node, Output, Reply, Role, StartError},
+    primitives::{Hash, Mono, Now, Wall},
+};
+
+use super::{
+    dice::{Dice, derive},
+    disk::{Disk, Keep, Storage},
+    event::{Event, Micros, Queue},
+    jobs::Shared,
+    network::{Network, country},
+    peer::{Actor, Faults, NodeOptions, Peer, PeerIx, Puppet, Seen, address, peer_id},
+    trace::Trace,
+    watch::Watch,
+};
+
+/// When a world begins, in milliseconds since the Unix epoch, unless [`World::set_wall`] says otherwise.
+pub const EPOCH: u64 = 1_800_000_000_000;
+
+/// How often a condition is looked at, in milliseconds.
+const LOOK_EVERY: u64 = 20;
+
+/// Timeouts a node may have due at one instant before it is taken to be stuck.
+const MOST_WAKES_AT_ONCE: u32 = 1_000;
+
+/// Many peers in virtual time. See the [module](super).
+pub struct World {
+    pub(super) seed: u64,
+    pub(super) now: Micros,
+    epoch: u64,
+    pub(super) queue: Queue,
+    pub(super) dice: Dice,
+    pub(super) network: Network,
+    pub(super) peers: Vec<Peer>,
+    by_id: BTreeMap<PeerId, PeerIx>,
+    pub(super) sides: BTreeMap<PeerIx, usize>,
+    pub(super) partition: u64,
+    pub(super) shared: Shared,
+    trace: Trace,
+    pub(super) watch: Watch,
+    pub(super) blame_allowed: bool,
+    pub(super) connections: u64,
+    pub(super) inbound: u64,
+    pub(super) gossip: u64,
+    pub(super) commands: u64,
+    pub(super) replies: BTreeMap<CommandId, Result<Reply, CommandError>>,
+    wakes_now: (Micros, u32),
+}
+
+impl World {
+    /// An empty world. The seed decides everything that is left to chance.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            now: 0,
+            epoch: EPOCH,
+            queue: Queue::default(),
+            dice: Dice::new(seed),
+            network: Network::default(),
+            peers: Vec::new(),
+            by_id: BTreeMap::new(),
+            sides: BTreeMap::new(),
+            partition: 0,
+            shared: Shared::default(),
+            trace: Trace::new(),
+            watch: Watch::default(),
+            blame_allowed: false,
+            connections: 0,
+            inbound: 0,
+            gossip: 0,
+            commands: 0,
+            replies: BTreeMap::new(),
+            wakes_now: (0, 0),
+        }
+    }
+
+    /// What the clocks on the wall show now, in milliseconds since the Unix epoch. Stepping them is allowed.
+    pub fn set_wall(&mut self, wall: u64) {
+        self.epoch = wall - self.now / 1000;
+    }
+
+    /// How good the links are from now on.
+    pub fn set_network(&mut self, network: Network) {
+        self.network = network;
+    }
+
+    /// What goes wrong on a peer's machine from now on.
+    pub fn set_faults(&mut self, ix: PeerIx, faults: Faults) {
+        self.peers[ix.0].faults = faults;
+    }
+
+    /// Lets honest peers blame each other: for runs with faults that look like malice.
+    pub fn allow_blame(&mut self) {
+        self.blame_allowed = true;
+    }
+
+    /// The fingerprint of everything that has happened.
+    #[must_use]
+    pub fn trace(&self) -> Hash {
+        self.trace.hash()
+    }
+
+    /// Milliseconds since the world began.
+    #[must_use]
+    pub fn elapsed(&self) -> u64 {
+        self.now / 1000
+    }
+
+    /// Adds a peer and starts it.
+    ///
+    /// # Panics
+    /// When it cannot start.
+    pub fn add_node(&mut self, options: NodeOptions) -> PeerIx {
+        let bootstrap = options.bootstrap.iter().map(|ix| self.address(*ix)).collect();
+        let ix = self.join(options, bootstrap, Actor::Down);
+        self.start(ix).unwrap_or_else(|error| panic!("{ix:?} cannot start: {error}"));
+        ix
+    }
+
+    /// Adds a scripted peer, which says by itself whom it dials and what it listens to. The options tell which
+    /// chain's protocols it speaks.
+    pub fn add_puppet(&mut self, options: NodeOptions, puppet: impl Puppet + 'static) -> PeerIx {
+        self.join(options, Vec::new(), Actor::Puppet(Box::new(puppet)))
+    }
+
+    fn join(&mut self, options: NodeOptions, bootstrap: Vec<Multiaddr>, actor: Actor) -> PeerIx {
+        let ix = PeerIx(self.peers.len());
+        let id = peer_id(derive(self.seed, "peer", ix.0 as u64));
+        let chain = options.genesis.as_ref().map(weft_core::chain::Genesis::hash);
+        self.by_id.insert(id, ix);
+        self.peers.push(Peer {
+            id,
+            config: Config {
+                local: id,
+                role: options.role,
+                genesis: options.genesis,
+                validator: options.validator,
+                bootstrap,
+                mempool_bytes: options.mempool_bytes,
+                max_jobs: options.max_jobs,
+            },
+            chain,
+            country: country(self.seed, ix),
+            skew: options.skew_millis,
+            tamper: options.tamper,
+            actor,
+            life: 0,
+            started: self.now,
+            wake: None,
+            links: BTreeMap::new(),
+            banned: BTreeSet::new(),
+            topics: BTreeSet::new(),
+            known: BTreeMap::new(),
+            judging: BTreeMap::new(),
+            published: 0,
+            outbound: BTreeMap::new(),
+            inbound: BTreeMap::new(),
+            disk: Disk::new(options.storage),
+            workers: vec![0; options.max_jobs.div_ceil(2).max(1)],
+            jobs: 0,
+            faults: Faults::default(),
+            seen: Seen::default(),
+        });
+        ix
+    }
+
+    fn start(&mut self, ix: PeerIx) -> Result<(), StartError> {
+        let peer = &mut self.peers[ix.0];
+        peer.started = self.now;
+        // Another life, other randomness.
+        let seed = derive(self.seed, "node", ((ix.0 as u64) << 32) | u64::from(peer.life));
+        let (config, store) = (peer.config.clone(), peer.disk.store());
+        let node = Node::new(config, store, seed, self.now_of(ix))?;
+        let peer = &mut self.peers[ix.0];
+        peer.actor = Actor::Node(Box::new(node));
+        let listening = Input::Listening(address(ix, peer.id));
+        self.drain(ix);
+        self.tell(ix, self.now, listening);
+        Ok(())
+    }
+
+    /// Ends a peer at once, as `kill -9` or a power cut does.
+    pub fn kill(&mut self, ix: PeerIx) {
+        let links: Vec<_> = std::mem::take(&mut self.peers[ix.0].links).into_iter().collect();
+        for (other, connections) in links {
+            let at = self.now + self.delay(ix, other);
+            for connection in connections {
+                let life = self.peers[other.0].life;
+                self.queue.push(at, other, life, Event::Closed { other: ix, connection });
+            }
+        }
+        self.peers[ix.0].end_life();
+    }
+
+    /// Starts a peer again, after ending it if need be, with what its disk kept.
+    ///
+    /// # Errors
+    /// When what is on the disk does not let it start.
+    pub fn restart(&mut self, ix: PeerIx, keep: Keep) -> Result<(), StartError> {
+        let storage = self.peers[ix.0].disk.after_crash(keep);
+        self.restart_with(ix, storage)
+    }
+
+    /// Starts a peer again with another disk.
+    ///
+    /// # Errors
+    /// When what is on the disk does not let it start.
+    pub fn restart_with(&mut self, ix: PeerIx, storage: Storage) -> Result<(), StartError> {
+        if self.peers[ix.0].is_up() {
+            self.kill(ix);
+        }
+        self.peers[ix.0].disk = Disk::new(storage);
+        self.start(ix)
+    }
+
+    /// A peer's libp2p id.
+    #[must_use]
+    pub fn peer_id(&self, ix: PeerIx) -> PeerId {
+        self.peers[ix.0].id
+    }
+
+    /// Where a peer listens.
+    #[must_use]
+    pub fn address(&self, ix: PeerIx) -> Multiaddr {
+        address(ix, self.peers[ix.0].id)
+    }
+
+    /// The peer with this id.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn find(&self, id: &str) -> PeerIx {
+        let id: PeerId = id.parse().expect("peers are shown by their id");
+        *self.by_id.get(&id).expect("everyone is of this world")
+    }
+
+    /// The real nodes that are up.
+    pub fn nodes(&self) -> impl Iterator<Item = PeerIx> + '_ {
+        (0..self.peers.len()).map(PeerIx).filter(|ix| matches!(self.peers[ix.0].actor, Actor::Node(_)))
+    }
+
+    /// Both clocks of a peer.
+    #[must_use]
+    pub fn now_of(&self, ix: PeerIx) -> Now {
+        let peer = &self.peers[ix.0];
+        let wall = (self.epoch + self.now / 1000).saturating_add_signed(peer.skew);
+        Now { mono: Mono((self.now - peer.started) / 1000), wall: Wall(wall) }
+    }
+
+    /// Makes a peer do something, whatever it is: for puppets.
+    pub fn act(&mut self, ix: PeerIx, output: Output) {
+        self.carry_out(ix, output);
+    }
+
+    /// Runs for so many milliseconds.
+    pub fn run_for(&mut self, millis: u64) {
+        let limit = self.now + millis * 1000;
+        while self.step(limit) {}
+    }
+
+    /// Runs until the condition holds, for at most so many milliseconds; answers how many it took.
+    ///
+    /// # Panics
+    /// When the condition does not come to hold.
+    pub fn run_until(&mut self, millis: u64, mut condition: impl FnMut(&mut Self) -> bool) -> u64 {
+        let start = self.elapsed();
+        while !condition(self) {
+            if self.elapsed() >= start + millis {
+                let summary = self.summary();
+                panic!("the condition does not hold after {millis} ms\n{summary}");
+            }
+            self.run_for(LOOK_EVERY);
+        }
+        self.elapsed() - start
+    }
+
+    /// Lets the next event happen, if it lies no later than `limit`; otherwise time moves on to `limit`.
+    pub(super) fn step(&mut self, limit: Micros) -> bool {
+        let Some(entry) = self.queue.pop_until(limit) else {
+            self.now = limit;
+            return false;
+        };
+        self.now = entry.at;
+        let ix = entry.to;
+        let peer = &self.peers[ix.0];
+        if peer.life != entry.life || !peer.is_up() {
+            return true;
+        }
+        match entry.event {
+            Event::Wake => self.wake(ix),
+            Event::Tell(input) => self.deliver(ix, input),
+            Event::Established { target, address } => self.establish(ix, target, address),
+            Event::Closed { other, connection } => self.unlink(ix, other, connection),
+            Event::CutOff { other, connection, partition } => self.cut_off(ix, other, connection, partition),
+            Event::Gossip { from, copy } => self.arrive_gossip(ix, from, copy),
+            Event::Request { from, id, protocol, body } => self.arrive_request(ix, from, id, protocol, body),
+            Event::Response { id, outcome } => self.arrive_response(ix, id, outcome),
+            Event::CommitStart => self.start_commit(ix),
+            Event::CommitDone => self.finish_commit(ix),
+            Event::Archive { id, request } => self.answer_archive(ix, id, request),
+            Event::Worked(input) => {
+                self.peers[ix.0].jobs -= 1;
+                self.deliver(ix, input);
+            }
+        }
+        true
+    }
+
+    fn wake(&mut self, ix: PeerIx) {
+        let now = self.now_of(ix);
+        let peer = &mut self.peers[ix.0];
+        if peer.wake != Some(self.now) {
+            return;
+        }
+        peer.wake = None;
+        let Actor::Node(node) = &mut peer.actor else { return };
+        if node.poll_timeout().is_some_and(|due| due <= now.mono) {
+            if self.wakes_now.0 == self.now {
+                self.wakes_now.1 += 1;
+                assert!(self.wakes_now.1 < MOST_WAKES_AT_ONCE, "{ix:?} never stops asking for a timeout");
+            } else {
+                self.wakes_now = (self.now, 0);
+            }
+            node.handle_timeout(now);
+        }
+        self.drain(ix);
+    }
+
+    /// Has the shell tell a peer something at a time.
+    pub(super) fn tell(&mut self, ix: PeerIx, at: Micros, input: Input) {
+        self.queue.push(at, ix, self.peers[ix.0].life, Event::Tell(input));
+    }
+
+    pub(super) fn deliver(&mut self, ix: PeerIx, input: Input) {
+        self.trace.input(self.now, ix, &input);
+        let now = self.now_of(ix);
+        match &mut self.peers[ix.0].actor {
+            Actor::Node(node) => {
+                node.handle(now, input);
+                self.drain(ix);
+            }
+            Actor::Puppet(puppet) => {
+                let mut outputs = Vec::new();
+                puppet.handle(now, input, &mut outputs);
+                for output in outputs {
+                    self.trace.output(self.now, ix, &output);
+                    self.carry_out(ix, output);
+                }
+            }
+            Actor::Down => {}
+        }
+    }
+
+    /// Carries out all a node wants done, then sees to its timer and its disk.
+    fn drain(&mut self, ix: PeerIx) {
+        let now = self.now_of(ix);
+        let mut altered = VecDeque::new();
+        loop {
+            let peer = &mut self.peers[ix.0];
+            let Actor::Node(node) = &mut peer.actor else { return };
+            let output = match altered.pop_front() {
+                Some(output) => output,
+                None => match (node.poll_output(), &mut peer.tamper) {
+                    (None, _) => break,
+                    (Some(output), None) => output,
+                    (Some(output), Some(tamper)) => {
+                        altered.extend(tamper(now, output));
+                        continue;
+                    }
+                },
+            };
+            self.trace.output(self.now, ix, &output);
+            self.carry_out(ix, output);
+        }
+        self.schedule_commit(ix);
+        self.schedule_wake(ix);
+    }
+
+    fn schedule_wake(&mut self, ix: PeerIx) {
+        let peer = &mut self.peers[ix.0];
+        let Actor::Node(node) = &peer.actor else { return };
+        let Some(due) = node.poll_timeout() else { return };
+        let at = self.now.max(peer.started.saturating_add(due.0.saturating_mul(1000)));
+        if peer.wake.is_none_or(|planned| at < planned) {
+            peer.wake = Some(at);
+            self.queue.push(at, ix, peer.life, Event::Wake);
+        }
+    }
+
+    /// Does what a shell does with an output. Never calls back into a node: every answer goes through the queue.
+    fn carry_out(&mut self, ix: PeerIx, output: Output) {
+        match output {
+            Output::Dial(address) => self.dial(ix, address),
+            Output::Disconnect(peer) => {
+                if let Some(&other) = self.by_id.get(&peer) {
+                    self.disconnect(ix, other);
+                }
+            }
+            Output::Ban(peer) => {
+                if let Some(&other) = self.by_id.get(&peer) {
+                    self.ban(ix, other);
+                }
+            }
+            Output::Unban(peer) => {
+                if let Some(other) = self.by_id.get(&peer) {
+                    self.peers[ix.0].banned.remove(other);
+                }
+            }
+            Output::Request { id, peer, protocol, body } => {
+                let to = self.by_id.get(&peer).copied();
+                self.request(ix, id, to, protocol, body);
+            }
+            Output::Respond { id, body } => self.respond(ix, id, Some(body)),
+            Output::Refuse(id) => self.respond(ix, id, None),
+            Output::Subscribe(topic) => {
+                self.peers[ix.0].topics.insert(topic);
+            }
+            Output::Unsubscribe(topic) => {
+                self.peers[ix.0].topics.remove(&topic);
+            }
+            Output::Publish { topic, data } => self.publish(ix, topic, data),
+            Output::Judge { id, verdict } => self.judge(ix, id, verdict),
+            Output::Work(id, job) => self.work(ix, id, &job),
+            Output::Archive(id, request) => self.ask_archive(ix, id, request),
+            Output::Flush(seq) => self.flush(ix, seq),
+            Output::Reply(id, reply) => {
+                self.replies.insert(id, *reply);
+            }
+            Output::Notify(event) => self.peers[ix.0].seen.note(event),
+        }
+    }
+
+    /// The seed this world was made with.
+    #[must_use]
+    pub const fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// A peer's kind.
+    #[must_use]
+    pub fn role(&self, ix: PeerIx) -> Role {
+        self.peers[ix.0].config.role
+    }
+}
+
+impl Drop for World {
+    /// Says how to see a failure again.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!(
+                "the world of seed {} failed after {} ms; the same seed replays it",
+                self.seed,
+                self.elapsed()
+            );
+        }
+    }
+}
