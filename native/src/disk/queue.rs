@@ -1,0 +1,119 @@
+//! The batches between the peer and the writer: bounded, and gathered into groups.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use weft_core::store::{Batch, Seq};
+
+/// How long the oldest batch waits for company when nobody asked for a flush.
+const GATHER: Duration = Duration::from_millis(100);
+/// The bytes of waiting batches that are written without waiting for more.
+const ENOUGH: usize = 4 << 20;
+/// The bytes of waiting batches at which the peer waits for the disk.
+const FULL: usize = 64 << 20;
+
+/// The queue, shared by the store that fills it, the handle that asks for a flush, and the writer.
+#[derive(Clone)]
+pub(super) struct Queue(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<(Seq, Batch)>,
+    bytes: usize,
+    oldest: Option<Instant>,
+    flush: Option<Seq>,
+    closed: bool,
+    abandoned: bool,
+}
+
+/// What the writer is to make durable together. Empty when all that a flush asked for is durable already.
+pub(super) type Group = Vec<(Seq, Batch)>;
+
+impl Queue {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a batch; waits while the queue is full. Once the writer has ended, batches are dropped.
+    pub(super) fn push(&self, seq: Seq, batch: Batch) {
+        let bytes = weight(&batch);
+        let mut state = self.lock();
+        while state.bytes >= FULL && !state.abandoned {
+            state = self.wait(state);
+        }
+        if state.abandoned {
+            return;
+        }
+        state.bytes += bytes;
+        state.oldest.get_or_insert_with(Instant::now);
+        state.waiting.push_back((seq, batch));
+        self.0.changed.notify_all();
+    }
+
+    /// Asks for everything up to `seq` now.
+    pub(super) fn flush(&self, seq: Seq) {
+        let mut state = self.lock();
+        state.flush = state.flush.max(Some(seq));
+        self.0.changed.notify_all();
+    }
+
+    /// No more batches will come: the writer ends when it has written what is here.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.0.changed.notify_all();
+    }
+
+    /// The writer ends: nothing is kept for it any more.
+    pub(super) fn abandon(&self) {
+        let mut state = self.lock();
+        *state = State { abandoned: true, closed: true, ..State::default() };
+        self.0.changed.notify_all();
+    }
+
+    /// Waits for the next group. `None` when the queue is closed and empty.
+    pub(super) fn next(&self) -> Option<Group> {
+        let mut state = self.lock();
+        loop {
+            let age = state.oldest.map(|oldest| oldest.elapsed());
+            match age {
+                None if state.flush.take().is_some() => return Some(Group::new()),
+                None if state.closed => return None,
+                None => state = self.wait(state),
+                Some(age) => {
+                    if state.closed || state.flush.is_some() || state.bytes >= ENOUGH || age >= GATHER {
+                        state.bytes = 0;
+                        state.oldest = None;
+                        state.flush = None;
+                        let group = state.waiting.drain(..).collect();
+                        self.0.changed.notify_all();
+                        return Some(group);
+                    }
+                    let waited = self.0.changed.wait_timeout(state, GATHER - age);
+                    state = waited.unwrap_or_else(PoisonError::into_inner).0;
+                }
+            }
+        }
+    }
+}
+
+/// About how many bytes a batch occupies.
+fn weight(batch: &Batch) -> usize {
+    let row = size_of::<weft_core::store::Write>();
+    batch.0.iter().map(|write| row + write.key.len() + write.value.as_ref().map_or(0, Vec::len)).sum()
+}
