@@ -12,4 +12,5 @@ pub mod peers;
 pub mod primitives;
 pub mod state;
 pub mod store;
+pub mod swarm;
 pub mod sync;

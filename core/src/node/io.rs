@@ -389,6 +389,12 @@ pub enum CommandError {
     /// The disk no longer takes writes, so nothing can be promised.
     #[error("storage failed, so nothing is accepted any more: {0}")]
     Storage(String),
+    /// The peer has more commands waiting than it takes.
+    #[error("too many requests wait for an answer; try again in a moment")]
+    Busy,
+    /// The peer has ended, or is about to.
+    #[error("the peer has stopped")]
+    Stopped,
 }
 
 /// Something a person may want to see as it happens.

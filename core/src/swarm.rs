@@ -1,0 +1,21 @@
+//! The libp2p composition every shell shares, and the driver that joins it to [`Node`](crate::node::Node).
+//!
+//! A shell makes a transport, a [`Behaviour`] with its own extras, a swarm of both ([`swarm`]) and a [`Driver`], and
+//! runs it. All that a program wants of the peer goes through its [`Handle`].
+//!
+//! This folder is exempt from core's rule against clocks and entropy, because libp2p's behaviours read both themselves.
+//! It knows no transport and no async runtime.
+
+mod behaviour;
+mod codec;
+mod connections;
+mod driver;
+mod gossip;
+mod handle;
+mod requests;
+mod shell;
+
+pub use behaviour::{Behaviour, BehaviourEvent, swarm};
+pub use driver::Driver;
+pub use handle::{Events, Handle, Notice};
+pub use shell::{Inbox, InputSender, Shell, inputs};

@@ -1,0 +1,108 @@
+//! What every peer speaks, whatever its transports are.
+#![expect(missing_docs, reason = "the derive writes the event's variants without")]
+
+use std::time::Duration;
+
+use libp2p::{
+    PeerId, StreamProtocol, Swarm,
+    allow_block_list::{self, BlockedPeers},
+    core::{muxing::StreamMuxerBox, transport::Boxed},
+    identify,
+    identity::Keypair,
+    ping,
+    request_response::{self, ProtocolSupport},
+    swarm::{self, NetworkBehaviour},
+};
+
+use super::{
+    codec::Codec,
+    gossip::{Gossipsub, gossipsub},
+};
+use crate::{
+    node::{Protocol, Role},
+    primitives::Hash,
+};
+
+/// How long a request may take, the answer included.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Requests of one protocol that may be open on one connection, both directions together: what a node has in flight to
+/// a peer at most, and as much from it, with room to spare.
+const MAX_STREAMS: usize = 64;
+
+/// How long a connection stays open that no protocol uses. Which connections are worth keeping is the node's business;
+/// this ends only those that everybody has forgotten.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+
+/// The libp2p behaviours of a peer, with those that only its shell has as `extra`.
+#[derive(NetworkBehaviour)]
+pub struct Behaviour<X: NetworkBehaviour> {
+    pub(super) banned: allow_block_list::Behaviour<BlockedPeers>,
+    pub(super) identify: identify::Behaviour,
+    pub(super) ping: ping::Behaviour,
+    pub(super) gossipsub: Gossipsub,
+    pub(super) sync: request_response::Behaviour<Codec>,
+    pub(super) archive: request_response::Behaviour<Codec>,
+    pub(super) transactions: request_response::Behaviour<Codec>,
+    pub(super) chat: request_response::Behaviour<Codec>,
+    /// The shell's own.
+    pub extra: X,
+}
+
+impl<X: NetworkBehaviour> Behaviour<X> {
+    /// The behaviours of the peer with this key. Without a genesis it speaks only the protocols that need no chain.
+    #[must_use]
+    pub fn new(key: &Keypair, role: Role, genesis: Option<&Hash>, extra: X) -> Self {
+        let kind = match role {
+            Role::Native => "native",
+            Role::Relay => "relay",
+            Role::Browser => "browser",
+        };
+        let agent = format!("weft/{} ({kind})", env!("CARGO_PKG_VERSION"));
+        let requests = |protocol: Protocol| {
+            let name = protocol.name(genesis).and_then(|name| StreamProtocol::try_from_owned(name).ok());
+            request_response::Behaviour::with_codec(
+                Codec { protocol },
+                name.map(|name| (name, ProtocolSupport::Full)),
+                request_response::Config::default()
+                    .with_request_timeout(REQUEST_TIMEOUT)
+                    .with_max_concurrent_streams(MAX_STREAMS),
+            )
+        };
+        Self {
+            banned: allow_block_list::Behaviour::default(),
+            identify: identify::Behaviour::new(
+                identify::Config::new("/weft/1".to_owned(), key.public())
+                    .with_agent_version(agent)
+                    .with_push_listen_addr_updates(true),
+            ),
+            ping: ping::Behaviour::default(),
+            gossipsub: gossipsub(key),
+            sync: requests(Protocol::Sync),
+            archive: requests(Protocol::Archive),
+            transactions: requests(Protocol::Transactions),
+            chat: requests(Protocol::Chat),
+            extra,
+        }
+    }
+
+    pub(super) fn requests(&mut self, protocol: Protocol) -> &mut request_response::Behaviour<Codec> {
+        match protocol {
+            Protocol::Sync => &mut self.sync,
+            Protocol::Archive => &mut self.archive,
+            Protocol::Transactions => &mut self.transactions,
+            Protocol::Chat => &mut self.chat,
+        }
+    }
+}
+
+/// A swarm over the shell's transport. `config` brings the shell's executor; what all peers have in common is set here.
+#[must_use]
+pub fn swarm<X: NetworkBehaviour>(
+    transport: Boxed<(PeerId, StreamMuxerBox)>,
+    behaviour: Behaviour<X>,
+    local: PeerId,
+    config: swarm::Config,
+) -> Swarm<Behaviour<X>> {
+    Swarm::new(transport, behaviour, local, config.with_idle_connection_timeout(IDLE_TIMEOUT))
+}

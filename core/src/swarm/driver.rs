@@ -1,0 +1,497 @@
+//! The loop that joins a swarm, a node and a shell: what happens becomes the node's inputs, and its outputs are done.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    future::poll_fn,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures::{
+    FutureExt, StreamExt,
+    channel::{mpsc, oneshot},
+};
+use futures_timer::Delay;
+use libp2p::{
+    Swarm,
+    gossipsub::{self, IdentTopic, MessageAcceptance, PublishError},
+    identify, ping,
+    request_response::{self, Message},
+    swarm::SwarmEvent,
+};
+
+use super::{
+    Behaviour, BehaviourEvent, Handle, Inbox, Shell,
+    connections::{Connections, reason},
+    gossip::{Gossip, topic_name},
+    handle::{Ask, Subscribers, handle},
+    requests::{Requests, failure},
+};
+use crate::{
+    node::{
+        Command, CommandError, CommandId, GossipMessage, Input, Link, Node, Output, Protocol, Reply,
+        RequestFailure, Verdict,
+    },
+    primitives::{Hash, Mono, Now},
+};
+
+/// What happens without a pause before others on the thread have their turn.
+const BURST: usize = 64;
+
+/// Commands of programs that wait for the node's answer.
+const MAX_CALLS: usize = 1024;
+
+/// The longest the timer sleeps. Browsers cannot count further than some weeks, and waking early is harmless.
+const MAX_SLEEP: u64 = 60 * 60 * 1000;
+
+/// How long connections may take to close at the end.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The longest agent name and the most protocol names that are passed on from another peer.
+const MAX_AGENT: usize = 128;
+const MAX_PROTOCOLS: usize = 128;
+
+/// A peer that is ready to run.
+pub struct Driver<S: Shell>(Engine<S, Node>);
+
+impl<S: Shell> Driver<S> {
+    /// Joins the three parts. `inbox` is what `shell`'s workers answer to; `genesis` is the hash of the genesis that
+    /// `node` has.
+    #[must_use]
+    pub fn new(
+        swarm: Swarm<Behaviour<S::Extra>>,
+        node: Node,
+        shell: S,
+        inbox: Inbox,
+        genesis: Option<Hash>,
+    ) -> (Self, Handle) {
+        let (engine, handle) = Engine::new(swarm, node, shell, inbox, genesis);
+        (Self(engine), handle)
+    }
+
+    /// Runs the peer until [`Handle::stop`] is called or all handles are dropped. The node, and with it its store, is
+    /// dropped before the shell is handed back.
+    pub async fn run(self) -> S {
+        self.0.run().await
+    }
+}
+
+/// The state machine that is driven: the node, or a test's stand-in.
+trait Machine {
+    fn handle(&mut self, now: Now, input: Input);
+    fn poll_output(&mut self) -> Option<Output>;
+    fn poll_timeout(&self) -> Option<Mono>;
+    fn handle_timeout(&mut self, now: Now);
+}
+
+impl Machine for Node {
+    fn handle(&mut self, now: Now, input: Input) {
+        Self::handle(self, now, input);
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        Self::poll_output(self)
+    }
+
+    fn poll_timeout(&self) -> Option<Mono> {
+        Self::poll_timeout(self)
+    }
+
+    fn handle_timeout(&mut self, now: Now) {
+        Self::handle_timeout(self, now);
+    }
+}
+
+enum Happened<E> {
+    Asked(Ask),
+    Told(Input),
+    Swarm(SwarmEvent<E>),
+    Due,
+    Stop,
+}
+
+type Call = oneshot::Sender<Result<Reply, CommandError>>;
+type Happening<S> = Happened<BehaviourEvent<<S as Shell>::Extra>>;
+
+struct Engine<S: Shell, N> {
+    swarm: Swarm<Behaviour<S::Extra>>,
+    node: N,
+    shell: S,
+    genesis: Option<Hash>,
+    asks: mpsc::Receiver<Ask>,
+    inbox: Inbox,
+    /// Inputs that arose while outputs were carried out. They are taken in turn like others, so that a node that
+    /// answers failure with another attempt cannot keep the thread.
+    echoes: VecDeque<Input>,
+    timer: Option<(Mono, Delay)>,
+    /// The source to look at first, so that none can starve the others.
+    turn: usize,
+    calls: BTreeMap<CommandId, Call>,
+    next_call: u64,
+    subscribers: Subscribers,
+    connections: Connections,
+    requests: Requests,
+    gossip: Gossip,
+}
+
+impl<S: Shell, N: Machine> Engine<S, N> {
+    fn new(
+        swarm: Swarm<Behaviour<S::Extra>>,
+        node: N,
+        shell: S,
+        inbox: Inbox,
+        genesis: Option<Hash>,
+    ) -> (Self, Handle) {
+        let (handle, asks) = handle();
+        let engine = Self {
+            swarm,
+            node,
+            shell,
+            genesis,
+            asks,
+            inbox,
+            echoes: VecDeque::new(),
+            timer: None,
+            turn: 0,
+            calls: BTreeMap::new(),
+            next_call: 0,
+            subscribers: Subscribers::default(),
+            connections: Connections::default(),
+            requests: Requests::default(),
+            gossip: Gossip::default(),
+        };
+        (engine, handle)
+    }
+
+    async fn run(mut self) -> S {
+        self.drain();
+        let mut burst = 0;
+        loop {
+            let mut waited = false;
+            let happened = poll_fn(|cx| {
+                let poll = self.poll_next(cx);
+                waited |= poll.is_pending();
+                poll
+            })
+            .await;
+            burst = if waited { 0 } else { burst + 1 };
+            match happened {
+                Happened::Asked(ask) => self.asked(ask),
+                Happened::Told(input) => self.feed(input),
+                Happened::Swarm(event) => self.swarm_event(event),
+                Happened::Due => {
+                    self.node.handle_timeout(self.shell.now());
+                    self.drain();
+                }
+                Happened::Stop => return self.close().await,
+            }
+            if burst == BURST {
+                burst = 0;
+                self.shell.pause().await;
+            }
+        }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Happening<S>> {
+        const SOURCES: usize = 5;
+        for offset in 0..SOURCES {
+            let source = (self.turn + offset) % SOURCES;
+            let poll = match source {
+                0 => self.asks.poll_next_unpin(cx).map(|ask| match ask {
+                    None | Some(Ask::Stop) => Happened::Stop,
+                    Some(ask) => Happened::Asked(ask),
+                }),
+                1 => match self.inbox.0.poll_next_unpin(cx) {
+                    Poll::Ready(Some(input)) => Poll::Ready(Happened::Told(input)),
+                    // A shell without workers may have dropped its sender.
+                    Poll::Ready(None) | Poll::Pending => Poll::Pending,
+                },
+                2 => self.poll_timer(cx).map(|()| Happened::Due),
+                3 => {
+                    self.echoes.pop_front().map_or(Poll::Pending, |input| Poll::Ready(Happened::Told(input)))
+                }
+                _ => {
+                    self.swarm.poll_next_unpin(cx).map(|event| event.map_or(Happened::Stop, Happened::Swarm))
+                }
+            };
+            if poll.is_ready() {
+                self.turn = source + 1;
+                return poll;
+            }
+        }
+        Poll::Pending
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(due) = self.node.poll_timeout() else {
+            self.timer = None;
+            return Poll::Pending;
+        };
+        let wait = due - self.shell.now().mono;
+        if wait == 0 {
+            self.timer = None;
+            return Poll::Ready(());
+        }
+        let sleep = Duration::from_millis(wait.min(MAX_SLEEP));
+        let timer = match &mut self.timer {
+            Some(timer) if timer.0 == due => timer,
+            other => other.insert((due, Delay::new(sleep))),
+        };
+        timer.1.poll_unpin(cx).map(|()| self.timer = None)
+    }
+
+    fn feed(&mut self, input: Input) {
+        self.node.handle(self.shell.now(), input);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.node.poll_output() {
+            self.carry_out(output);
+        }
+    }
+
+    fn asked(&mut self, ask: Ask) {
+        match ask {
+            Ask::Call(_, reply) if self.calls.len() == MAX_CALLS => {
+                let _ = reply.send(Err(CommandError::Busy));
+            }
+            Ask::Call(command, reply) => self.call(command, reply),
+            Ask::Subscribe(sender) => self.subscribers.add(sender),
+            Ask::Stop => {}
+        }
+    }
+
+    fn call(&mut self, command: Command, reply: Call) {
+        let id = CommandId(self.next_call);
+        self.next_call += 1;
+        self.calls.insert(id, reply);
+        self.feed(Input::Command(id, command));
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::Dial(address) => {
+                let options = self.connections.dial(address);
+                let id = options.connection_id();
+                if let Err(error) = self.swarm.dial(options)
+                    && let Some(address) = self.connections.dial_failed(id)
+                {
+                    self.echoes.push_back(Input::DialFailed { address, reason: reason(&error) });
+                }
+            }
+            Output::Disconnect(peer) => {
+                // Fails only when there is no connection, and then there is nothing to do.
+                let _ = self.swarm.disconnect_peer_id(peer);
+            }
+            Output::Ban(peer) => {
+                self.swarm.behaviour_mut().banned.block_peer(peer);
+            }
+            Output::Unban(peer) => {
+                self.swarm.behaviour_mut().banned.unblock_peer(peer);
+            }
+            Output::Request { id, peer, protocol, body } => {
+                if protocol.name(self.genesis.as_ref()).is_none() {
+                    self.echoes.push_back(Input::Response { id, outcome: Err(RequestFailure::Unsupported) });
+                } else if self.connections.has_direct(&peer) {
+                    let request = self.swarm.behaviour_mut().requests(protocol).send_request(&peer, body);
+                    self.requests.sent(protocol, request, id);
+                } else {
+                    self.echoes
+                        .push_back(Input::Response { id, outcome: Err(RequestFailure::ConnectionLost) });
+                }
+            }
+            Output::Respond { id, body } => {
+                if let Some((protocol, channel)) = self.requests.take(id)
+                    && self.swarm.behaviour_mut().requests(protocol).send_response(channel, body).is_err()
+                {
+                    tracing::debug!(?protocol, "the answer came too late");
+                }
+            }
+            Output::Refuse(id) => drop(self.requests.take(id)),
+            Output::Subscribe(topic) => {
+                let Some(name) = topic_name(&topic, self.genesis.as_ref()) else { return };
+                let ident = IdentTopic::new(name);
+                match self.swarm.behaviour_mut().gossipsub.subscribe(&ident) {
+                    Ok(_) => self.gossip.joined(ident.hash(), topic),
+                    Err(error) => tracing::error!(%error, topic = %ident, "cannot subscribe"),
+                }
+            }
+            Output::Unsubscribe(topic) => {
+                let Some(name) = topic_name(&topic, self.genesis.as_ref()) else { return };
+                let ident = IdentTopic::new(name);
+                self.swarm.behaviour_mut().gossipsub.unsubscribe(&ident);
+                self.gossip.left(&ident.hash());
+            }
+            Output::Publish { topic, data } => {
+                let Some(name) = topic_name(&topic, self.genesis.as_ref()) else { return };
+                match self.swarm.behaviour_mut().gossipsub.publish(IdentTopic::new(name), data) {
+                    Ok(_) | Err(PublishError::Duplicate) => {}
+                    Err(PublishError::NoPeersSubscribedToTopic | PublishError::AllQueuesFull(_)) => {
+                        self.echoes.push_back(Input::PublishedToNobody(topic));
+                    }
+                    Err(error) => tracing::error!(%error, ?topic, "cannot publish"),
+                }
+            }
+            Output::Judge { id, verdict } => {
+                if let Some((message, from)) = self.gossip.judged(id) {
+                    let acceptance = match verdict {
+                        Verdict::Accept => MessageAcceptance::Accept,
+                        Verdict::Reject => MessageAcceptance::Reject,
+                        Verdict::Ignore => MessageAcceptance::Ignore,
+                    };
+                    self.swarm
+                        .behaviour_mut()
+                        .gossipsub
+                        .report_message_validation_result(&message, &from, acceptance);
+                }
+            }
+            Output::Work(id, job) => self.shell.work(id, job),
+            Output::Archive(id, request) => self.shell.archive(id, request),
+            Output::Flush(seq) => self.shell.flush(seq),
+            Output::Reply(id, outcome) => {
+                if let Some(reply) = self.calls.remove(&id) {
+                    // Fails when nobody waits any more.
+                    let _ = reply.send(*outcome);
+                }
+            }
+            Output::Notify(event) => self.subscribers.notify(&event),
+        }
+    }
+
+    fn swarm_event(&mut self, event: SwarmEvent<BehaviourEvent<S::Extra>>) {
+        let observed = self.shell.observe(&mut self.swarm, &event);
+        match event {
+            SwarmEvent::Behaviour(event) => self.behaviour_event(event),
+            SwarmEvent::ConnectionEstablished { peer_id: peer, connection_id, endpoint, .. } => {
+                let link = if endpoint.is_relayed() { Link::Relayed } else { Link::Direct };
+                let connection = self.connections.opened(peer, connection_id, link);
+                let address = endpoint.get_remote_address().clone();
+                let outbound = endpoint.is_dialer();
+                self.feed(Input::Connected { peer, connection, link, address, outbound });
+            }
+            SwarmEvent::ConnectionClosed { peer_id: peer, connection_id, cause, .. } => {
+                tracing::debug!(%peer, ?cause, "connection closed");
+                if let Some(connection) = self.connections.closed(peer, connection_id) {
+                    self.feed(Input::Disconnected { peer, connection });
+                }
+            }
+            SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
+                if let Some(address) = self.connections.dial_failed(connection_id) {
+                    self.feed(Input::DialFailed { address, reason: reason(&error) });
+                }
+            }
+            SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
+                tracing::debug!(from = %send_back_addr, %error, "an incoming connection failed");
+            }
+            SwarmEvent::NewListenAddr { address, .. } | SwarmEvent::ExternalAddrConfirmed { address } => {
+                self.feed(Input::Listening(address));
+            }
+            SwarmEvent::ExpiredListenAddr { address, .. } | SwarmEvent::ExternalAddrExpired { address } => {
+                self.feed(Input::NotListening(address));
+            }
+            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
+                tracing::warn!(?addresses, ?reason, "a listener closed");
+                for address in addresses {
+                    self.feed(Input::NotListening(address));
+                }
+            }
+            SwarmEvent::ListenerError { error, .. } => tracing::debug!(%error, "a listener had an error"),
+            _ => {}
+        }
+        for input in observed {
+            self.feed(input);
+        }
+    }
+
+    fn behaviour_event(&mut self, event: BehaviourEvent<S::Extra>) {
+        match event {
+            BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
+                let agent = info.agent_version.chars().take(MAX_AGENT).collect();
+                let protocols = info.protocols.iter().take(MAX_PROTOCOLS).map(ToString::to_string).collect();
+                self.feed(Input::Identified { peer: peer_id, agent, protocols });
+            }
+            BehaviourEvent::Ping(ping::Event { peer, result: Ok(round_trip), .. }) => {
+                let millis = u64::try_from(round_trip.as_millis()).unwrap_or(u64::MAX);
+                self.feed(Input::Pinged { peer, millis });
+            }
+            BehaviourEvent::Gossipsub(gossipsub::Event::Message {
+                propagation_source: from,
+                message_id,
+                message,
+            }) => {
+                let topic = self.gossip.topic(&message.topic).cloned();
+                // Strict validation lets no message through that lacks one of these.
+                if let (Some(topic), Some(author), Some(sequence)) =
+                    (topic, message.source, message.sequence_number)
+                {
+                    let id = self.gossip.await_verdict(message_id, from);
+                    let data = message.data;
+                    self.feed(Input::Gossip(GossipMessage { id, topic, from, author, sequence, data }));
+                }
+            }
+            BehaviourEvent::Sync(event) => self.request_event(Protocol::Sync, event),
+            BehaviourEvent::Archive(event) => self.request_event(Protocol::Archive, event),
+            BehaviourEvent::Transactions(event) => self.request_event(Protocol::Transactions, event),
+            BehaviourEvent::Chat(event) => self.request_event(Protocol::Chat, event),
+            _ => {}
+        }
+    }
+
+    fn request_event(&mut self, protocol: Protocol, event: request_response::Event<Vec<u8>, Vec<u8>>) {
+        match event {
+            request_response::Event::Message { peer, message, .. } => match message {
+                Message::Request { request_id, request: body, channel } => {
+                    match self.requests.received(protocol, request_id, channel) {
+                        Some(id) => self.feed(Input::Request { id, peer, protocol, body }),
+                        None => tracing::warn!(%peer, ?protocol, "refused: too many requests wait"),
+                    }
+                }
+                Message::Response { request_id, response } => {
+                    if let Some(id) = self.requests.answered(protocol, request_id) {
+                        self.feed(Input::Response { id, outcome: Ok(response) });
+                    }
+                }
+            },
+            request_response::Event::OutboundFailure { peer, request_id, error, .. } => {
+                tracing::debug!(%peer, ?protocol, %error, "a request failed");
+                if let Some(id) = self.requests.answered(protocol, request_id) {
+                    self.feed(Input::Response { id, outcome: Err(failure(&error)) });
+                }
+            }
+            request_response::Event::InboundFailure { peer, request_id, error, .. } => {
+                tracing::debug!(%peer, ?protocol, %error, "a request could not be answered");
+                self.requests.gone(protocol, request_id);
+            }
+            request_response::Event::ResponseSent { .. } => {}
+        }
+    }
+
+    /// Lets connections close in order. Commands that wait are told so by their senders' end.
+    async fn close(self) -> S {
+        let Self { mut swarm, shell, node, calls, asks, subscribers, .. } = self;
+        drop((node, calls, asks, subscribers));
+        let peers: Vec<_> = swarm.connected_peers().copied().collect();
+        for peer in peers {
+            let _ = swarm.disconnect_peer_id(peer);
+        }
+        let mut deadline = Delay::new(CLOSE_TIMEOUT);
+        poll_fn(|cx| {
+            while swarm.connected_peers().next().is_some() {
+                if deadline.poll_unpin(cx).is_ready() {
+                    break;
+                }
+                if swarm.poll_next_unpin(cx).is_pending() {
+                    return Poll::Pending;
+                }
+            }
+            Poll::Ready(())
+        })
+        .await;
+        shell
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(target_arch = "wasm32"))]
+mod tests;
