@@ -105,6 +105,9 @@ impl Body {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
     use crate::{
         chain::{MAX_MEMO_BYTES, UnsignedHeader, UnsignedTransaction},

@@ -1,5 +1,8 @@
 //! Golden values of what every peer must hash alike. They were computed apart, from the definitions.
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use super::*;
 use crate::primitives::{Address, Amount, Hash, Height, PublicKey, SecretKey, SignatureBatch, Slot, encode};
 
