@@ -7,8 +7,6 @@ mod effects;
 mod io;
 mod jobs;
 mod rooms;
-#[cfg(test)]
-mod tests;
 mod view;
 mod work;
 

@@ -1,4 +1,5 @@
 //! Many Weft peers at once: in virtual time, as processes, and in browser tabs.
 
 pub mod fixture;
+pub mod live;
 pub mod sim;

@@ -1,0 +1,215 @@
+//! A chain of one's own: keys, a genesis, and the peers that run it.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{LiveError, PATIENCE, Process, programs_dir, wait_for};
+
+/// What each faucet holds at first.
+const GRANT: u64 = 1_000_000_000;
+
+/// How a peer is started.
+#[derive(Clone, Debug, Default)]
+pub struct NodeOptions {
+    /// Propose with the validator key of this number.
+    pub validator: Option<usize>,
+    /// Where to listen; on loopback by TCP, on a port the system chooses, when there is none.
+    pub listen: Vec<String>,
+    /// Whom to connect to.
+    pub bootstrap: Vec<String>,
+}
+
+/// A genesis with its keys, and the data of the peers that run it, in a directory that goes when this is dropped.
+#[derive(Debug)]
+pub struct Chain {
+    programs: PathBuf,
+    dir: TempDir,
+    validators: usize,
+}
+
+impl Chain {
+    /// A chain with `validators` validators, and one account that has money.
+    ///
+    /// # Errors
+    /// When the programs are not built, or refuse.
+    pub fn new(slot_millis: u64, validators: usize) -> Result<Self, LiveError> {
+        let dir = tempfile::Builder::new()
+            .prefix("weft-")
+            .tempdir()
+            .map_err(LiveError::system("making a temporary directory"))?;
+        let chain = Self { programs: programs_dir()?, dir, validators };
+        let mut genesis = chain.weft();
+        genesis.args(["genesis", "--name", "testnet", "--slot-millis", &slot_millis.to_string(), "--out"]);
+        genesis.arg(chain.genesis());
+        for index in 0..validators {
+            let key = chain.new_key(&chain.validator_key(index), &["--validator"])?;
+            genesis.args(["--validator", key["public"].as_str().unwrap_or_default()]);
+        }
+        let faucet = chain.new_key(&chain.faucet_key(), &[])?;
+        genesis.args(["--grant", &format!("{}={GRANT}", faucet["address"].as_str().unwrap_or_default())]);
+        answer(&mut genesis)?;
+        Ok(chain)
+    }
+
+    /// Makes a key file, and says whose it is.
+    fn new_key(&self, path: &Path, kind: &[&str]) -> Result<Value, LiveError> {
+        answer(self.weft().args(["key", "new"]).arg(path).args(kind).arg("--json"))
+    }
+
+    /// The `weft` command, without arguments.
+    #[must_use]
+    pub fn weft(&self) -> Command {
+        Command::new(self.programs.join("weft"))
+    }
+
+    /// The directory with everything.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The genesis file.
+    #[must_use]
+    pub fn genesis(&self) -> PathBuf {
+        self.dir().join("genesis.json")
+    }
+
+    /// The key file of the account that has money.
+    #[must_use]
+    pub fn faucet_key(&self) -> PathBuf {
+        self.dir().join("faucet.key")
+    }
+
+    /// The key file of a validator.
+    #[must_use]
+    pub fn validator_key(&self, index: usize) -> PathBuf {
+        self.dir().join(format!("validator-{index}.key"))
+    }
+
+    /// The data directory of the peer of this name.
+    #[must_use]
+    pub fn data(&self, name: &str) -> PathBuf {
+        self.dir().join(name)
+    }
+
+    /// The command that starts a native peer.
+    #[must_use]
+    pub fn node_command(&self, name: &str, options: &NodeOptions) -> Command {
+        let mut command = self.weft();
+        command.arg("node").arg("--genesis").arg(self.genesis()).arg("--data").arg(self.data(name));
+        command.args(["--rpc", "127.0.0.1:0", "--no-mdns", "--json"]);
+        if let Some(index) = options.validator {
+            command.arg("--validator").arg(self.validator_key(index));
+        }
+        let default = ["/ip4/127.0.0.1/tcp/0".to_owned()];
+        let listen = if options.listen.is_empty() { default.as_slice() } else { &options.listen };
+        for address in listen {
+            command.args(["--listen", address]);
+        }
+        for address in &options.bootstrap {
+            command.args(["--bootstrap", address]);
+        }
+        command
+    }
+
+    /// Starts a native peer and waits until it is ready. Started again under the same name, it goes on with its data.
+    ///
+    /// # Errors
+    /// When it does not get ready.
+    pub fn node(&self, name: &str, options: &NodeOptions) -> Result<Process, LiveError> {
+        Process::start_ready(name, self.node_command(name, options), self.dir())
+    }
+
+    /// Starts the relay and waits until it is ready: it serves `app` at `http`, and listens by TCP and WebSocket on the
+    /// two ports given; 0 lets the system choose.
+    ///
+    /// # Errors
+    /// When it does not get ready.
+    pub fn relay(&self, app: Option<&Path>, http: &str, ports: [u16; 2]) -> Result<Process, LiveError> {
+        let mut command = Command::new(self.programs.join("weft-relay"));
+        command.arg("--genesis").arg(self.genesis()).arg("--data").arg(self.data("relay"));
+        command.args(["--rpc", "127.0.0.1:0", "--http", http, "--json"]);
+        command.args(["--listen", &format!("/ip4/127.0.0.1/tcp/{}", ports[0])]);
+        command.args(["--listen", &format!("/ip4/127.0.0.1/tcp/{}/ws", ports[1])]);
+        command.arg("--demo-key").arg(self.faucet_key());
+        if let Some(app) = app {
+            command.arg("--app").arg(app);
+        }
+        Process::start_ready("relay", command, self.dir())
+    }
+
+    /// A relay and all validators, connected through it.
+    ///
+    /// # Errors
+    /// When one of them does not get ready.
+    pub fn start_all(
+        &self,
+        app: Option<&Path>,
+        http: &str,
+        ports: [u16; 2],
+    ) -> Result<(Process, Vec<Process>), LiveError> {
+        let relay = self.relay(app, http, ports)?;
+        let bootstrap =
+            relay.addresses("/tcp/").into_iter().filter(|address| !address.contains("/ws")).collect();
+        let mut options = NodeOptions { bootstrap, ..NodeOptions::default() };
+        let validators = (0..self.validators).map(|index| {
+            options.validator = Some(index);
+            self.node(&format!("validator-{index}"), &options)
+        });
+        let validators = validators.collect::<Result<_, _>>()?;
+        Ok((relay, validators))
+    }
+
+    /// Sends money from the faucet through a running peer, and returns the transaction's id.
+    ///
+    /// # Errors
+    /// When the peer refuses.
+    pub fn send(&self, through: &Process, to: &str, amount: u64) -> Result<String, LiveError> {
+        let mut send = self.weft();
+        send.args(["send", "--rpc", through.rpc_address(), "--json", "--key"]).arg(self.faucet_key());
+        let sent = answer(send.args([to, &amount.to_string()]))?;
+        Ok(sent["id"].as_str().unwrap_or_default().to_owned())
+    }
+}
+
+/// What a peer says of its chain.
+///
+/// # Errors
+/// When it does not answer.
+pub fn chain_of(peer: &Process) -> Result<Value, LiveError> {
+    Ok(peer.rpc("weft_status", Value::Array(Vec::new()))?["chain"].take())
+}
+
+/// Waits until `peer` is at `height` or above.
+///
+/// # Errors
+/// When it does not get there in time.
+pub fn reaches(peer: &mut Process, height: u64) -> Result<(), LiveError> {
+    wait_for(&format!("{} is at height {height}", peer.name()), PATIENCE, || {
+        peer.check()?;
+        Ok((chain_of(peer)?["height"].as_u64() >= Some(height)).then_some(()))
+    })
+}
+
+/// Runs a command that answers in JSON.
+///
+/// # Errors
+/// When it fails, with what it said.
+pub fn answer(command: &mut Command) -> Result<Value, LiveError> {
+    let output = command.output().map_err(LiveError::system("running weft"))?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() {
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        return Err(LiveError::Answer(format!("{command:?} failed: {}\n{complaint}", output.status)));
+    }
+    if said.trim().is_empty() {
+        return Ok(Value::Null);
+    }
+    serde_json::from_str(&said)
+        .map_err(|error| LiveError::Answer(format!("{command:?} said `{said}`: {error}")))
+}
