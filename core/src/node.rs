@@ -7,6 +7,8 @@ mod effects;
 mod io;
 mod jobs;
 mod rooms;
+#[cfg(test)]
+mod tests;
 mod view;
 mod work;
 

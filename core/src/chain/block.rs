@@ -1,20 +1,27 @@
 //! A block: its header, and the body the header commits to.
 
-use std::io::{Error, ErrorKind, Read, Result as IoResult, Write};
+use std::{
+    convert::Infallible,
+    io::{Error, ErrorKind, Read, Result as IoResult, Write},
+};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use super::{Header, MAX_BLOCK_BYTES, MAX_BLOCK_TRANSACTIONS, MAX_SYSTEM_BYTES, Transaction};
 use crate::primitives::{Hash, encode, merkle_root};
 
-/// What the protocol itself puts into a block. No kind is defined yet, so every encoding of one is refused; finality
-/// certificates, authority ballots and evidence will each be a tag.
+/// What the protocol itself puts into a block. No kind is defined yet, so there is no value of this type and every
+/// encoding of one is refused; finality certificates, authority ballots and evidence will each be a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SystemItem {}
+pub struct SystemItem {
+    /// The tag on the wire. It also gives the type a size, which borsh asks of whatever it collects.
+    kind: u8,
+    never: Infallible,
+}
 
 impl BorshSerialize for SystemItem {
     fn serialize<W: Write>(&self, _: &mut W) -> IoResult<()> {
-        match *self {}
+        match self.never {}
     }
 }
 

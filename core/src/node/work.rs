@@ -4,7 +4,11 @@
 //! is shared memory natively; a browser sends the part that the job touches
 //! ([`Job::to_bytes`]) and puts the answer back together ([`JobResult::from_bytes`]).
 
+mod message;
+
 use std::sync::Arc;
+
+use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::{
     chain::{Header, Transaction},
@@ -17,7 +21,7 @@ use crate::{
 pub struct WorkId(pub u64);
 
 /// A pure computation.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
 pub enum Job {
     /// Which of these headers are signed by the proposer they name.
     VerifyHeaders {
@@ -61,7 +65,7 @@ pub enum Job {
 }
 
 /// A job's outcome.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
 pub enum JobResult {
     /// For [`Job::VerifyHeaders`] and [`Job::VerifyTransactions`]: which are right, in order.
     Verified(Vec<bool>),
@@ -75,7 +79,28 @@ pub enum JobResult {
     Failed,
 }
 
+/// The modelled cost of checking one signature in a batch.
+const SIGNATURE_MICROS: u64 = 33;
+/// The modelled cost of one transfer, the hashing of its accounts' paths included.
+const TRANSFER_MICROS: u64 = 5;
+/// The modelled cost of setting one account.
+const ACCOUNT_MICROS: u64 = 2;
+
 impl Job {
+    /// How long the job takes on one thread, in microseconds of virtual time. This is a model for the simulator, so that
+    /// runs replay exactly; it is linear in the job's size and was set near what one core of a small server needs.
+    #[must_use]
+    pub fn cost_micros(&self) -> u64 {
+        let (count, each) = match self {
+            Self::VerifyHeaders { headers, .. } => (headers.len(), SIGNATURE_MICROS),
+            Self::VerifyTransactions { transactions, .. } => (transactions.len(), SIGNATURE_MICROS),
+            Self::Execute { transactions, .. } => (transactions.len(), TRANSFER_MICROS),
+            Self::Build { candidates, .. } => (candidates.len(), TRANSFER_MICROS),
+            Self::Update { changes, .. } => (changes.len(), ACCOUNT_MICROS),
+        };
+        each.saturating_mul(count as u64)
+    }
+
     /// Does the work.
     #[must_use]
     pub fn run(&self) -> JobResult {

@@ -1,0 +1,293 @@
+//! One node alone, driven by hand. Several nodes together are tested in `weft-testnet`.
+
+use std::collections::VecDeque;
+
+use super::*;
+use crate::{
+    chain::{Authority, Block, Grant, MAX_BLOCK_BYTES, Transaction, UnsignedTransaction},
+    primitives::{Address, Amount, Domain, PublicKey, Slot, Wall, decode, encode},
+    store::{ArchiveAnswer, ArchiveRequest, Batch, MemoryStore, Seq, Table},
+};
+
+const SLOT: u64 = 1000;
+
+fn key(seed: u8) -> SecretKey {
+    SecretKey::from_seed([seed; 32])
+}
+
+fn address(seed: u8) -> Address {
+    Address::of(&key(seed).public())
+}
+
+fn genesis() -> Genesis {
+    Genesis {
+        name: "alone".into(),
+        time: 10_000,
+        slot_millis: SLOT,
+        min_fee_per_byte: 1,
+        authorities: vec![Authority { key: key(1).public(), fee_address: address(9) }],
+        grants: vec![Grant { address: address(5), amount: Amount(1_000_000) }],
+    }
+}
+
+fn config(validator: bool) -> Config {
+    let mut seed = [3; 32];
+    let keypair = libp2p::identity::Keypair::ed25519_from_bytes(&mut seed).unwrap();
+    Config {
+        local: keypair.public().to_peer_id(),
+        role: Role::Native,
+        genesis: Some(genesis()),
+        validator: validator.then(|| key(1)),
+        bootstrap: Vec::new(),
+        mempool_bytes: 1 << 20,
+        max_jobs: 4,
+    }
+}
+
+/// A store with a disk behind it that is as slow as the test wants.
+#[derive(Default)]
+struct SlowStore(MemoryStore);
+
+impl Store for SlowStore {
+    fn get(&self, table: Table, key: &[u8]) -> Option<Vec<u8>> {
+        self.0.get(table, key)
+    }
+
+    fn range(&self, table: Table, from: &[u8], limit: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+        self.0.range(table, from, limit)
+    }
+
+    fn apply(&mut self, batch: Batch) -> Seq {
+        self.0.apply(batch)
+    }
+
+    fn durable_at_once(&self) -> bool {
+        false
+    }
+}
+
+/// A node whose jobs and archive answer at once; everything else is kept for the test to look at.
+struct Alone {
+    node: Node,
+    mono: u64,
+    outputs: VecDeque<Output>,
+}
+
+impl Alone {
+    fn new(validator: bool, store: impl Store + Send + 'static) -> Self {
+        let now = Now { mono: Mono(0), wall: Wall(10_000) };
+        let node = Node::new(config(validator), Box::new(store), [7; 32], now).unwrap();
+        let mut alone = Self { node, mono: 0, outputs: VecDeque::new() };
+        alone.drain();
+        alone
+    }
+
+    fn now(&self) -> Now {
+        Now { mono: Mono(self.mono), wall: Wall(10_000 + self.mono) }
+    }
+
+    fn handle(&mut self, input: Input) {
+        self.node.handle(self.now(), input);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.node.poll_output() {
+            let answer = match output {
+                Output::Work(id, job) => Input::WorkDone(id, job.run()),
+                Output::Archive(id, ArchiveRequest::Put(_)) => Input::Archive(id, Ok(ArchiveAnswer::Stored)),
+                other => {
+                    self.outputs.push_back(other);
+                    continue;
+                }
+            };
+            self.node.handle(self.now(), answer);
+        }
+    }
+
+    /// Lets time pass to `mono`, stopping wherever the node wants to be woken.
+    fn run_to(&mut self, mono: u64) {
+        while self.mono < mono {
+            let wake = self.node.poll_timeout().map_or(mono, |wake| wake.0.clamp(self.mono + 1, mono));
+            self.mono = wake;
+            self.node.handle_timeout(self.now());
+            self.drain();
+        }
+    }
+
+    fn published(&mut self) -> Vec<Block> {
+        let outputs = std::mem::take(&mut self.outputs);
+        let blocks = outputs.into_iter().filter_map(|output| match output {
+            Output::Publish { data, .. } => Some(decode(&data, MAX_BLOCK_BYTES).unwrap()),
+            _ => None,
+        });
+        blocks.collect()
+    }
+
+    fn ask(&mut self, command: Command) -> Result<Reply, CommandError> {
+        self.handle(Input::Command(CommandId(1), command));
+        self.reply().expect("an answer at once")
+    }
+
+    fn reply(&mut self) -> Option<Result<Reply, CommandError>> {
+        let at = self.outputs.iter().position(|output| matches!(output, Output::Reply(..)))?;
+        match self.outputs.remove(at) {
+            Some(Output::Reply(_, reply)) => Some(*reply),
+            _ => None,
+        }
+    }
+
+    fn height(&mut self) -> u64 {
+        match self.ask(Command::Status) {
+            Ok(Reply::Status(status)) => status.chain.unwrap().height.0,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn transfer(nonce: u64) -> Transaction {
+    UnsignedTransaction::transfer(key(5).public(), address(6), Amount(10), Amount(500), nonce, Slot(1000))
+        .sign(&key(5), &genesis().hash())
+}
+
+#[test]
+fn a_lone_validator_proposes_in_every_slot_and_its_blocks_check() {
+    let mut alone = Alone::new(true, MemoryStore::default());
+    alone.run_to(5 * SLOT + 10);
+    let blocks = alone.published();
+    assert_eq!(blocks.iter().map(|block| block.header.slot().0).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    for pair in blocks.windows(2) {
+        assert_eq!(pair[1].header.content.parent, pair[0].header.hash());
+    }
+    for block in &blocks {
+        let public: PublicKey = key(1).public();
+        let content = &block.header.content;
+        assert!(public.verify(Domain::Header, &genesis().hash(), &encode(content), &block.header.signature));
+        assert!(block.body.check(&block.header).is_ok());
+    }
+    assert_eq!(alone.height(), 5);
+}
+
+#[test]
+fn a_submitted_transfer_is_in_the_next_block_and_moves_the_money() {
+    let mut alone = Alone::new(true, MemoryStore::default());
+    let id = transfer(0).id();
+    assert_eq!(alone.ask(Command::Submit(transfer(0))), Ok(Reply::Submitted(id)));
+    alone.run_to(SLOT);
+    let blocks = alone.published();
+    assert_eq!(blocks[0].body.transactions, [transfer(0)]);
+    let balance = |alone: &mut Alone, who| match alone.ask(Command::Account(address(who))) {
+        Ok(Reply::Account(view)) => view.balance.0,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(balance(&mut alone, 5), 1_000_000 - 510);
+    assert_eq!(balance(&mut alone, 6), 10);
+    assert_eq!(balance(&mut alone, 9), 500);
+    let again = alone.ask(Command::Submit(transfer(0)));
+    assert!(matches!(again, Err(CommandError::Refused(_))), "{again:?}");
+}
+
+#[test]
+fn nothing_leaves_before_it_is_durable() {
+    let mut alone = Alone::new(true, SlowStore::default());
+    alone.handle(Input::Command(CommandId(1), Command::Submit(transfer(0))));
+    assert!(alone.reply().is_none(), "not acknowledged yet");
+    let flushed = |alone: &Alone| {
+        let flushes = alone.outputs.iter().filter_map(|output| match output {
+            Output::Flush(seq) => Some(*seq),
+            _ => None,
+        });
+        flushes.max()
+    };
+    let seq = flushed(&alone).expect("a flush was asked for");
+    alone.handle(Input::Persisted(seq));
+    assert_eq!(alone.reply(), Some(Ok(Reply::Submitted(transfer(0).id()))));
+    alone.run_to(SLOT + 1);
+    let seq = flushed(&alone).expect("a flush was asked for");
+    assert!(alone.published().is_empty(), "the slot is not written down yet");
+    alone.handle(Input::Persisted(seq));
+    assert_eq!(alone.published().len(), 1);
+}
+
+#[test]
+fn failed_storage_ends_promises_and_proposals_and_is_said() {
+    let mut alone = Alone::new(true, SlowStore::default());
+    alone.handle(Input::Command(CommandId(1), Command::Submit(transfer(0))));
+    alone.handle(Input::StorageFailed("disk full".into()));
+    assert_eq!(alone.reply(), Some(Err(CommandError::Storage("disk full".into()))));
+    alone.run_to(5 * SLOT);
+    assert!(alone.published().is_empty());
+    match alone.ask(Command::Status) {
+        Ok(Reply::Status(status)) => assert!(status.alarms[0].contains("disk full"), "{:?}", status.alarms),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_restart_finds_the_chain_and_never_signs_a_slot_twice() {
+    let mut alone = Alone::new(true, SharedStore::default());
+    alone.run_to(3 * SLOT);
+    let head = alone.published().last().unwrap().header.hash();
+    let store = SharedStore(SHARED.with(|shared| shared.borrow().clone()));
+    let now = alone.now();
+    let node = Node::new(config(true), Box::new(store), [8; 32], now).unwrap();
+    let mut again = Alone { node, mono: alone.mono, outputs: VecDeque::new() };
+    again.drain();
+    assert_eq!(again.height(), 3);
+    again.run_to(4 * SLOT);
+    let blocks = again.published();
+    assert_eq!(blocks.iter().map(|block| block.header.slot().0).collect::<Vec<_>>(), [4]);
+    assert_eq!(blocks[0].header.content.parent, head);
+}
+
+thread_local! {
+    static SHARED: std::cell::RefCell<MemoryStore> = std::cell::RefCell::default();
+}
+
+/// A store whose rows outlive the node.
+#[derive(Default)]
+struct SharedStore(MemoryStore);
+
+impl Store for SharedStore {
+    fn get(&self, table: Table, key: &[u8]) -> Option<Vec<u8>> {
+        self.0.get(table, key)
+    }
+
+    fn range(&self, table: Table, from: &[u8], limit: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+        self.0.range(table, from, limit)
+    }
+
+    fn apply(&mut self, batch: Batch) -> Seq {
+        let seq = self.0.apply(batch);
+        SHARED.with(|shared| shared.replace(self.0.clone()));
+        seq
+    }
+
+    fn durable_at_once(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn another_genesis_or_schema_is_refused() {
+    let mut alone = Alone::new(true, SharedStore::default());
+    alone.run_to(SLOT);
+    let store = || SHARED.with(|shared| shared.borrow().clone());
+    let mut other = config(true);
+    other.genesis.as_mut().unwrap().name = "another".into();
+    let refused = Node::new(other, Box::new(store()), [8; 32], alone.now()).err();
+    assert!(matches!(refused, Some(StartError::OtherChain { .. })), "{refused:?}");
+    let mut newer = store();
+    let meta = newer.get(Table("node/meta"), b"meta").unwrap();
+    let mut batch = Batch::default();
+    batch.put(Table("node/meta"), *b"meta", [&9_u32.to_le_bytes(), &meta[4..]].concat());
+    newer.apply(batch);
+    let refused = Node::new(config(true), Box::new(newer), [8; 32], alone.now()).err();
+    assert_eq!(refused, Some(StartError::Schema { stored: 9, supported: crate::store::SCHEMA }));
+    let mut broken = store();
+    let mut batch = Batch::default();
+    batch.put(Table("node/meta"), *b"meta", meta[..meta.len() - 1].to_vec());
+    broken.apply(batch);
+    let refused = Node::new(config(true), Box::new(broken), [8; 32], alone.now()).err();
+    assert!(matches!(refused, Some(StartError::Corrupt(_))), "{refused:?}");
+}
