@@ -245,7 +245,7 @@ impl Node {
         match (&ask, &mut self.chain) {
             (Ask::Status | Ask::Headers, Some(chain)) => chain.sync_answered(fx, peer, &ask, outcome),
             (Ask::Bodies(keys), Some(chain)) => chain.bodies_answered(fx, peer, keys, outcome),
-            (Ask::Transactions, Some(chain)) => chain.transactions_answered(fx, peer, outcome),
+            (Ask::Transactions(push), Some(chain)) => chain.transactions_answered(fx, peer, *push, outcome),
             (Ask::History(room), _) => self.rooms.answered(fx, peer, room, outcome),
             (_, None) => {}
         }

@@ -59,3 +59,17 @@ pub enum AdmissionError {
     #[error("the mempool is full, and this transaction must follow one that is missing or pays too little")]
     FullForFollower,
 }
+
+impl AdmissionError {
+    /// Whether no block to come could make the mempool take it, short of a reorganisation.
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        matches!(
+            self,
+            Self::Signature
+                | Self::Invalid(
+                    TransferError::Never(_) | TransferError::Expired(_) | TransferError::Nonce { .. }
+                )
+        )
+    }
+}

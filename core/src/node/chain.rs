@@ -10,7 +10,6 @@ mod pool;
 mod propose;
 mod queries;
 mod serve;
-mod stand_in;
 mod storage;
 
 use std::{
@@ -29,6 +28,7 @@ use super::{
 use crate::{
     chain::{Block, Body, Genesis, Header, Transaction},
     finality::BlockTree,
+    gossip::TransactionRelay,
     mempool::{Limits, Mempool},
     primitives::{Hash, Height, Mono, PublicKey, Slot, Wall},
     state::{Diff, Executed, Trie},
@@ -37,7 +37,6 @@ use crate::{
 };
 use download::Download;
 use propose::Proposer;
-use stand_in::TransactionRelay;
 use storage::Opened;
 
 /// How many blocks below the head count as settled: their siblings are dropped and their changes folded into the base.
@@ -209,6 +208,7 @@ impl Chain {
 
     pub(super) fn peer_arrived(&mut self, fx: &mut Effects, peer: PeerId) {
         self.relay.peer_connected(peer);
+        self.introduce(fx, &peer);
         self.ask_status(fx, peer);
     }
 

@@ -11,7 +11,7 @@ use super::{
     Verdict, WorkId, work::Job,
 };
 use crate::{
-    gossip::Room,
+    gossip::{PushId, Room},
     peers::Offence,
     primitives::{Hash, Height, Now},
     store::{ArchiveRequest, Batch, Seq, Store},
@@ -27,7 +27,7 @@ pub(super) enum Ask {
     /// These bodies.
     Bodies(Vec<(Height, Hash)>),
     /// Take these transactions.
-    Transactions,
+    Transactions(PushId),
     /// What was said in this room?
     History(Room),
 }

@@ -4,10 +4,10 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use libp2p::PeerId;
 
-use super::stand_in::{Refusal, TxRequest, TxResponse};
 use super::{Chain, Promise, Purpose};
 use crate::{
     chain::Transaction,
+    gossip::{AnswerError, PushId, TxRefusal, TxResponse},
     mempool::{self, AdmissionError},
     node::{
         CommandError, CommandId, Event, InboundId, Output, Protocol, Reply, RequestFailure,
@@ -15,20 +15,22 @@ use crate::{
         work::Job,
     },
     peers::Offence,
-    primitives::{Address, Hash, Slot, decode, encode},
+    primitives::{Address, Hash, Slot, encode},
     state::{Account, TransferError},
     store::Batch,
 };
 
 /// The most own transactions that are written down at once.
 const MAX_OWN: usize = 1024;
+/// The most transactions, besides our own, that a newly connected peer is told of: about one block of a quiet chain.
+const MAX_INTRODUCED: usize = 1024;
 /// The least time between two mempool events.
 const EVENT_MILLIS: u64 = 1_000;
 
 /// Transactions whose signatures are being checked, and where they come from.
 pub(super) enum Candidates {
-    /// A peer pushed them.
-    Pushed(PeerId, Arc<Vec<Transaction>>),
+    /// Peers pushed them.
+    Pushed(Arc<Vec<Transaction>>),
     /// A person submitted one.
     Submitted(CommandId, Box<Transaction>),
 }
@@ -54,37 +56,30 @@ impl Chain {
         peer: PeerId,
         body: &[u8],
     ) {
-        let Ok(request) = decode::<TxRequest>(body, Protocol::Transactions.max_request()) else {
+        if self.starting {
+            fx.respond(id, TxResponse::Refused(TxRefusal::Busy).to_bytes());
+            return;
+        }
+        let held = |id: &Hash| self.mempool.contains(id);
+        let Ok(answer) = self.relay.request(&peer, body, held, fx.now.mono) else {
             fx.offend(peer, Offence::Malformed);
             fx.push(Output::Refuse(id));
             return;
         };
-        let TxRequest::Push(transactions) = request else {
-            fx.respond(id, encode(&TxResponse::Refused(Refusal::NotInThisMode)));
-            return;
-        };
-        fx.respond(id, encode(&TxResponse::Done));
-        if self.starting {
-            return;
-        }
+        fx.respond(id, answer.response);
         let slot = self.next_slot(fx);
         let mut worth_checking = Vec::new();
-        for transaction in self.relay.received(peer, transactions, fx.now.mono) {
+        for transaction in answer.check {
             let account = self.account(&transaction.sender());
             match self.mempool.check(&transaction, &account, slot) {
                 Ok(()) => worth_checking.push(transaction),
-                Err(error) => {
-                    if matches!(error, AdmissionError::Invalid(TransferError::Never(_))) {
-                        fx.offend(peer, Offence::InvalidTransaction);
-                    }
-                    self.refused(fx, &transaction.id(), &error);
-                }
+                Err(error) => self.refused(fx, &transaction.id(), &error),
             }
         }
         if !worth_checking.is_empty() {
             let transactions = Arc::new(worth_checking);
             let job = Job::VerifyTransactions { genesis: self.id, transactions: Arc::clone(&transactions) };
-            self.jobs.add(fx, Purpose::Pool(Candidates::Pushed(peer, transactions)), job);
+            self.jobs.add(fx, Purpose::Pool(Candidates::Pushed(transactions)), job);
         }
     }
 
@@ -103,14 +98,22 @@ impl Chain {
             AdmissionError::Committed { .. } => "transaction-unaffordable-chain",
             AdmissionError::Full(_) | AdmissionError::FullForFollower => "transaction-pool-full",
         });
-        if *error != AdmissionError::Known {
-            self.relay.refused(*id, fx.now.mono);
+        if !error.is_final() {
+            self.relay.dropped(id);
+            return;
         }
+        let senders = self.relay.refused(id, fx.now.mono);
+        let offence = match error {
+            AdmissionError::Signature => Offence::BadSignature,
+            AdmissionError::Invalid(TransferError::Never(_)) => Offence::InvalidTransaction,
+            _ => return,
+        };
+        senders.into_iter().for_each(|sender| fx.offend(sender, offence));
     }
 
     pub(super) fn pool_verified(&mut self, fx: &mut Effects, candidates: Candidates, valid: &[bool]) {
         match candidates {
-            Candidates::Pushed(peer, transactions) => {
+            Candidates::Pushed(transactions) => {
                 for (transaction, valid) in transactions.iter().zip(valid) {
                     if *valid {
                         match self.admit(fx, transaction) {
@@ -119,7 +122,6 @@ impl Chain {
                         }
                     } else {
                         self.refused(fx, &transaction.id(), &AdmissionError::Signature);
-                        fx.offend(peer, Offence::BadSignature);
                     }
                 }
             }
@@ -139,9 +141,9 @@ impl Chain {
     /// The check could not be made: nobody is to blame, and a later push is welcome.
     pub(super) fn pool_lost(&mut self, fx: &mut Effects, candidates: Candidates) {
         match candidates {
-            Candidates::Pushed(_, transactions) => {
+            Candidates::Pushed(transactions) => {
                 for transaction in transactions.iter() {
-                    self.relay.forget(&transaction.id());
+                    self.relay.dropped(&transaction.id());
                 }
             }
             Candidates::Submitted(command, _) => fx.reply(command, Err(CommandError::Starting)),
@@ -241,8 +243,8 @@ impl Chain {
     }
 
     pub(super) fn push_transactions(&mut self, fx: &mut Effects) {
-        while let Some((peer, body)) = self.relay.poll(fx.now.mono) {
-            fx.ask(peer, Protocol::Transactions, Ask::Transactions, body);
+        while let Some(push) = self.relay.poll(fx.now.mono) {
+            fx.ask(push.peer, Protocol::Transactions, Ask::Transactions(push.id), push.body);
         }
     }
 
@@ -251,15 +253,26 @@ impl Chain {
         &mut self,
         fx: &mut Effects,
         peer: PeerId,
+        push: PushId,
         outcome: Result<Vec<u8>, RequestFailure>,
     ) {
-        let response =
-            outcome.map(|bytes| decode::<TxResponse>(&bytes, Protocol::Transactions.max_response()));
-        self.relay.request_done(&peer, matches!(response, Ok(Ok(TxResponse::Done))));
-        match response {
-            Ok(Ok(TxResponse::Done | TxResponse::Refused(_))) | Err(_) => {}
-            Ok(Ok(_)) => fx.offend(peer, Offence::Unrequested),
-            Ok(Err(_)) => fx.offend(peer, Offence::Malformed),
+        match outcome {
+            Ok(body) => match self.relay.answered(push, &body, fx.now.mono) {
+                Ok(()) => {}
+                Err(AnswerError::Unexpected) => fx.offend(peer, Offence::Unrequested),
+                Err(AnswerError::Malformed(_)) => fx.offend(peer, Offence::Malformed),
+            },
+            Err(RequestFailure::Unsupported) => self.relay.unsupported(push),
+            Err(_) => self.relay.failed(push, fx.now.mono),
+        }
+    }
+
+    /// A newcomer is told of our own transactions, and of the best of the others.
+    pub(super) fn introduce(&mut self, fx: &Effects, peer: &PeerId) {
+        let best = self.mempool.iter_best().take(MAX_INTRODUCED).map(|(_, transaction)| transaction);
+        let own = self.own.values().filter(|transaction| self.mempool.contains(&transaction.id()));
+        for transaction in best.chain(own) {
+            self.relay.forward_to(peer, transaction, fx.now.mono);
         }
     }
 }
