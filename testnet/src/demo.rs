@@ -13,7 +13,7 @@ use std::{
 };
 
 use signal_hook::consts::{SIGINT, SIGTERM};
-use weft_testnet::live::{Chain, LiveError, PATIENCE, Process, chain_of, wait_for};
+use weft_testnet::live::{Chain, LiveError, PATIENCE, Process, wait_for};
 
 /// The length of a slot, as on a real chain.
 const SLOT_MILLIS: u64 = 2000;
@@ -45,7 +45,7 @@ pub(crate) fn run(app: &Path, port: u16) -> Result<(), LiveError> {
             return Ok(Some(0));
         }
         processes.iter_mut().try_for_each(Process::check)?;
-        Ok(chain_of(&processes[0])?["height"].as_u64().filter(|height| *height >= 2))
+        Ok(Some(processes[0].height()?).filter(|height| *height >= 2))
     })?;
     if height > 0 {
         println!(

@@ -4,10 +4,11 @@
 //! ended when it is dropped. Everything listens on loopback, on ports the system chooses unless told otherwise.
 
 mod chain;
+mod peer;
 mod process;
 mod rpc;
 
-pub use chain::{Chain, NodeOptions, answer, chain_of, reaches};
+pub use chain::{Chain, NodeOptions, answer};
 pub use process::{Process, programs_dir, wait_for};
 pub use rpc::{post, rpc};
 

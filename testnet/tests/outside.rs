@@ -1,1 +1,74 @@
-//! Stub.
+//! A peer of another family: js-libp2p connects to the relay, pings it, is told what it is, and chats with it and
+//! with a native peer behind it, both ways.
+//!
+//! Needs Node, and `npm ci` in `testnet/js`; `cargo xtask test outside` sees to both.
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
+use std::{io::Write, path::Path, process::Command};
+
+use serde_json::Value;
+use weft_testnet::live::{Chain, PATIENCE, Process, wait_for};
+
+const ROOM: &str = "harbour";
+
+/// Waits until the js peer says that something happened.
+fn happens(js: &mut Process, event: &str, fits: impl Fn(&Value) -> bool) -> Value {
+    wait_for(&format!("js-libp2p says `{event}`"), PATIENCE, || {
+        let lines = js.lines();
+        let mut events = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let found = events.find(|line| line["event"] == event && fits(line));
+        if found.is_none() {
+            js.check()?;
+        }
+        Ok(found)
+    })
+    .unwrap()
+}
+
+fn chats_over(part: &str) {
+    let chain = Chain::new(500, 1).unwrap();
+    let (mut relay, mut natives) = chain.start_all(None, "127.0.0.1:0", [0, 0]).unwrap();
+    let native = &mut natives[0];
+    relay.heard(ROOM).unwrap();
+    native.heard(ROOM).unwrap();
+
+    let address =
+        relay.addresses("/tcp/").into_iter().find(|address| address.contains("/ws") == (part == "/ws"));
+    let mut command = Command::new("node");
+    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("js"));
+    command.args(["peer.mjs", &address.unwrap(), ROOM]);
+    let mut js = Process::start("js", command, chain.dir()).unwrap();
+
+    let connected = happens(&mut js, "connected", |_| true);
+    assert_eq!(connected["peer"], relay.peer());
+    happens(&mut js, "pinged", |pinged| pinged["millis"].is_number());
+    let identified = happens(&mut js, "identified", |identified| identified["peer"] == relay.peer());
+    let agent = identified["agent"].as_str().unwrap();
+    assert!(agent.starts_with("weft/") && agent.ends_with("(relay)"), "{agent}");
+    wait_for("the relay knows what js-libp2p is", PATIENCE, || {
+        Ok(relay.peers()?.into_iter().find(|peer| peer.agent.as_deref() == Some("outside/1")))
+    })
+    .unwrap();
+
+    happens(&mut js, "joined", |_| true);
+    writeln!(js.input().unwrap(), "ahoy from js").unwrap();
+    let own = connected["own"].as_str().unwrap();
+    for peer in [&mut relay, &mut *native] {
+        assert_eq!(peer.hears(ROOM, "ahoy from js").unwrap().author, own);
+    }
+    for (peer, text) in [(&mut relay, "ahoy from the relay"), (native, "ahoy from a native")] {
+        peer.say(ROOM, text).unwrap();
+        let heard = happens(&mut js, "heard", |heard| heard["text"] == text);
+        assert_eq!(heard["author"], peer.peer());
+    }
+}
+
+#[test]
+fn js_libp2p_chats_through_the_relay_over_tcp() {
+    chats_over("/tcp");
+}
+
+#[test]
+fn js_libp2p_chats_through_the_relay_over_websocket() {
+    chats_over("/ws");
+}

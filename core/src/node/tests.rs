@@ -1,5 +1,8 @@
 //! One node alone, driven by hand. Several nodes together are tested in `weft-testnet`.
 
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use std::collections::VecDeque;
 
 use super::*;

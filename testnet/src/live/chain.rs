@@ -1,14 +1,19 @@
 //! A chain of one's own: keys, a genesis, and the peers that run it.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use serde_json::Value;
 use tempfile::TempDir;
+use weft_core::{
+    chain::{Genesis, Transaction, UnsignedTransaction},
+    primitives::{Address, Amount, Hash, SecretKey, Slot},
+};
 
-use super::{LiveError, PATIENCE, Process, programs_dir, wait_for};
+use super::{LiveError, Process, programs_dir};
 
 /// What each faucet holds at first.
 const GRANT: u64 = 1_000_000_000;
@@ -165,35 +170,42 @@ impl Chain {
         Ok((relay, validators))
     }
 
-    /// Sends money from the faucet through a running peer, and returns the transaction's id.
+    /// The secret in a key file.
     ///
     /// # Errors
-    /// When the peer refuses.
-    pub fn send(&self, through: &Process, to: &str, amount: u64) -> Result<String, LiveError> {
-        let mut send = self.weft();
-        send.args(["send", "--rpc", through.rpc_address(), "--json", "--key"]).arg(self.faucet_key());
-        let sent = answer(send.args([to, &amount.to_string()]))?;
-        Ok(sent["id"].as_str().unwrap_or_default().to_owned())
+    /// When the file is not one.
+    pub fn key(&self, path: &Path) -> Result<SecretKey, LiveError> {
+        let text = fs::read_to_string(path).map_err(LiveError::system(path.display().to_string()))?;
+        let file: Value = serde_json::from_str(&text).unwrap_or_default();
+        let mut seed = [0; 32];
+        hex::decode_to_slice(file["seed"].as_str().unwrap_or_default(), &mut seed)
+            .map_err(|_| LiveError::Answer(format!("{} is not a key file", path.display())))?;
+        Ok(SecretKey::from_seed(seed))
     }
-}
 
-/// What a peer says of its chain.
-///
-/// # Errors
-/// When it does not answer.
-pub fn chain_of(peer: &Process) -> Result<Value, LiveError> {
-    Ok(peer.rpc("weft_status", Value::Array(Vec::new()))?["chain"].take())
-}
+    /// A signed payment from the account that has money, with an ordinary fee.
+    ///
+    /// # Errors
+    /// When its key file or the genesis cannot be read.
+    pub fn payment(&self, to: Address, amount: u64, nonce: u64) -> Result<Transaction, LiveError> {
+        let key = self.key(&self.faucet_key())?;
+        let fee = Amount(2 * Transaction::EMPTY_LEN as u64);
+        let unsigned =
+            UnsignedTransaction::transfer(key.public(), to, Amount(amount), fee, nonce, Slot(u64::MAX));
+        Ok(unsigned.sign(&key, &self.hash()?))
+    }
 
-/// Waits until `peer` is at `height` or above.
-///
-/// # Errors
-/// When it does not get there in time.
-pub fn reaches(peer: &mut Process, height: u64) -> Result<(), LiveError> {
-    wait_for(&format!("{} is at height {height}", peer.name()), PATIENCE, || {
-        peer.check()?;
-        Ok((chain_of(peer)?["height"].as_u64() >= Some(height)).then_some(()))
-    })
+    /// The genesis hash.
+    ///
+    /// # Errors
+    /// When the genesis file cannot be read.
+    pub fn hash(&self) -> Result<Hash, LiveError> {
+        let path = self.genesis();
+        let text = fs::read_to_string(&path).map_err(LiveError::system(path.display().to_string()))?;
+        let genesis: Genesis = serde_json::from_str(&text)
+            .map_err(|error| LiveError::Answer(format!("{}: {error}", path.display())))?;
+        Ok(genesis.hash())
+    }
 }
 
 /// Runs a command that answers in JSON.

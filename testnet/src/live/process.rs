@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{LiveError, PATIENCE, rpc};
+use super::{LiveError, PATIENCE};
 
 /// How often something that cannot be waited for is looked at.
 const LOOK: Duration = Duration::from_millis(20);
@@ -143,18 +143,16 @@ impl Process {
             .collect()
     }
 
+    /// The addresses it listens on by plain TCP.
+    #[must_use]
+    pub fn tcp_addresses(&self) -> Vec<String> {
+        self.addresses("/tcp/").into_iter().filter(|address| !address.contains("/ws")).collect()
+    }
+
     /// The address of its JSON-RPC server, `host:port`.
     #[must_use]
     pub fn rpc_address(&self) -> &str {
         self.ready["rpc"].as_str().unwrap_or_default().trim_start_matches("http://")
-    }
-
-    /// Asks its JSON-RPC server.
-    ///
-    /// # Errors
-    /// When it does not answer, or with an error.
-    pub fn rpc(&self, method: &str, params: Value) -> Result<Value, LiveError> {
-        rpc(self.rpc_address(), method, params)
     }
 
     /// The lines it has written to standard output so far; the last may be unfinished.

@@ -1,0 +1,39 @@
+//! Each native transport alone: with all the others off, a follower reaches the head of a validator.
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
+use weft_testnet::live::{Chain, NodeOptions};
+
+/// A validator and a follower that listen at `listen` only, and whose connection must be called `transport`.
+fn follows_over(listen: &str, transport: &str) {
+    let chain = Chain::new(200, 1).unwrap();
+    let listen = vec![listen.to_owned()];
+    let options = NodeOptions { validator: Some(0), listen: listen.clone(), ..NodeOptions::default() };
+    let validator = chain.node("validator", &options).unwrap();
+    let bootstrap = validator.addresses("/ip4/127.0.0.1/");
+    assert_eq!(bootstrap.len(), 1, "{:?}", validator.ready());
+    let options = NodeOptions { listen, bootstrap, ..NodeOptions::default() };
+    let mut follower = chain.node("follower", &options).unwrap();
+    let goal = validator.height().unwrap() + 5;
+    follower.reach(goal).unwrap();
+
+    let peers = follower.peers().unwrap();
+    assert_eq!(peers.len(), 1);
+    let links: Vec<&str> = peers[0].links.iter().map(|link| link.transport.as_str()).collect();
+    assert!(!links.is_empty() && links.iter().all(|name| *name == transport), "{links:?}");
+    assert_eq!(follower.block(goal).unwrap().summary.hash, validator.block(goal).unwrap().summary.hash);
+}
+
+#[test]
+fn a_follower_reaches_the_head_over_tcp_alone() {
+    follows_over("/ip4/127.0.0.1/tcp/0", "tcp");
+}
+
+#[test]
+fn a_follower_reaches_the_head_over_quic_alone() {
+    follows_over("/ip4/127.0.0.1/udp/0/quic-v1", "quic");
+}
+
+#[test]
+fn a_follower_reaches_the_head_over_websocket_alone() {
+    follows_over("/ip4/127.0.0.1/tcp/0/ws", "websocket");
+}
