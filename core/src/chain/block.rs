@@ -38,20 +38,7 @@ pub struct Body {
     /// Transfers, in the order they are executed.
     pub transactions: Vec<Transaction>,
     /// What the protocol itself adds.
-    #[borsh(serialize_with = "write_items", deserialize_with = "read_items")]
     pub system: Vec<SystemItem>,
-}
-
-/// The usual encoding of a list, spelled out because borsh refuses lists of a type without values.
-fn write_items<W: Write>(items: &[SystemItem], writer: &mut W) -> IoResult<()> {
-    let count = u32::try_from(items.len()).map_err(|_| ErrorKind::InvalidInput)?;
-    count.serialize(writer)?;
-    items.iter().try_for_each(|item| item.serialize(writer))
-}
-
-fn read_items<R: Read>(reader: &mut R) -> IoResult<Vec<SystemItem>> {
-    let count = u32::deserialize_reader(reader)?;
-    (0..count).map(|_| SystemItem::deserialize_reader(reader)).collect()
 }
 
 /// A header with its body.
