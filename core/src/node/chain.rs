@@ -76,6 +76,8 @@ enum Archived {
     Block(Hash),
     /// Old forks are gone.
     Forks,
+    /// Whether the archive holds what the store says it does.
+    Check,
     /// Headers for a peer.
     ServeHeaders(InboundId, serve::OldHeaders),
     /// Bodies for a peer.
@@ -120,8 +122,8 @@ pub(super) struct Chain {
     recent: BTreeMap<Hash, Recent>,
     /// Executed blocks whose rows are written, after the archive had them.
     written: BTreeSet<Hash>,
-    /// Gossiped blocks whose header is being verified.
-    verifying: BTreeSet<Hash>,
+    /// Gossiped blocks whose header is being verified, and who sent them.
+    verifying: BTreeMap<Hash, PeerId>,
     /// Gossiped blocks of a slot that has not begun.
     held: VecDeque<GossipMessage>,
     rewinding: BTreeSet<Hash>,
@@ -159,7 +161,7 @@ impl Chain {
             waiting: BTreeMap::new(),
             recent: BTreeMap::new(),
             written,
-            verifying: BTreeSet::new(),
+            verifying: BTreeMap::new(),
             held: VecDeque::new(),
             rewinding: BTreeSet::new(),
             jobs: Jobs::new(config.max_jobs),
@@ -266,7 +268,7 @@ impl Chain {
                 self.verifying.remove(&block.header.hash());
                 fx.judge(message.id, super::Verdict::Ignore);
             }
-            Purpose::Headers(peer, _) => self.scheduler.failed(&peer, fx.now.mono),
+            Purpose::Headers(peer, _) => self.headers_lost(fx, &peer),
             Purpose::Signatures(hash) | Purpose::Execute(hash) => self.drop_waiting(&hash),
             Purpose::Rewind(hash) => {
                 self.rewinding.remove(&hash);
@@ -292,7 +294,10 @@ impl Chain {
         let Some(purpose) = self.archived.remove(&id) else { return };
         match (purpose, answer) {
             (Archived::Block(hash), Ok(ArchiveAnswer::Stored)) => self.block_archived(fx, hash),
-            (Archived::Block(_) | Archived::Forks, Err(failure)) => super::storage_failed(fx, failure.0),
+            (Archived::Block(_) | Archived::Forks | Archived::Check, Err(failure)) => {
+                super::storage_failed(fx, failure.0);
+            }
+            (Archived::Check, Ok(answer)) => Self::archive_checked(fx, &answer),
             (Archived::ServeHeaders(id, old), Ok(ArchiveAnswer::Headers(headers))) => {
                 self.serve_old_headers(fx, id, old, headers);
             }

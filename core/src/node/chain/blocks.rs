@@ -16,6 +16,8 @@ use crate::{
     sync::WINDOW,
 };
 
+/// The most gossiped headers of one peer whose signatures are being checked at a time.
+const MAX_VERIFYING: usize = 8;
 /// The most gossiped blocks held until their slot begins.
 const MAX_HELD: usize = 16;
 
@@ -28,7 +30,7 @@ impl Chain {
             return;
         };
         let hash = block.header.hash();
-        if self.starting || self.verifying.contains(&hash) {
+        if self.starting || self.verifying.contains_key(&hash) {
             fx.judge(message.id, Verdict::Ignore);
             return;
         }
@@ -68,8 +70,14 @@ impl Chain {
                     fx.offend(message.from, Offence::InvalidBlock);
                 }
             }
+            None if self.verifying.values().filter(|from| **from == message.from).count()
+                >= MAX_VERIFYING =>
+            {
+                fx.refuse("headers-in-check");
+                fx.judge(message.id, Verdict::Ignore);
+            }
             None => {
-                self.verifying.insert(hash);
+                self.verifying.insert(hash, message.from);
                 let job =
                     Job::VerifyHeaders { genesis: self.id, headers: Arc::new(vec![block.header.clone()]) };
                 self.jobs.urgent(fx, Purpose::Gossip(message, Box::new(block)), job);

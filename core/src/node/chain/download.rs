@@ -44,6 +44,8 @@ pub(super) struct Download {
     stale: bool,
     /// Something happened that may allow a request.
     awake: bool,
+    /// The signatures of downloaded headers are being checked; the next ones are asked for after that.
+    checking: bool,
     next_status: Mono,
     /// When an answer may be late, or a peer has rested.
     next_look: Option<Mono>,
@@ -149,7 +151,7 @@ impl Chain {
     }
 
     pub(super) fn ask_headers_of(&mut self, fx: &mut Effects, peer: PeerId) {
-        if self.scheduler.ask_headers_of(peer, fx.now.mono) {
+        if !self.download.checking && self.scheduler.ask_headers_of(peer, fx.now.mono) {
             self.request_headers(fx, peer);
         }
     }
@@ -174,7 +176,7 @@ impl Chain {
             self.download.target = Some(target);
             self.download.stale = false;
         }
-        if self.download.ahead.len() < MAX_HEADERS_AHEAD {
+        if !self.download.checking && self.download.ahead.len() < MAX_HEADERS_AHEAD {
             let height = self.tree.height(&target).unwrap_or_default();
             if let Some(peer) = self.scheduler.ask_headers(height, now) {
                 self.request_headers(fx, peer);
@@ -253,9 +255,15 @@ impl Chain {
             return;
         }
         self.scheduler.headers_came(&peer, highest, exhausted);
+        self.download.checking = true;
         let headers = Arc::new(fresh);
         let job = Job::VerifyHeaders { genesis: self.id, headers: Arc::clone(&headers) };
         self.jobs.urgent(fx, Purpose::Headers(peer, headers), job);
+    }
+
+    pub(super) fn headers_lost(&mut self, fx: &Effects, peer: &PeerId) {
+        self.download.checking = false;
+        self.scheduler.failed(peer, fx.now.mono);
     }
 
     pub(super) fn headers_verified(
@@ -265,6 +273,7 @@ impl Chain {
         headers: &[Header],
         valid: &[bool],
     ) {
+        self.download.checking = false;
         self.download.wake();
         for (header, valid) in headers.iter().zip(valid) {
             if !valid {

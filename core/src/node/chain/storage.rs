@@ -19,7 +19,7 @@ use crate::{
     node::{StartError, effects::Effects, work::Job},
     primitives::{Hash, Height, PublicKey, Slot, decode, encode},
     state::{self, Account, Diff, Trie},
-    store::{ArchiveRequest, Batch, SCHEMA, Store, Table},
+    store::{ArchiveAnswer, ArchiveRequest, Batch, SCHEMA, Store, Table},
 };
 
 /// One row: what everything else in the store builds on.
@@ -186,8 +186,24 @@ impl Chain {
         self.starting = false;
         self.download.replan();
         tracing::info!(height = %self.head_height(), "the stored state is rebuilt");
+        if self.head_height().0 > 0 {
+            let keys = vec![(self.head_height(), head)];
+            let id = fx.archive(ArchiveRequest::Bodies { keys, max_bytes: 0 });
+            self.archived.insert(id, Archived::Check);
+        }
         self.reinsert_own(fx);
         self.notify_sync(fx);
+    }
+
+    /// The store speaks of a block only once the archive has it. If it has not, one of the two was changed from outside.
+    pub(super) fn archive_checked(fx: &mut Effects, answer: &ArchiveAnswer) {
+        if !matches!(answer, ArchiveAnswer::Bodies(bodies) if matches!(bodies[..], [Some(_)])) {
+            fx.raise(
+                "the archive lacks blocks that the store knows: old blocks cannot be served. Stop the peer, move the data \
+                 directory away, and synchronise again"
+                    .to_owned(),
+            );
+        }
     }
 
     /// A block is in the archive for good: now its rows may say that it is executed.
