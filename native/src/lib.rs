@@ -1,4 +1,8 @@
 //! The native Weft peer: what a server or a desktop adds to the core that browsers share.
 
+pub mod cli;
+pub mod config;
 pub mod disk;
+pub mod genesis;
 pub mod keyfile;
+pub mod rpc;

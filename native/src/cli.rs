@@ -1,0 +1,131 @@
+//! The `weft` command.
+
+mod account;
+mod block;
+mod failure;
+mod genesis;
+mod key;
+mod mempool;
+mod output;
+mod peers;
+mod send;
+mod status;
+
+use std::{net::SocketAddr, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use self::{failure::Failure, output::Output};
+use crate::rpc::{RpcClient, RpcFailure};
+
+/// Where a node's RPC is unless told otherwise.
+const DEFAULT_RPC: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4102);
+
+/// Run and use a peer of a Weft network.
+#[derive(Debug, Parser)]
+#[command(name = "weft", version, after_help = EXIT_CODES, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Print JSON, one document a line, and errors as JSON on standard error.
+    #[arg(long, global = true)]
+    json: bool,
+    /// What to log to standard error, such as `debug` or `warn,weft_core=trace`. Default: `info` for a node, else `warn`.
+    #[arg(long, global = true, value_name = "FILTER", env = "WEFT_LOG")]
+    log: Option<String>,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  the peer refused, or failed at it
+  2  the command line is wrong
+  3  no peer's RPC could be reached
+  4  a local file (key, genesis, configuration, database) cannot be used";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make and show keys.
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// Make a genesis, or show one.
+    Genesis(Box<genesis::GenesisArgs>),
+    /// Send money.
+    Send(send::SendArgs),
+    /// How is the peer?
+    Status(RpcArgs),
+    /// Who is connected to the peer?
+    Peers(RpcArgs),
+    /// What does an account hold?
+    Account(account::AccountArgs),
+    /// Show a block with its transactions.
+    Block(block::BlockArgs),
+    /// What waits to be in a block?
+    Mempool(mempool::MempoolArgs),
+}
+
+/// Which peer to ask.
+#[derive(Debug, Args)]
+struct RpcArgs {
+    /// Where the peer's RPC listens.
+    #[arg(long, value_name = "ADDR", env = "WEFT_RPC", default_value_t = DEFAULT_RPC)]
+    rpc: SocketAddr,
+}
+
+impl RpcArgs {
+    fn client(&self) -> Result<RpcClient, RpcFailure> {
+        RpcClient::new(self.rpc)
+    }
+}
+
+/// Runs the command this process was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let output = Output::new(cli.json);
+    match cli.run(output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output.failure(&failure);
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+impl Cli {
+    fn run(self, output: Output) -> Result<(), Failure> {
+        let level = if false { "info" } else { "warn" };
+        log_to_stderr(self.log.as_deref().unwrap_or(level))?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::Failed(format!("cannot start threads: {error}")))?;
+        let outcome = runtime.block_on(async {
+            match self.command {
+                Command::Key(command) => key::run(command, output),
+                Command::Genesis(args) => genesis::run(*args, output),
+                Command::Send(args) => send::run(args, output).await,
+                Command::Status(args) => status::run(&args, output).await,
+                Command::Peers(args) => peers::run(&args, output).await,
+                Command::Account(args) => account::run(args, output).await,
+                Command::Block(args) => block::run(args, output).await,
+                Command::Mempool(args) => mempool::run(args, output).await,
+            }
+        });
+        // A thread may be waiting for a line of standard input that never comes.
+        runtime.shutdown_background();
+        outcome
+    }
+}
+
+fn log_to_stderr(filter: &str) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|error| Failure::Usage(format!("`{filter}` is not a log filter: {error}")))?;
+    // Fails only when the process has a subscriber already, which then keeps it.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+//! What a command prints: lines for people, or JSON.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::Failure;
+
+/// Where results go.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Output {
+    json: bool,
+}
+
+impl Output {
+    pub(super) const fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Prints a result: as one line of JSON, or as `text` says it. Nobody reading any more is no error.
+    pub(super) fn print(self, value: &impl Serialize, text: impl FnOnce() -> String) {
+        let line = if self.json {
+            serde_json::to_string(value)
+                .unwrap_or_else(|error| json!({ "error": error.to_string() }).to_string())
+        } else {
+            text()
+        };
+        let mut stdout = io::stdout().lock();
+        let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+    }
+
+    /// Tells the person something that is no result; nothing in JSON.
+    pub(super) fn note(self, text: &str) {
+        if !self.json {
+            let _ = writeln!(io::stderr().lock(), "{text}");
+        }
+    }
+
+    pub(super) fn failure(self, failure: &Failure) {
+        let line = if self.json {
+            json!({ "error": { "code": failure.code(), "message": failure.to_string() } }).to_string()
+        } else {
+            format!("error: {failure}")
+        };
+        let _ = writeln!(io::stderr().lock(), "{line}");
+    }
+}
+
+/// Text from the network, safe to show: what would move the cursor or colour the terminal is replaced.
+pub(super) fn printable(text: &str) -> String {
+    let shown = |c: char| {
+        let directional =
+            matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if c.is_control() || directional { '\u{fffd}' } else { c }
+    };
+    text.chars().map(shown).collect()
+}
+
+/// Rows as aligned columns; the first row is the heading.
+pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+    let widths: [usize; N] =
+        std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
+    let lines: Vec<String> = rows
+        .iter()
+        .map(|row| {
+            let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+            cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        })
+        .collect();
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_from_the_network_cannot_drive_the_terminal() {
+        assert_eq!(printable("a\x1b[31mb\r\n\u{202e}ü"), "a\u{fffd}[31mb\u{fffd}\u{fffd}\u{fffd}ü");
+    }
+}

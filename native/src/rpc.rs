@@ -1,0 +1,115 @@
+//! JSON-RPC 2.0 over HTTP: how the commands, and programs on the same machine, talk to a running peer.
+//!
+//! It is for the person who runs the peer: it listens on loopback, and no web page can use it. A request with an `Origin`
+//! comes from a page and is refused, as is one whose `Host` is not this machine, which is how a page of a hostile name
+//! that resolves to 127.0.0.1 would look.
+
+mod api;
+mod client;
+mod guard;
+
+use std::{fmt, future::Future, io, net::SocketAddr, time::Duration};
+
+use jsonrpsee::server::{BatchRequestConfig, Server, ServerConfig, ServerHandle};
+use weft_core::node::{Command, CommandError, Reply};
+
+pub use api::{BlockParam, code};
+pub use client::{RpcClient, RpcFailure};
+
+/// The most bytes a request may have.
+const MAX_REQUEST: u32 = 64 << 10;
+/// The most bytes a response may have: a full block as JSON with room to spare.
+const MAX_RESPONSE: u32 = 16 << 20;
+/// Connections at a time.
+const MAX_CONNECTIONS: u32 = 64;
+/// How long a connection may stay without a first request.
+const FIRST_REQUEST: Duration = Duration::from_secs(10);
+
+/// Why the RPC server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum RpcError {
+    /// The address is not loopback, and remote callers were not allowed.
+    #[error(
+        "{0} can be reached from other machines, and whoever reaches it commands this peer: use a loopback address such as 127.0.0.1, or say --rpc-allow-remote"
+    )]
+    NotLoopback(SocketAddr),
+    /// The address cannot be listened on.
+    #[error("cannot listen for RPC on {address}: {source}{}", hint(source))]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// The system's answer.
+        source: io::Error,
+    },
+}
+
+fn hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; another program, perhaps another weft, has it: choose another with --rpc"
+        }
+        _ => "",
+    }
+}
+
+/// A running RPC server. It stops when dropped.
+pub struct RpcServer {
+    address: SocketAddr,
+    handle: ServerHandle,
+}
+
+impl RpcServer {
+    /// Listens on `address` (port 0: any free port) and answers with what `call` answers.
+    ///
+    /// # Errors
+    /// When the address is not loopback and `allow_remote` is not set, or cannot be listened on.
+    pub async fn start<C, F>(address: SocketAddr, allow_remote: bool, call: C) -> Result<Self, RpcError>
+    where
+        C: Fn(Command) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Reply, CommandError>> + Send + 'static,
+    {
+        if !address.ip().is_loopback() && !allow_remote {
+            return Err(RpcError::NotLoopback(address));
+        }
+        let config = ServerConfig::builder()
+            .http_only()
+            .max_request_body_size(MAX_REQUEST)
+            .max_response_body_size(MAX_RESPONSE)
+            .max_connections(MAX_CONNECTIONS)
+            .set_batch_request_config(BatchRequestConfig::Disabled)
+            .set_first_request_timeout(Some(FIRST_REQUEST))
+            .build();
+        let guard = guard::layer(allow_remote);
+        let bind = |source| RpcError::Bind { address, source };
+        let server = Server::builder()
+            .set_config(config)
+            .set_http_middleware(tower::ServiceBuilder::new().layer(guard))
+            .build(address)
+            .await
+            .map_err(bind)?;
+        let address = server.local_addr().map_err(bind)?;
+        Ok(Self { address, handle: server.start(api::methods(call)) })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for RpcServer {
+    fn drop(&mut self) {
+        // Fails only when it has stopped already.
+        let _ = self.handle.stop();
+    }
+}
+
+impl fmt::Debug for RpcServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RpcServer").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

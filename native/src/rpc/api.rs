@@ -1,0 +1,205 @@
+//! The methods, and how they map onto the peer's commands.
+
+// The macro's trait and client carry no documentation of their own.
+#![allow(missing_docs)]
+
+use std::{future::Future, pin::Pin};
+
+use jsonrpsee::{
+    core::{RpcResult, async_trait},
+    proc_macros::rpc,
+    server::RpcModule,
+    types::{ErrorObjectOwned, error::INTERNAL_ERROR_CODE, error::INVALID_PARAMS_CODE},
+};
+use libp2p::Multiaddr;
+use serde::{Deserialize, Serialize};
+use weft_core::{
+    chain::Transaction,
+    gossip::Room,
+    node::{
+        AccountView, BlockRef, BlockSummary, BlockView, ChatView, Command, CommandError, MempoolView,
+        PeerView, Reply, StatusView,
+    },
+    primitives::{Address, Hash, decode},
+};
+
+/// A block's name: its height as a number, or its hash as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum BlockParam {
+    /// On the best chain.
+    Height(u64),
+    /// Anywhere.
+    Hash(Hash),
+}
+
+/// The blocks or transactions answered when no number is given.
+const DEFAULT_COUNT: usize = 20;
+
+#[rpc(server, client, namespace = "weft")]
+pub(super) trait Api {
+    #[method(name = "status")]
+    async fn status(&self) -> RpcResult<StatusView>;
+
+    #[method(name = "peers")]
+    async fn peers(&self) -> RpcResult<Vec<PeerView>>;
+
+    #[method(name = "dial")]
+    async fn dial(&self, address: String) -> RpcResult<()>;
+
+    #[method(name = "account")]
+    async fn account(&self, address: Address) -> RpcResult<AccountView>;
+
+    #[method(name = "block")]
+    async fn block(&self, block: BlockParam) -> RpcResult<BlockView>;
+
+    #[method(name = "recentBlocks")]
+    async fn recent_blocks(&self, count: Option<usize>) -> RpcResult<Vec<BlockSummary>>;
+
+    #[method(name = "mempool")]
+    async fn mempool(&self, count: Option<usize>) -> RpcResult<MempoolView>;
+
+    #[method(name = "submit")]
+    async fn submit(&self, transaction: String) -> RpcResult<Hash>;
+
+    #[method(name = "join")]
+    async fn join(&self, room: Room) -> RpcResult<()>;
+
+    #[method(name = "leave")]
+    async fn leave(&self, room: Room) -> RpcResult<()>;
+
+    #[method(name = "say")]
+    async fn say(&self, room: Room, text: String) -> RpcResult<()>;
+
+    #[method(name = "history")]
+    async fn history(&self, room: Room) -> RpcResult<Vec<ChatView>>;
+
+    #[method(name = "rooms")]
+    async fn rooms(&self) -> RpcResult<Vec<Room>>;
+}
+
+type Answer = Pin<Box<dyn Future<Output = Result<Reply, CommandError>> + Send>>;
+
+struct Peer {
+    call: Box<dyn Fn(Command) -> Answer + Send + Sync>,
+}
+
+/// The methods over `call`.
+pub(super) fn methods<C, F>(call: C) -> RpcModule<impl Send + Sync + 'static>
+where
+    C: Fn(Command) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<Reply, CommandError>> + Send + 'static,
+{
+    Peer { call: Box::new(move |command| Box::pin(call(command))) }.into_rpc()
+}
+
+impl Peer {
+    async fn ask(&self, command: Command) -> RpcResult<Reply> {
+        (self.call)(command).await.map_err(|error| error_object(code(&error), error.to_string()))
+    }
+
+    async fn done(&self, command: Command) -> RpcResult<()> {
+        self.ask(command).await.map(|_| ())
+    }
+}
+
+/// The JSON-RPC error code of a refusal: stable, for programs.
+#[must_use]
+pub const fn code(error: &CommandError) -> i32 {
+    match error {
+        CommandError::NoChain => -32001,
+        CommandError::Starting => -32002,
+        CommandError::NoSuchBlock => -32003,
+        CommandError::Refused(_) => -32004,
+        CommandError::Text { .. } => -32005,
+        CommandError::TooManyRooms(_) => -32006,
+        CommandError::Storage(_) => -32007,
+        CommandError::Busy => -32008,
+        CommandError::Stopped => -32009,
+    }
+}
+
+fn error_object(code: i32, words: String) -> ErrorObjectOwned {
+    ErrorObjectOwned::owned(code, words, None::<()>)
+}
+
+fn invalid(words: impl Into<String>) -> ErrorObjectOwned {
+    error_object(INVALID_PARAMS_CODE, words.into())
+}
+
+/// Takes the wanted kind out of a reply.
+macro_rules! expect {
+    ($reply:expr, $kind:ident) => {
+        match $reply {
+            Reply::$kind(value) => Ok(value),
+            _ => Err(error_object(INTERNAL_ERROR_CODE, "the peer answered another question".to_owned())),
+        }
+    };
+}
+
+#[async_trait]
+impl ApiServer for Peer {
+    async fn status(&self) -> RpcResult<StatusView> {
+        expect!(self.ask(Command::Status).await?, Status)
+    }
+
+    async fn peers(&self) -> RpcResult<Vec<PeerView>> {
+        expect!(self.ask(Command::Peers).await?, Peers)
+    }
+
+    async fn dial(&self, address: String) -> RpcResult<()> {
+        let address: Multiaddr =
+            address.parse().map_err(|error| invalid(format!("not a multiaddress: {error}")))?;
+        self.done(Command::Dial(address)).await
+    }
+
+    async fn account(&self, address: Address) -> RpcResult<AccountView> {
+        expect!(self.ask(Command::Account(address)).await?, Account)
+    }
+
+    async fn block(&self, block: BlockParam) -> RpcResult<BlockView> {
+        let block = match block {
+            BlockParam::Height(height) => BlockRef::Height(height),
+            BlockParam::Hash(hash) => BlockRef::Hash(hash),
+        };
+        expect!(self.ask(Command::Block(block)).await?, Block)
+    }
+
+    async fn recent_blocks(&self, count: Option<usize>) -> RpcResult<Vec<BlockSummary>> {
+        expect!(self.ask(Command::RecentBlocks(count.unwrap_or(DEFAULT_COUNT))).await?, Blocks)
+    }
+
+    async fn mempool(&self, count: Option<usize>) -> RpcResult<MempoolView> {
+        expect!(self.ask(Command::Mempool(count.unwrap_or(DEFAULT_COUNT))).await?, Mempool)
+    }
+
+    async fn submit(&self, transaction: String) -> RpcResult<Hash> {
+        if transaction.len() > 2 * Transaction::MAX_LEN {
+            return Err(invalid(format!("a transaction has at most {} bytes", Transaction::MAX_LEN)));
+        }
+        let bytes = hex::decode(&transaction).map_err(|error| invalid(format!("not hex: {error}")))?;
+        let transaction = decode(&bytes, Transaction::MAX_LEN)
+            .map_err(|error| invalid(format!("not a transaction: {error}")))?;
+        expect!(self.ask(Command::Submit(transaction)).await?, Submitted)
+    }
+
+    async fn join(&self, room: Room) -> RpcResult<()> {
+        self.done(Command::Join(room)).await
+    }
+
+    async fn leave(&self, room: Room) -> RpcResult<()> {
+        self.done(Command::Leave(room)).await
+    }
+
+    async fn say(&self, room: Room, text: String) -> RpcResult<()> {
+        self.done(Command::Say(room, text)).await
+    }
+
+    async fn history(&self, room: Room) -> RpcResult<Vec<ChatView>> {
+        expect!(self.ask(Command::History(room)).await?, History)
+    }
+
+    async fn rooms(&self) -> RpcResult<Vec<Room>> {
+        expect!(self.ask(Command::Rooms).await?, Rooms)
+    }
+}

@@ -1,0 +1,139 @@
+//! The commands' side of the RPC.
+
+use std::{fmt, net::SocketAddr, time::Duration};
+
+use jsonrpsee::core::client::Error;
+use jsonrpsee_http_client::{HttpClient, HttpClientBuilder};
+use weft_core::{
+    chain::Transaction,
+    node::{AccountView, BlockView, MempoolView, PeerView, StatusView},
+    primitives::{Address, Hash, encode},
+};
+
+use super::{
+    MAX_REQUEST, MAX_RESPONSE,
+    api::{ApiClient, BlockParam},
+};
+
+/// How long an answer may take; a submitted transaction is answered once it is on disk.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Why a question to a peer has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum RpcFailure {
+    /// The peer was reached and said no.
+    #[error("{message}")]
+    Refused {
+        /// The JSON-RPC error code.
+        code: i32,
+        /// Why, in the peer's words.
+        message: String,
+    },
+    /// Nobody answered, or not as a peer does.
+    #[error("cannot reach a peer's RPC at {address}: {reason}; is `weft node` running there?")]
+    Unreachable {
+        /// Who was asked.
+        address: SocketAddr,
+        /// What happened.
+        reason: String,
+    },
+}
+
+/// A running peer, asked over its RPC.
+pub struct RpcClient {
+    address: SocketAddr,
+    http: HttpClient,
+}
+
+impl RpcClient {
+    /// A client of the peer whose RPC listens on `address`. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// When no client can be made for the address.
+    pub fn new(address: SocketAddr) -> Result<Self, RpcFailure> {
+        let http = HttpClientBuilder::default()
+            .max_request_size(MAX_REQUEST)
+            .max_response_size(MAX_RESPONSE)
+            .request_timeout(PATIENCE)
+            .build(format!("http://{address}"))
+            .map_err(|error| RpcFailure::Unreachable { address, reason: words(&error) })?;
+        Ok(Self { address, http })
+    }
+
+    /// The state of the peer.
+    ///
+    /// # Errors
+    /// As every question here: when the peer refuses or cannot be reached.
+    pub async fn status(&self) -> Result<StatusView, RpcFailure> {
+        self.answer(ApiClient::status(&self.http).await)
+    }
+
+    /// Who is connected to it.
+    ///
+    /// # Errors
+    /// See [`Self::status`].
+    pub async fn peers(&self) -> Result<Vec<PeerView>, RpcFailure> {
+        self.answer(ApiClient::peers(&self.http).await)
+    }
+
+    /// An account at the head.
+    ///
+    /// # Errors
+    /// See [`Self::status`].
+    pub async fn account(&self, address: Address) -> Result<AccountView, RpcFailure> {
+        self.answer(ApiClient::account(&self.http, address).await)
+    }
+
+    /// A block with its transactions.
+    ///
+    /// # Errors
+    /// See [`Self::status`].
+    pub async fn block(&self, block: BlockParam) -> Result<BlockView, RpcFailure> {
+        self.answer(ApiClient::block(&self.http, block).await)
+    }
+
+    /// The mempool with its `count` best transactions.
+    ///
+    /// # Errors
+    /// See [`Self::status`].
+    pub async fn mempool(&self, count: usize) -> Result<MempoolView, RpcFailure> {
+        self.answer(ApiClient::mempool(&self.http, Some(count)).await)
+    }
+
+    /// Hands over a signed transaction; it is durable at the peer when this returns its id.
+    ///
+    /// # Errors
+    /// See [`Self::status`].
+    pub async fn submit(&self, transaction: &Transaction) -> Result<Hash, RpcFailure> {
+        self.answer(ApiClient::submit(&self.http, hex::encode(encode(transaction))).await)
+    }
+
+    fn answer<T>(&self, outcome: Result<T, Error>) -> Result<T, RpcFailure> {
+        outcome.map_err(|error| match error {
+            Error::Call(error) => {
+                RpcFailure::Refused { code: error.code(), message: error.message().to_owned() }
+            }
+            error => RpcFailure::Unreachable { address: self.address, reason: words(&error) },
+        })
+    }
+}
+
+/// An error with its causes: what the outermost says is seldom enough.
+fn words(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_words = inner.to_string();
+        if !words.contains(&inner_words) {
+            words = format!("{words}: {inner_words}");
+        }
+        cause = inner.source();
+    }
+    words
+}
+
+impl fmt::Debug for RpcClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RpcClient").field("address", &self.address).finish_non_exhaustive()
+    }
+}
