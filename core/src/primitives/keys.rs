@@ -18,6 +18,8 @@ pub enum Domain {
     Transaction,
     /// A block header, signed by a validator key.
     Header,
+    /// A list of peers to begin with, signed by a relay's peer key.
+    NodeList,
 }
 
 impl Domain {
@@ -25,6 +27,7 @@ impl Domain {
         match self {
             Self::Transaction => b"weft/transaction",
             Self::Header => b"weft/header/____",
+            Self::NodeList => b"weft/node-list/_",
         }
     }
 }
