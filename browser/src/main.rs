@@ -1,2 +1,83 @@
-//! Stub.
-fn main() {}
+//! The Weft peer and app that run in a browser tab.
+//!
+//! One program, started twice: on the page it is the peer (the same core as everywhere, over this shell) and the app that
+//! shows it; in a Web Worker, where there is no page, it runs the peer's costly jobs.
+//!
+//! # What tests can hold on to
+//!
+//! Elements carry `data-testid`; what is shortened for people is whole in `data-full`.
+//!
+//! - start: `starting`, `start-error`, `retry`, `guest-notice`, `insecure-notice`, `alarm`
+//! - top line: `connection-state` (`data-state`: starting, failed, connecting, connected, offline), `chain-name`,
+//!   `height`, `head-hash`
+//! - chain: `sync-state` (`data-phase`), `sync-progress` (`data-done`, `data-total`), `slots`, `blocks`, `block`
+//!   (`data-height`, `data-hash`, `data-transactions`; its button opens `block-details`), `transaction` (`data-id`,
+//!   `data-from`, `data-to`, `data-amount`), `mempool` with `transaction`s in fee order, `mempool-pending`,
+//!   `mempool-queued`
+//! - wallet: `address`, `balance` (`data-amount`), `pending-balance`, `faucet`, `faucet-result`, `send-to`,
+//!   `send-amount`, `send-memo`, `send-fee`, `send-submit`, `send-result` (results have `data-state`: waiting, done,
+//!   refused; and `data-transaction`)
+//! - chat: `chat-room` (`data-room`), `chat-leave`, `chat-join`, `chat-join-submit`, `chat-messages`, `chat-message`
+//!   (`data-author`, `data-own`) with `chat-author`, `chat-text` and `chat-hearsay`, `chat-input`, `chat-send`,
+//!   `chat-error`
+//! - network: `peers`, `peer` (`data-peer`) with `peer-transport`, `peer-id`, `chain`, `state-root`, `relay`
+//!   (`data-reserved`)
+//! - on a narrow page, `section-chain`, `section-wallet`, `section-chat` and `section-network` switch between them
+//!
+//! `window.weft.debug()` tells what was measured: see `measure`.
+
+mod clock;
+mod console;
+mod identity;
+mod measure;
+mod page;
+mod payments;
+mod session;
+mod shell;
+mod start;
+mod text;
+mod workers;
+
+use wasm_bindgen::{JsCast, JsValue};
+
+fn main() {
+    console::start();
+    std::panic::set_hook(Box::new(|info| {
+        console_error_panic_hook::hook(info);
+        stopped();
+    }));
+    if !workers::serve() {
+        measure::start();
+        page::show();
+    }
+}
+
+/// Tells the person that a fault has ended the program: nothing on the page can do so any more.
+fn stopped() {
+    let notice = web_sys::window()
+        .and_then(|window| window.document())
+        .and_then(|document| document.get_element_by_id("stopped"));
+    if let Some(notice) = notice {
+        // When even that fails, the console still has it.
+        let _ = notice.remove_attribute("hidden");
+    }
+}
+
+/// Random bytes from the browser.
+///
+/// # Errors
+/// When it has none.
+fn random() -> Result<[u8; 32], String> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| format!("this browser gives no random numbers: {error}"))?;
+    Ok(bytes)
+}
+
+/// What a browser's error says.
+fn in_words(error: impl Into<JsValue>) -> String {
+    let error = error.into();
+    match error.dyn_ref::<js_sys::Error>() {
+        Some(error) => String::from(error.message()),
+        None => error.as_string().unwrap_or_else(|| format!("{error:?}")),
+    }
+}

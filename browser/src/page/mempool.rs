@@ -1,0 +1,40 @@
+//! Transactions that wait for a block, in the order a block would take them.
+
+use leptos::prelude::*;
+
+use super::{blocks::transaction, model::Model};
+use crate::text::{bytes, grouped};
+
+pub(super) fn card() -> impl IntoView {
+    let model = expect_context::<Model>();
+    let count = move |of: fn(&weft_core::node::MempoolView) -> usize| {
+        model.mempool.with(|mempool| mempool.as_ref().map_or(0, of))
+    };
+    let best = move || {
+        model.mempool.with(|mempool| mempool.as_ref().map(|view| view.best.clone())).unwrap_or_default()
+    };
+    view! {
+        <section class="card" data-in="chain" aria-labelledby="mempool-title">
+            <div class="card-head">
+                <h2 id="mempool-title">"Mempool"</h2>
+                <span class="dim">
+                    <span data-testid="mempool-pending">{move || grouped(count(|view| view.pending) as u64)}</span>
+                    " ready, "
+                    <span data-testid="mempool-queued">{move || grouped(count(|view| view.queued) as u64)}</span>
+                    " waiting, "
+                    {move || bytes(count(|view| view.bytes))}
+                </span>
+            </div>
+            <Show
+                when=move || count(|view| view.best.len()) != 0
+                fallback=|| view! { <p class="empty">"Nothing waits for a block."</p> }
+            >
+                <ul class="transactions scroll" data-testid="mempool">
+                    <For each=best key=|waiting| waiting.id let(waiting)>
+                        {transaction(waiting)}
+                    </For>
+                </ul>
+            </Show>
+        </section>
+    }
+}

@@ -1,0 +1,98 @@
+//! Who this tab is connected to, and how; and what it is itself.
+
+use leptos::prelude::*;
+use weft_core::node::PeerView;
+
+use super::{
+    model::Model,
+    parts::{colour, copy, short},
+    session,
+};
+use crate::text::grouped;
+
+pub(super) fn peers() -> impl IntoView {
+    let model = expect_context::<Model>();
+    view! {
+        <section class="card" data-in="network" aria-labelledby="peers-title">
+            <h2 id="peers-title">"Peers"</h2>
+            <Show
+                when=move || model.peers.with(|peers| !peers.is_empty())
+                fallback=|| view! { <p class="empty">"No peers yet. This tab keeps trying."</p> }
+            >
+                <ul class="rows" data-testid="peers">
+                    // A row is drawn anew when anything about its peer has changed.
+                    {move || model.peers.with(|peers| peers.iter().map(row).collect_view())}
+                </ul>
+            </Show>
+        </section>
+    }
+}
+
+fn row(peer: &PeerView) -> impl IntoView + use<> {
+    let transports: Vec<_> = peer.links.iter().map(|link| link.transport.clone()).collect();
+    let addresses: Vec<_> = peer.links.iter().map(|link| link.address.clone()).collect();
+    let agent = peer.agent.clone().unwrap_or_else(|| "not yet identified".into());
+    view! {
+        <li class="row peer" data-testid="peer" data-peer=peer.peer.clone() title=addresses.join("\n")>
+            {colour(&peer.peer)}
+            <span class="two-lines">
+                {short(peer.peer.clone(), 8, 6)}
+                <span class="dim">{agent}</span>
+            </span>
+            <span class="spacer"></span>
+            <span class="dim">{peer.height.map(|height| format!("at {}", grouped(height.0)))}</span>
+            <span class="dim">{peer.ping_millis.map(|millis| format!("{millis} ms"))}</span>
+            {(peer.score < 0)
+                .then(|| view! { <span class="score" title="Reputation: below -20 it is disconnected">{peer.score}</span> })}
+            <span class="tags" data-testid="peer-transport">
+                {transports.into_iter().map(|name| view! { <span class="tag">{name}</span> }).collect_view()}
+            </span>
+        </li>
+    }
+}
+
+pub(super) fn this_peer() -> impl IntoView {
+    let model = expect_context::<Model>();
+    let Some(session) = session() else { return ().into_any() };
+    let peer = session.peer.to_string();
+    let chain = session.chain.to_string();
+    let relays: Vec<_> = session.relays.iter().map(ToString::to_string).collect();
+    let reserved = Memo::new(move |_| {
+        model.status.with(|status| {
+            status
+                .as_ref()
+                .is_some_and(|status| status.addresses.iter().any(|address| address.contains("/p2p-circuit")))
+        })
+    });
+    let version = move || model.status.with(|status| status.as_ref().map(|status| status.version.clone()));
+    let root = move || {
+        model
+            .status
+            .with(|status| Some(status.as_ref()?.chain.as_ref()?.state_root.to_string()))
+            .map(|root| short(root, 12, 6))
+    };
+    view! {
+        <section class="card" data-in="network" aria-labelledby="self-title">
+            <h2 id="self-title">"This tab"</h2>
+            <dl class="facts">
+                <dt>"Peer"</dt>
+                <dd>
+                    <span data-testid="peer-id" data-full=peer.clone()>{short(peer.clone(), 10, 8)}</span>
+                    {copy(peer, "Copy the peer id")}
+                </dd>
+                <dt>"Chain"</dt>
+                <dd data-testid="chain">{short(chain, 12, 6)}</dd>
+                <dt>"State root"</dt>
+                <dd data-testid="state-root">{root}</dd>
+                <dt>"Relay"</dt>
+                <dd data-testid="relay" data-reserved=move || reserved.get().to_string()>
+                    {move || if reserved.get() { "others can reach this tab" } else { "asking for a slot" }}
+                    {relays.into_iter().map(|relay| view! { <span class="address dim">{relay}</span> }).collect_view()}
+                </dd>
+                <dt>"Version"</dt>
+                <dd>{version}</dd>
+            </dl>
+        </section>
+    }
+    .into_any()
+}

@@ -1,0 +1,28 @@
+//! What the page needs to know of the running peer beside what it asks: who this tab is, and on which chain.
+
+use libp2p::{Multiaddr, PeerId};
+use weft_core::{
+    chain::Genesis,
+    primitives::{Address, Hash, SecretKey},
+    swarm::Handle,
+};
+
+/// A running peer and whose it is.
+pub(crate) struct Session {
+    /// The way to the peer.
+    pub(crate) handle: Handle,
+    /// Its id.
+    pub(crate) peer: PeerId,
+    /// The account's key.
+    pub(crate) account: SecretKey,
+    /// The account.
+    pub(crate) address: Address,
+    /// The chain.
+    pub(crate) genesis: Genesis,
+    /// Its hash.
+    pub(crate) chain: Hash,
+    /// The key of the demo's faucet, where there is one.
+    pub(crate) faucet: Option<SecretKey>,
+    /// The relays this tab begins with.
+    pub(crate) relays: Vec<Multiaddr>,
+}

@@ -1,0 +1,118 @@
+//! From an open page to a running peer.
+//!
+//! The chain and the peers to begin with come from the server that served the page: `/genesis.json`, the signed
+//! `/bootstrap.json`, and in the demo `/demo.json` with the faucet's key. All of it is checked before it is used.
+
+mod download;
+
+use libp2p::{Multiaddr, multiaddr::Protocol};
+use serde::Deserialize;
+use weft_core::{
+    chain::Genesis,
+    peers::{MAX_NODE_LIST_BYTES, NodeList, NodeListError},
+    primitives::{Address, Hash, SecretKey},
+};
+
+use self::download::download;
+use crate::{
+    clock, identity,
+    measure::{Mark, mark},
+    session::Session,
+    shell::{self, Condition},
+};
+
+const GENESIS_PATH: &str = "/genesis.json";
+const BOOTSTRAP_PATH: &str = "/bootstrap.json";
+const DEMO_PATH: &str = "/demo.json";
+
+/// The most bytes of each.
+const MAX_GENESIS: usize = 8 << 20;
+const MAX_DEMO: usize = 4 << 10;
+
+/// What a demo's server adds.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Demo {
+    /// The seed of the faucet's account key: 64 hex digits.
+    faucet: String,
+}
+
+/// A running peer.
+pub(crate) struct Started {
+    pub(crate) session: Session,
+    /// Why this tab is a guest, in words.
+    pub(crate) guest: Option<String>,
+}
+
+/// Starts the peer. `step` hears what is being done.
+///
+/// # Errors
+/// In words; trying again makes sense.
+pub(crate) async fn start(
+    step: impl Fn(&'static str),
+    tell: impl Fn(Condition) + 'static,
+) -> Result<Started, String> {
+    step("Loading your keys");
+    let identity = identity::load().await?;
+    mark(Mark::Identified);
+    step("Asking which chain this is");
+    let (genesis, bootstrap, faucet) = futures::future::try_join3(genesis(), bootstrap(), faucet()).await?;
+    step("Starting the peer");
+    let chain = genesis.hash();
+    let relays = dialable(&bootstrap, &chain)?;
+    let handle = shell::start(&identity.peer, genesis.clone(), relays.clone(), tell)?;
+    let session = Session {
+        handle,
+        peer: identity.peer.public().to_peer_id(),
+        address: Address::of(&identity.account.public()),
+        account: identity.account,
+        genesis,
+        chain,
+        faucet,
+        relays,
+    };
+    Ok(Started { session, guest: identity.guest })
+}
+
+async fn genesis() -> Result<Genesis, String> {
+    let bytes =
+        download(GENESIS_PATH, MAX_GENESIS).await?.ok_or("this server serves no chain: it has no genesis")?;
+    let genesis: Genesis =
+        serde_json::from_slice(&bytes).map_err(|error| format!("the genesis cannot be read: {error}"))?;
+    genesis.check().map_err(|error| format!("the genesis is invalid: {error}"))?;
+    Ok(genesis)
+}
+
+async fn faucet() -> Result<Option<SecretKey>, String> {
+    let Some(bytes) = download(DEMO_PATH, MAX_DEMO).await? else { return Ok(None) };
+    let unreadable = |error: &dyn std::fmt::Display| format!("{DEMO_PATH} cannot be read: {error}");
+    let demo: Demo = serde_json::from_slice(&bytes).map_err(|error| unreadable(&error))?;
+    let seed: [u8; 32] = hex::FromHex::from_hex(&demo.faucet).map_err(|error| unreadable(&error))?;
+    Ok(Some(SecretKey::from_seed(seed)))
+}
+
+async fn bootstrap() -> Result<NodeList, String> {
+    let bytes = download(BOOTSTRAP_PATH, MAX_NODE_LIST_BYTES)
+        .await?
+        .ok_or("this server names no peers to begin with: it has no bootstrap list")?;
+    serde_json::from_slice(&bytes).map_err(|error| NodeListError::Malformed(error.to_string()).to_string())
+}
+
+/// The addresses in a list that a browser can dial, each with its peer id.
+fn dialable(list: &NodeList, chain: &Hash) -> Result<Vec<Multiaddr>, String> {
+    let peers = list.verify(chain, clock::now().wall).map_err(|error| error.to_string())?;
+    let mut dialable = Vec::new();
+    for (peer, addresses) in peers {
+        for address in addresses {
+            let socket = address.iter().any(|part| matches!(part, Protocol::Ws(_) | Protocol::Wss(_)));
+            let relayed = address.iter().any(|part| matches!(part, Protocol::P2pCircuit));
+            if let (true, false, Ok(address)) = (socket, relayed, address.with_p2p(peer)) {
+                dialable.push(address);
+            }
+        }
+    }
+    if dialable.is_empty() {
+        return Err("the list of peers has no address that a browser can dial".into());
+    }
+    Ok(dialable)
+}

@@ -1,0 +1,78 @@
+//! Numbers and names as people read them.
+
+/// A whole number with its thousands apart: `1,234,567`.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A number with its noun: `1 block`, `2 blocks`.
+pub(crate) fn counted(number: u64, one: &str) -> String {
+    format!("{} {one}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
+/// The beginning and end of a long name: `12D3Ko…4fHx`.
+pub(crate) fn shortened(name: &str, head: usize, tail: usize) -> String {
+    let length = name.chars().count();
+    if length <= head + tail + 1 {
+        return name.to_owned();
+    }
+    let start: String = name.chars().take(head).collect();
+    let end: String = name.chars().skip(length - tail).collect();
+    format!("{start}…{end}")
+}
+
+/// Bytes: `812 B`, `1.4 KB`.
+pub(crate) fn bytes(count: usize) -> String {
+    match count {
+        0..1000 => format!("{count} B"),
+        1000..1_000_000 => format!("{}.{} KB", count / 1000, count % 1000 / 100),
+        _ => format!("{}.{} MB", count / 1_000_000, count % 1_000_000 / 100_000),
+    }
+}
+
+/// A stretch of time: `8 s`, `3 min`, `2 h`.
+pub(crate) fn seconds(count: u64) -> String {
+    match count {
+        0..120 => format!("{count} s"),
+        120..7200 => format!("{} min", count / 60),
+        _ => format!("{} h", count / 3600),
+    }
+}
+
+/// Milliseconds since the Unix epoch as the time of day where this person is.
+pub(crate) fn time_of_day(millis: u64) -> String {
+    let date = js_sys::Date::new(&wasm_bindgen::JsValue::from_f64(millis as f64));
+    format!("{:02}:{:02}", date.get_hours(), date.get_minutes())
+}
+
+/// Reads a whole number of coins; thousands may be apart by spaces or underscores.
+///
+/// # Errors
+/// In words, when it is not one.
+pub(crate) fn amount(text: &str) -> Result<u64, String> {
+    let digits: String = text.chars().filter(|char| !char.is_whitespace() && *char != '_').collect();
+    if digits.is_empty() {
+        return Err("Enter how much to send.".into());
+    }
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err("An amount is a whole number of coins, such as 250.".into());
+    }
+    match digits.parse() {
+        Ok(0) => Err("Enter an amount of at least 1.".into()),
+        Ok(amount) => Ok(amount),
+        Err(_) => Err("That is more than there can be.".into()),
+    }
+}
+
+/// A hue, in degrees, that goes with a name: the same one everywhere.
+pub(crate) fn hue(name: &str) -> u32 {
+    name.bytes().fold(7_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte))) % 360
+}
