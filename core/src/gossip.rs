@@ -1,8 +1,14 @@
 //! What peers tell each other unasked: blocks, transactions and chat.
 
+mod chat;
 mod topic;
 mod transactions;
 
+pub use chat::{
+    Author, ChatRequest, ChatResponse, ChatRooms, Heard, HistoryError, Line, MAX_CHAT_REQUEST_BYTES,
+    MAX_CHAT_RESPONSE_BYTES, MAX_HISTORY_BYTES, MAX_LINES, MAX_ROOMS, MAX_TEXT_BYTES, SAME_MESSAGE_MILLIS,
+    SayError, TextError, Told, TooManyRooms, check_text,
+};
 pub use topic::{Room, RoomError, Topic};
 pub use transactions::{
     Announcement, Answer, AnswerError, GATHER_MILLIS, MAX_BATCH_BYTES, MAX_BATCH_COUNT, MAX_IN_CHECK,

@@ -1,7 +1,8 @@
 //! What is gossiped about, and what it is called on the wire.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, io, str::FromStr};
 
+use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 
 use crate::primitives::Hash;
@@ -40,6 +41,19 @@ impl TryFrom<String> for Room {
 impl From<Room> for String {
     fn from(room: Room) -> Self {
         room.0
+    }
+}
+
+impl BorshSerialize for Room {
+    fn serialize<W: io::Write>(&self, writer: &mut W) -> io::Result<()> {
+        BorshSerialize::serialize(&self.0, writer)
+    }
+}
+
+impl BorshDeserialize for Room {
+    fn deserialize_reader<R: io::Read>(reader: &mut R) -> io::Result<Self> {
+        let text = String::deserialize_reader(reader)?;
+        text.parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
 }
 
