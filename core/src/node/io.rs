@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     chain::Transaction,
-    gossip::{Room, Topic},
+    gossip::{Room, SayError, Topic},
     mempool::AdmissionError,
     primitives::{Address, Hash},
     store::{ArchiveAnswer, ArchiveFailure, ArchiveRequest, Seq},
@@ -377,12 +377,9 @@ pub enum CommandError {
     /// The mempool refused the transaction.
     #[error("the transaction was refused: {0}")]
     Refused(#[from] AdmissionError),
-    /// The text is empty or too long.
-    #[error("a message has 1 to {max} bytes of text")]
-    Text {
-        /// The limit.
-        max: usize,
-    },
+    /// The chat message cannot be sent.
+    #[error(transparent)]
+    Say(#[from] SayError),
     /// The peer takes part in as many rooms as it may.
     #[error("this peer already takes part in {0} rooms, as many as it may: leave one first")]
     TooManyRooms(usize),

@@ -111,7 +111,7 @@ pub const fn code(error: &CommandError) -> i32 {
         CommandError::Starting => -32002,
         CommandError::NoSuchBlock => -32003,
         CommandError::Refused(_) => -32004,
-        CommandError::Text { .. } => -32005,
+        CommandError::Say(_) => -32005,
         CommandError::TooManyRooms(_) => -32006,
         CommandError::Storage(_) => -32007,
         CommandError::Busy => -32008,

@@ -1,0 +1,141 @@
+//! Two nodes without a chain in one room, their effects carried out by hand.
+
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use libp2p::identity::Keypair;
+
+use crate::{
+    gossip::{MAX_TEXT_BYTES, Room, SayError, TextError, Topic},
+    node::{
+        ChatView, Command, CommandError, CommandId, Config, ConnectionId, GossipId, GossipMessage, InboundId,
+        Input, Link, Node, Output, Protocol, Reply, Role, Verdict,
+    },
+    primitives::{Mono, Now, Wall},
+    store::MemoryStore,
+};
+
+const NOW: Now = Now { mono: Mono(5), wall: Wall(1_000_000) };
+
+fn peer(seed: u8) -> libp2p::PeerId {
+    Keypair::ed25519_from_bytes([seed; 32]).unwrap().public().to_peer_id()
+}
+
+fn node(seed: u8) -> Node {
+    let config = Config {
+        local: peer(seed),
+        role: Role::Native,
+        genesis: None,
+        validator: None,
+        bootstrap: Vec::new(),
+        mempool_bytes: 0,
+        max_jobs: 1,
+    };
+    Node::new(config, Box::new(MemoryStore::default()), [seed; 32], NOW).unwrap()
+}
+
+fn lobby() -> Room {
+    "lobby".parse().unwrap()
+}
+
+fn give(node: &mut Node, input: Input) -> Vec<Output> {
+    node.handle(NOW, input);
+    std::iter::from_fn(|| node.poll_output()).collect()
+}
+
+fn connect(node: &mut Node, other: u8) -> Vec<Output> {
+    let address = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
+    let (peer, connection) = (peer(other), ConnectionId(u64::from(other)));
+    give(node, Input::Connected { peer, connection, link: Link::Direct, address, outbound: true })
+}
+
+fn say(node: &mut Node, text: &str) -> (Vec<Output>, Result<Reply, CommandError>) {
+    let outputs = give(node, Input::Command(CommandId(1), Command::Say(lobby(), text.to_owned())));
+    let reply = outputs.iter().find_map(|output| match output {
+        Output::Reply(_, reply) => Some(reply.as_ref().clone()),
+        _ => None,
+    });
+    (outputs, reply.unwrap())
+}
+
+fn hear(node: &mut Node, author: u8, data: &[u8]) -> Option<Verdict> {
+    let message = GossipMessage {
+        id: GossipId(7),
+        topic: Topic::Chat(lobby()),
+        from: peer(author),
+        author: peer(author),
+        sequence: 1,
+        data: data.to_vec(),
+    };
+    give(node, Input::Gossip(message)).into_iter().find_map(|output| match output {
+        Output::Judge { verdict, .. } => Some(verdict),
+        _ => None,
+    })
+}
+
+fn history(node: &mut Node) -> Vec<ChatView> {
+    let outputs = give(node, Input::Command(CommandId(1), Command::History(lobby())));
+    let reply = outputs.into_iter().find_map(|output| match output {
+        Output::Reply(_, reply) => Some(*reply),
+        _ => None,
+    });
+    match reply {
+        Some(Ok(Reply::History(lines))) => lines,
+        other => panic!("no history: {other:?}"),
+    }
+}
+
+#[test]
+fn what_is_said_is_published_after_joining_and_heard_with_a_verdict() {
+    let mut node = node(1);
+    let (outputs, reply) = say(&mut node, "hello");
+    assert_eq!(reply, Ok(Reply::Done));
+    let place = |wanted: fn(&Output) -> bool| outputs.iter().position(wanted).unwrap();
+    let subscribed = place(|output| matches!(output, Output::Subscribe(Topic::Chat(_))));
+    let published = place(|output| matches!(output, Output::Publish { data, .. } if data == b"hello"));
+    assert!(subscribed < published);
+    assert_eq!(hear(&mut node, 2, b"hello yourself"), Some(Verdict::Accept));
+    assert_eq!(hear(&mut node, 2, b"hello yourself"), Some(Verdict::Ignore));
+    assert_eq!(hear(&mut node, 2, &[0xff]), Some(Verdict::Reject));
+    let lines: Vec<_> = history(&mut node).into_iter().map(|line| (line.own, line.text)).collect();
+    assert_eq!(lines, [(true, "hello".to_owned()), (false, "hello yourself".to_owned())]);
+    let outputs = give(&mut node, Input::Command(CommandId(1), Command::Leave(lobby())));
+    assert!(outputs.iter().any(|output| matches!(output, Output::Unsubscribe(_))));
+    assert_eq!(hear(&mut node, 2, b"anyone?"), Some(Verdict::Ignore));
+}
+
+#[test]
+fn what_cannot_be_said_is_refused_in_words_and_not_published() {
+    let mut node = node(1);
+    let (outputs, reply) = say(&mut node, &"x".repeat(MAX_TEXT_BYTES + 1));
+    let expected = CommandError::Say(SayError::Text(TextError::TooLong(MAX_TEXT_BYTES + 1)));
+    assert_eq!(reply, Err(expected));
+    assert!(!outputs.iter().any(|output| matches!(output, Output::Publish { .. })));
+}
+
+#[test]
+fn a_peer_that_arrives_is_asked_what_was_said_and_its_answer_is_shown_as_hearsay() {
+    let mut old = node(1);
+    assert_eq!(say(&mut old, "before you came").1, Ok(Reply::Done));
+    let mut new = node(2);
+    give(&mut new, Input::Command(CommandId(1), Command::Join(lobby())));
+    let asked = connect(&mut new, 1).into_iter().find_map(|output| match output {
+        Output::Request { id, peer: to, protocol: Protocol::Chat, body } if to == peer(1) => Some((id, body)),
+        _ => None,
+    });
+    let (id, body) = asked.expect("the newcomer asks");
+    let request = Input::Request { id: InboundId(1), peer: peer(2), protocol: Protocol::Chat, body };
+    let answer = give(&mut old, request).into_iter().find_map(|output| match output {
+        Output::Respond { body, .. } => Some(body),
+        _ => None,
+    });
+    give(&mut new, Input::Response { id, outcome: Ok(answer.expect("an answer")) });
+    let lines = history(&mut new);
+    assert_eq!(lines.len(), 1);
+    assert_eq!((lines[0].text.as_str(), lines[0].own), ("before you came", false));
+    assert_eq!(lines[0].author, peer(1).to_string());
+    assert_eq!(lines[0].told_by, Some(peer(1).to_string()));
+    let garbage = Input::Request { id: InboundId(2), peer: peer(2), protocol: Protocol::Chat, body: vec![9] };
+    let outputs = give(&mut old, garbage);
+    assert!(outputs.iter().any(|output| matches!(output, Output::Refuse(InboundId(2)))));
+}
