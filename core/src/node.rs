@@ -182,7 +182,7 @@ impl Node {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Mono> {
         let chain = self.chain.as_ref().map(|chain| chain.next_due(&self.fx));
-        chain.into_iter().chain(self.connections.next_due()).min()
+        chain.into_iter().chain(self.connections.next_due(self.fx.now.mono)).min()
     }
 
     /// Does what is due. Calling it early or twice is harmless. Drain [`Self::poll_output`] afterwards.

@@ -196,8 +196,9 @@ impl Connections {
         }
     }
 
-    pub(super) fn next_due(&self) -> Option<Mono> {
-        self.dialer.next_due().into_iter().chain(self.ledger.next_end()).min()
+    pub(super) fn next_due(&self, now: Mono) -> Option<Mono> {
+        let dial = self.dialer.next_due(|peer| self.ledger.is_banned(peer, now));
+        dial.into_iter().chain(self.ledger.next_end()).min()
     }
 
     /// The number of connected peers.

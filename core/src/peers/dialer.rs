@@ -118,34 +118,38 @@ impl Dialer {
     pub fn due(&mut self, now: Mono, banned: impl Fn(&PeerId) -> bool) -> Vec<Multiaddr> {
         let mut due: Vec<Multiaddr> = Vec::new();
         for index in 0..self.targets.len() {
-            let target = &self.targets[index];
-            let ready = match target.state {
-                State::Waiting { until } => until <= now,
-                State::Dialling { since } => since + DIAL_TIMEOUT_MILLIS <= now,
-            };
-            let busy = target.peer.is_some() && self.targets.iter().any(|other| {
-                other.peer == target.peer
-                    && other.address != target.address
-                    && matches!(other.state, State::Dialling { since } if now < since + DIAL_TIMEOUT_MILLIS)
-            });
-            if ready && !target.connected && !busy && !target.peer.as_ref().is_some_and(&banned) {
-                due.push(target.address.clone());
+            if self.ready_at(index, &banned).is_some_and(|at| at <= now) {
+                due.push(self.targets[index].address.clone());
                 self.targets[index].state = State::Dialling { since: now };
             }
         }
         due
     }
 
-    /// When [`Self::due`] next has something to say.
+    /// When [`Self::due`] next has something to say, as long as nobody's ban begins or ends.
     #[must_use]
-    pub fn next_due(&self) -> Option<Mono> {
-        let unconnected = self.targets.iter().filter(|target| !target.connected);
-        unconnected
-            .map(|target| match target.state {
-                State::Waiting { until } => until,
-                State::Dialling { since } => since + DIAL_TIMEOUT_MILLIS,
-            })
-            .min()
+    pub fn next_due(&self, banned: impl Fn(&PeerId) -> bool) -> Option<Mono> {
+        (0..self.targets.len()).filter_map(|index| self.ready_at(index, &banned)).min()
+    }
+
+    /// When a target may be dialled: after its pause, and after dials to the same peer at other addresses.
+    fn ready_at(&self, index: usize, banned: &impl Fn(&PeerId) -> bool) -> Option<Mono> {
+        let target = &self.targets[index];
+        if target.connected || target.peer.as_ref().is_some_and(banned) {
+            return None;
+        }
+        let own = match target.state {
+            State::Waiting { until } => until,
+            State::Dialling { since } => since + DIAL_TIMEOUT_MILLIS,
+        };
+        let others = self.targets.iter().filter(|other| {
+            target.peer.is_some() && other.peer == target.peer && other.address != target.address
+        });
+        let busy = others.filter_map(|other| match other.state {
+            State::Dialling { since } => Some(since + DIAL_TIMEOUT_MILLIS),
+            State::Waiting { .. } => None,
+        });
+        Some(busy.fold(own, Mono::max))
     }
 }
 
@@ -174,7 +178,7 @@ mod tests {
             assert_eq!(dialer.due(now, |_| false), std::slice::from_ref(&target));
             assert!(dialer.due(now, |_| false).is_empty(), "one dial at a time");
             dialer.failed(&target, 0, now);
-            let pause = dialer.next_due().unwrap() - now;
+            let pause = dialer.next_due(|_| false).unwrap() - now;
             assert!(pause >= last && pause <= LONGEST_PAUSE_MILLIS, "round {round}: {pause}");
             last = pause;
             now = now + pause;
@@ -188,7 +192,7 @@ mod tests {
         dialer.add_fixed(target.clone(), Mono(0));
         dialer.due(Mono(0), |_| false);
         dialer.connected(peer(1), &target, Mono(5));
-        assert_eq!((dialer.due(Mono(99_999), |_| false), dialer.next_due()), (Vec::new(), None));
+        assert_eq!((dialer.due(Mono(99_999), |_| false), dialer.next_due(|_| false)), (Vec::new(), None));
         dialer.disconnected(peer(1), Mono(100_000));
         assert_eq!(dialer.due(Mono(100_000 + FIRST_PAUSE_MILLIS), |_| false), [target]);
     }
@@ -198,6 +202,7 @@ mod tests {
         let (mut dialer, target) = (Dialer::default(), address(1, 1));
         dialer.add_found(target.clone(), Mono(0));
         assert!(dialer.due(Mono(0), |_| true).is_empty());
+        assert_eq!(dialer.next_due(|_| true), None, "a ban is nothing to wake up for");
         for _ in 0..FOUND_FAILURES {
             dialer.failed(&target, 0, Mono(0));
         }
@@ -210,6 +215,7 @@ mod tests {
         dialer.add_fixed(address(1, 1), Mono(0));
         dialer.add_fixed(address(2, 1), Mono(0));
         assert_eq!(dialer.due(Mono(0), |_| false), [address(1, 1)]);
+        assert_eq!(dialer.next_due(|_| false), Some(Mono(DIAL_TIMEOUT_MILLIS)));
         dialer.failed(&address(1, 1), 0, Mono(10));
         assert_eq!(dialer.due(Mono(10), |_| false), [address(2, 1)]);
     }
