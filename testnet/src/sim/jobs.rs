@@ -13,30 +13,43 @@ use super::{
     world::World,
 };
 
-/// How many results are shared between nodes. Executions hold tries, so this is what bounds memory.
-const SHARED: usize = 256;
+/// How many executions are shared between nodes. They hold tries, so this is what bounds memory.
+const EXECUTIONS: usize = 64;
+/// How many verifications are shared: a few hundred bytes each.
+const VERIFICATIONS: usize = 1 << 14;
 
 /// Results of the jobs that every peer does alike: with them, a thousand peers verify a block for the price of one.
 #[derive(Default)]
 pub(super) struct Shared {
-    results: BTreeMap<Hash, JobResult>,
+    executions: Results,
+    verifications: Results,
+}
+
+/// Results by what they depend on, the oldest forgotten first.
+#[derive(Default)]
+struct Results {
+    known: BTreeMap<Hash, JobResult>,
     order: VecDeque<Hash>,
 }
 
 impl Shared {
     fn run(&mut self, job: &Job) -> JobResult {
         let Some(key) = key(job) else { return job.run() };
-        if let Some(result) = self.results.get(&key) {
+        let (results, most) = match job {
+            Job::Execute { .. } => (&mut self.executions, EXECUTIONS),
+            _ => (&mut self.verifications, VERIFICATIONS),
+        };
+        if let Some(result) = results.known.get(&key) {
             return result.clone();
         }
         let result = job.run();
-        if self.order.len() == SHARED
-            && let Some(oldest) = self.order.pop_front()
+        if results.order.len() == most
+            && let Some(oldest) = results.order.pop_front()
         {
-            self.results.remove(&oldest);
+            results.known.remove(&oldest);
         }
-        self.order.push_back(key);
-        self.results.insert(key, result.clone());
+        results.order.push_back(key);
+        results.known.insert(key, result.clone());
         result
     }
 }

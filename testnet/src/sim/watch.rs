@@ -8,7 +8,7 @@ use weft_core::{
     gossip::Topic,
     node::Command,
     node::Reply,
-    primitives::{Hash, PublicKey, Slot},
+    primitives::{Hash, PublicKey, SecretKey, Slot},
 };
 
 use super::{peer::PeerIx, world::World};
@@ -28,7 +28,7 @@ impl World {
         }
         let header =
             Header::deserialize(&mut &data[..]).expect("an honest announcement begins with a header");
-        let own = self.peers[ix.0].config.validator.as_ref().map(weft_core::primitives::SecretKey::public);
+        let own = self.peers[ix.0].config.validator.as_ref().map(SecretKey::public);
         assert_eq!(own, Some(header.content.proposer), "{ix:?} publishes only what it proposed");
         let first = *self
             .watch
@@ -44,10 +44,11 @@ impl World {
         assert!(!both || self.blame_allowed, "{ix:?} {what} {other:?}, and both are honest");
     }
 
-    /// The number of blocks proposed so far.
+    /// The number of blocks that a validator has published so far, in all its lives.
     #[must_use]
-    pub fn proposals(&self) -> usize {
-        self.watch.signed.len()
+    pub fn proposals(&self, ix: PeerIx) -> usize {
+        let key = self.peers[ix.0].config.validator.as_ref().map(SecretKey::public);
+        self.watch.signed.keys().filter(|(proposer, _)| Some(*proposer) == key).count()
     }
 
     /// Checks that no honest peer has a bad word for another honest one, that mempools are within their bounds, and

@@ -281,6 +281,18 @@ impl World {
         self.elapsed() - start
     }
 
+    /// Runs to the very event after which the condition holds, for at most so many milliseconds; answers whether it
+    /// came to hold.
+    pub fn run_to(&mut self, millis: u64, mut condition: impl FnMut(&Self) -> bool) -> bool {
+        let limit = self.now + millis * 1000;
+        while !condition(self) {
+            if !self.step(limit) {
+                return condition(self);
+            }
+        }
+        true
+    }
+
     /// Lets the next event happen, if it lies no later than `limit`; otherwise time moves on to `limit`.
     pub(super) fn step(&mut self, limit: Micros) -> bool {
         let Some(entry) = self.queue.pop_until(limit) else {

@@ -1,0 +1,9 @@
+//! Scenarios in virtual time. Each prints its seed when it fails, and the seed replays it.
+
+mod agreement;
+mod crashes;
+mod faults;
+mod harness;
+mod late;
+mod payments;
+mod town;

@@ -1,0 +1,71 @@
+//! The network most scenarios begin with: validators that know each other, and followers that know some of them.
+
+use weft_core::node::{BlockRef, BlockView, Command, CommandError, Reply};
+use weft_testnet::{
+    fixture::TestChain,
+    sim::{EPOCH, NodeOptions, PeerIx, World},
+};
+
+/// The length of a slot in most scenarios.
+pub(crate) const SLOT: u64 = 1_000;
+
+pub(crate) struct Town {
+    pub(crate) world: World,
+    pub(crate) chain: TestChain,
+    pub(crate) validators: Vec<PeerIx>,
+    pub(crate) followers: Vec<PeerIx>,
+}
+
+impl Town {
+    pub(crate) fn new(seed: u64, validators: usize, followers: usize) -> Self {
+        let chain = TestChain::new(EPOCH, SLOT, validators, 20);
+        let mut town = Self { world: World::new(seed), chain, validators: Vec::new(), followers: Vec::new() };
+        for index in 0..validators {
+            let validator = Some(town.chain.validators[index].clone());
+            let bootstrap = town.validators.clone();
+            let ix = town.world.add_node(NodeOptions { validator, bootstrap, ..town.options() });
+            town.validators.push(ix);
+        }
+        for index in 0..followers {
+            let mut bootstrap = vec![town.validators[index % validators]];
+            bootstrap.extend(town.followers.last());
+            let ix = town.world.add_node(NodeOptions { bootstrap, ..town.options() });
+            town.followers.push(ix);
+        }
+        town
+    }
+
+    /// What a further peer of this chain starts from.
+    pub(crate) fn options(&self) -> NodeOptions {
+        NodeOptions { genesis: Some(self.chain.genesis.clone()), ..NodeOptions::default() }
+    }
+
+    pub(crate) fn all(&self) -> Vec<PeerIx> {
+        [self.validators.as_slice(), &self.followers].concat()
+    }
+
+    /// Runs until everyone is at one head, at this height or above.
+    pub(crate) fn converge(&mut self, height: u64, millis: u64) {
+        let all = self.all();
+        self.world.run_until(millis, |world| world.have_converged(&all, height));
+    }
+
+    /// A block as a peer shows it.
+    pub(crate) fn block(&mut self, ix: PeerIx, which: BlockRef) -> Result<BlockView, CommandError> {
+        match self.world.command(ix, Command::Block(which))? {
+            Reply::Block(block) => Ok(block),
+            other => panic!("{ix:?} answered {other:?} when asked for a block"),
+        }
+    }
+
+    /// Every transaction on a peer's best chain, in order, with its block's height.
+    pub(crate) fn transactions(&mut self, ix: PeerIx) -> Vec<(u64, weft_core::node::TransactionView)> {
+        let head = self.world.chain(ix).height.0;
+        (1..=head)
+            .flat_map(|height| {
+                let block = self.block(ix, BlockRef::Height(height)).unwrap();
+                block.transactions.into_iter().map(move |transaction| (height, transaction))
+            })
+            .collect()
+    }
+}
