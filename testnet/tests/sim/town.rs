@@ -63,7 +63,7 @@ impl Town {
         let head = self.world.chain(ix).height.0;
         (1..=head)
             .flat_map(|height| {
-                let block = self.block(ix, BlockRef::Height(height)).unwrap();
+                let block = self.block(ix, BlockRef::Height(height)).expect("a block of the best chain");
                 block.transactions.into_iter().map(move |transaction| (height, transaction))
             })
             .collect()
