@@ -18,6 +18,13 @@ impl Hash {
         Self(*blake3::hash(bytes).as_bytes())
     }
 
+    /// The hash of `bytes` under a public key, BLAKE3's keyed mode: a tag that takes no room in the input, so that 64 bytes
+    /// still are one block, at less than half the cost of 65.
+    #[must_use]
+    pub fn keyed(key: &[u8; 32], bytes: &[u8]) -> Self {
+        Self(*blake3::keyed_hash(key, bytes).as_bytes())
+    }
+
     /// The bit at `index`, counted from the most significant bit of the first byte.
     #[must_use]
     pub const fn bit(&self, index: u8) -> bool {

@@ -15,7 +15,12 @@ pub fn merkle_root<I: AsRef<[u8]>>(leaves: impl IntoIterator<Item = I>) -> Hash 
         level = level
             .chunks(2)
             .map(|pair| match pair {
-                [left, right] => Hasher::tagged(&[1]).add(&left.0).add(&right.0).finish(),
+                [left, right] => {
+                    let mut bytes = [1; 65];
+                    bytes[1..33].copy_from_slice(&left.0);
+                    bytes[33..].copy_from_slice(&right.0);
+                    Hash::of(&bytes)
+                }
                 rest => rest[0],
             })
             .collect();

@@ -3,14 +3,12 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, btree_map::Entry};
-
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use super::{Account, AccountChange, Diff, StubReached, Trie};
 use crate::{
     chain::{Transaction, TransactionError},
-    primitives::{Address, Amount, Hash, Slot},
+    primitives::{Address, Amount, Slot},
 };
 
 /// What a transaction's validity depends on besides the accounts.
@@ -115,9 +113,9 @@ pub fn execute(
     context: &BlockContext,
     transactions: &[Transaction],
 ) -> Result<Executed, ExecutionError> {
-    let mut overlay = Overlay::new(trie, context);
+    let mut overlay = Overlay::new(trie, context, transactions)?;
     for (index, transaction) in (0..).zip(transactions) {
-        overlay.apply(transaction)?.map_err(|error| ExecutionError::Transfer { index, error })?;
+        overlay.apply(index, transaction)?.map_err(|error| ExecutionError::Transfer { index, error })?;
     }
     overlay.finish()
 }
@@ -132,66 +130,92 @@ pub fn select(
     context: &BlockContext,
     candidates: Vec<Transaction>,
 ) -> Result<(Vec<Transaction>, Executed), ExecutionError> {
-    let mut overlay = Overlay::new(trie, context);
+    let mut overlay = Overlay::new(trie, context, &candidates)?;
     let mut chosen = Vec::with_capacity(candidates.len());
-    for candidate in candidates {
-        if overlay.apply(&candidate)?.is_ok() {
+    for (index, candidate) in (0..).zip(candidates) {
+        if overlay.apply(index, &candidate)?.is_ok() {
             chosen.push(candidate);
         }
     }
     Ok((chosen, overlay.finish()?))
 }
 
-/// The accounts touched so far, over the trie they were read from.
+/// The accounts that the transactions name, over the trie they were read from.
 struct Overlay<'a> {
     trie: &'a Trie,
     context: &'a BlockContext,
-    touched: BTreeMap<Hash, AccountChange>,
+    /// Sorted by key, each once.
+    accounts: Vec<AccountChange>,
+    /// For each transaction the places of its sender and receiver among the accounts.
+    parties: Vec<[usize; 2]>,
+    /// The place of the fee account.
+    proposer: usize,
     fees: Amount,
 }
 
 impl<'a> Overlay<'a> {
-    fn new(trie: &'a Trie, context: &'a BlockContext) -> Self {
-        Self { trie, context, touched: BTreeMap::new(), fees: Amount(0) }
-    }
-
-    fn account(&mut self, key: Hash) -> Result<&mut Account, StubReached> {
-        match self.touched.entry(key) {
-            Entry::Occupied(entry) => Ok(&mut entry.into_mut().after),
-            Entry::Vacant(entry) => {
-                let before = self.trie.get(&key)?;
-                Ok(&mut entry.insert(AccountChange { key, before, after: before }).after)
-            }
-        }
+    fn new(
+        trie: &'a Trie,
+        context: &'a BlockContext,
+        transactions: &[Transaction],
+    ) -> Result<Self, StubReached> {
+        let parties: Vec<_> = transactions
+            .iter()
+            .map(|transaction| [transaction.sender(), transaction.content.to].map(|party| party.trie_key()))
+            .collect();
+        let proposer = context.fee_address.trie_key();
+        let mut keys: Vec<_> = parties.iter().flatten().copied().chain([proposer]).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let before = trie.get_all(&keys)?;
+        let place = |key| keys.binary_search(&key).expect("the keys of all parties are among the keys");
+        Ok(Self {
+            trie,
+            context,
+            parties: parties.into_iter().map(|parties| parties.map(place)).collect(),
+            proposer: place(proposer),
+            accounts: keys
+                .iter()
+                .zip(before)
+                .map(|(key, before)| AccountChange { key: *key, before, after: before })
+                .collect(),
+            fees: Amount(0),
+        })
     }
 
     /// Executes one transaction. The inner error is the transaction's and leaves all as it was; after the outer one
     /// nothing can go on.
-    fn apply(&mut self, transaction: &Transaction) -> Result<Result<(), TransferError>, ExecutionError> {
+    fn apply(
+        &mut self,
+        index: u32,
+        transaction: &Transaction,
+    ) -> Result<Result<(), TransferError>, ExecutionError> {
         let BlockContext { slot, min_fee_per_byte, .. } = *self.context;
         let content = &transaction.content;
-        let sender = self.account(transaction.sender().trie_key())?;
-        if let Err(error) = TransferError::check(transaction, sender, slot, min_fee_per_byte) {
+        let [sender, receiver] = self.parties[index as usize];
+        let account = &mut self.accounts[sender].after;
+        if let Err(error) = TransferError::check(transaction, account, slot, min_fee_per_byte) {
             return Ok(Err(error));
         }
         let cost = transaction.cost().ok_or(ExecutionError::Overflow)?;
-        sender.balance = sender.balance.saturating_sub(cost.0);
-        sender.nonce = sender.nonce.checked_add(1).ok_or(ExecutionError::Overflow)?;
-        self.credit(&content.to, content.amount)?;
+        account.balance = account.balance.saturating_sub(cost.0);
+        account.nonce = account.nonce.checked_add(1).ok_or(ExecutionError::Overflow)?;
+        self.credit(receiver, content.amount)?;
         self.fees = self.fees.checked_add(content.fee.0).ok_or(ExecutionError::Overflow)?;
         Ok(Ok(()))
     }
 
-    fn credit(&mut self, to: &Address, amount: Amount) -> Result<(), ExecutionError> {
-        let receiver = self.account(to.trie_key())?;
-        receiver.balance = receiver.balance.checked_add(amount.0).ok_or(ExecutionError::Overflow)?;
+    fn credit(&mut self, place: usize, amount: Amount) -> Result<(), ExecutionError> {
+        let balance = &mut self.accounts[place].after.balance;
+        *balance = balance.checked_add(amount.0).ok_or(ExecutionError::Overflow)?;
         Ok(())
     }
 
     /// Pays out the fees and puts the changed accounts into the trie.
     fn finish(mut self) -> Result<Executed, ExecutionError> {
-        self.credit(&self.context.fee_address, self.fees)?;
-        let diff = Diff(self.touched.into_values().filter(|change| change.before != change.after).collect());
+        self.credit(self.proposer, self.fees)?;
+        self.accounts.retain(|change| change.before != change.after);
+        let diff = Diff(self.accounts);
         let changes: Vec<_> = diff.forward().collect();
         Ok(Executed { trie: self.trie.update_sorted(&changes)?, diff })
     }

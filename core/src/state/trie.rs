@@ -6,7 +6,9 @@
 //!
 //! # Hashes
 //! - a leaf: `H(0x00 || key || nonce || balance)`, both numbers as 8 little-endian bytes;
-//! - a branch: `H(0x01 || bit || left || right)`, `bit` being one byte, 0 the most significant bit of the first byte;
+//! - a branch: `H_k(left || right)`, BLAKE3 keyed with 31 fixed bytes (`weft/state/branch`, filled up with `_`) and one
+//!   that is the bit's index, 0 being the most significant bit of the first byte. Two hashes fill BLAKE3's block of 64
+//!   bytes, so a tag among them would double the cost;
 //! - the empty trie: `H(0x02)`.
 //!
 //! A branch does not hash the prefix that its keys share: any leaf beneath tells it. So a node's hash does not depend on
@@ -72,15 +74,29 @@ impl Trie {
     /// # Errors
     /// When the path leads into a stub of a partial trie.
     pub fn get(&self, key: &Hash) -> Result<Account, StubReached> {
-        let Some(mut node) = self.0.as_ref() else { return Ok(Account::default()) };
-        loop {
-            match node.as_ref() {
-                Node::Stub(_) => return Err(StubReached),
-                Node::Leaf(leaf) if leaf.key == *key => return Ok(leaf.account),
-                Node::Leaf(_) => return Ok(Account::default()),
-                Node::Branch(branch) => node = branch.side(key.bit(branch.bit)),
+        let Some(mut node) = self.0.as_deref() else { return Ok(Account::default()) };
+        while let Node::Branch(branch) = node {
+            node = branch.side(key.bit(branch.bit));
+        }
+        node.account(key)
+    }
+
+    /// The accounts at these keys, in their order. All paths are walked abreast: each step waits for memory, and so they
+    /// wait together.
+    pub(super) fn get_all(&self, keys: &[Hash]) -> Result<Vec<Account>, StubReached> {
+        let Some(root) = self.0.as_deref() else { return Ok(vec![Account::default(); keys.len()]) };
+        let mut nodes = vec![root; keys.len()];
+        let mut walking = true;
+        while walking {
+            walking = false;
+            for (node, key) in nodes.iter_mut().zip(keys) {
+                if let Node::Branch(branch) = node {
+                    *node = branch.side(key.bit(branch.bit));
+                    walking = true;
+                }
             }
         }
+        nodes.iter().zip(keys).map(|(node, key)| node.account(key)).collect()
     }
 
     /// The trie with these accounts set; an absent account removes its leaf.

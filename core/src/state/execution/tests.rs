@@ -3,11 +3,16 @@
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
+use std::collections::BTreeMap;
+
 use chacha20::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
 use super::*;
-use crate::{chain::UnsignedTransaction, primitives::SecretKey};
+use crate::{
+    chain::UnsignedTransaction,
+    primitives::{Hash, SecretKey},
+};
 
 const CHAIN: Hash = Hash([3; 32]);
 const FEE: u64 = 1000;

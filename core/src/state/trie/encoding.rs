@@ -51,7 +51,7 @@ fn write<W: Write>(node: &Node, writer: &mut W) -> Result<()> {
     match node {
         Node::Stub(hash) => (STUB, hash).serialize(writer),
         Node::Leaf(leaf) => (LEAF, leaf.key, leaf.account).serialize(writer),
-        Node::Branch(branch) => match (branch.left.as_ref(), branch.right.as_ref()) {
+        Node::Branch(branch) => match (branch.sides[0].as_ref(), branch.sides[1].as_ref()) {
             (Node::Stub(left), Node::Stub(right)) => {
                 (STUBS, branch.bit, masked(branch.prefix, branch.bit), left, right).serialize(writer)
             }
@@ -79,7 +79,7 @@ fn read<R: Read>(tag: u8, from: u16, reader: &mut R) -> Result<Arc<Node>> {
             let bit = read_bit(from, reader)?;
             let left = read(u8::deserialize_reader(reader)?, u16::from(bit) + 1, reader)?;
             let right = read(u8::deserialize_reader(reader)?, u16::from(bit) + 1, reader)?;
-            Ok(Node::branch(common_prefix(bit, &left, &right)?, bit, left, right))
+            Ok(Node::branch(common_prefix(bit, &left, &right)?, bit, [left, right]))
         }
         STUB => Ok(Arc::new(Node::Stub(Hash::deserialize_reader(reader)?))),
         STUBS => {
@@ -88,7 +88,7 @@ fn read<R: Read>(tag: u8, from: u16, reader: &mut R) -> Result<Arc<Node>> {
             if prefix != masked(prefix, bit) {
                 return Err(malformed("a prefix longer than its branch's"));
             }
-            Ok(Node::branch(prefix, bit, Arc::new(Node::Stub(left)), Arc::new(Node::Stub(right))))
+            Ok(Node::branch(prefix, bit, [left, right].map(|hash| Arc::new(Node::Stub(hash)))))
         }
         _ => Err(malformed("no such kind of node")),
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Account;
+use super::{Account, StubReached};
 use crate::primitives::Hash;
 
 /// A non-empty part of the trie.
@@ -24,17 +24,16 @@ pub(super) struct Leaf {
     pub(super) account: Account,
 }
 
-/// The place where the keys beneath part.
+/// The place where the keys beneath part. What a look-up needs stands together, mostly in one cache line.
+#[repr(C)]
 pub(super) struct Branch {
+    /// The keys with a zero at `bit`, and those with a one there.
+    pub(super) sides: [Arc<Node>; 2],
+    /// The index of the first bit in which the two sides differ.
+    pub(super) bit: u8,
     hash: Hash,
     /// A key whose bits before `bit` are those of all keys beneath; the others mean nothing.
     pub(super) prefix: Hash,
-    /// The index of the first bit in which the two sides differ.
-    pub(super) bit: u8,
-    /// The keys with a zero there.
-    pub(super) left: Arc<Node>,
-    /// The keys with a one there.
-    pub(super) right: Arc<Node>,
 }
 
 impl Node {
@@ -48,18 +47,28 @@ impl Node {
     }
 
     /// A branch with its hash.
-    pub(super) fn branch(prefix: Hash, bit: u8, left: Arc<Self>, right: Arc<Self>) -> Arc<Self> {
-        let mut bytes = [1; 66];
-        bytes[1] = bit;
-        bytes[2..34].copy_from_slice(&left.hash().0);
-        bytes[34..].copy_from_slice(&right.hash().0);
-        Arc::new(Self::Branch(Branch { hash: Hash::of(&bytes), prefix, bit, left, right }))
+    pub(super) fn branch(prefix: Hash, bit: u8, sides: [Arc<Self>; 2]) -> Arc<Self> {
+        let mut key = *b"weft/state/branch_______________";
+        key[31] = bit;
+        let mut bytes = [0; 64];
+        bytes[..32].copy_from_slice(&sides[0].hash().0);
+        bytes[32..].copy_from_slice(&sides[1].hash().0);
+        Arc::new(Self::Branch(Branch { sides, bit, hash: Hash::keyed(&key, &bytes), prefix }))
     }
 
     /// What this node adds to its parent's hash.
     pub(super) const fn hash(&self) -> Hash {
         match self {
             Self::Stub(hash) | Self::Leaf(Leaf { hash, .. }) | Self::Branch(Branch { hash, .. }) => *hash,
+        }
+    }
+
+    /// The account at `key`, if this is where its path ends.
+    pub(super) fn account(&self, key: &Hash) -> Result<Account, StubReached> {
+        match self {
+            Self::Leaf(leaf) if leaf.key == *key => Ok(leaf.account),
+            Self::Leaf(_) => Ok(Account::default()),
+            Self::Stub(_) | Self::Branch(_) => Err(StubReached),
         }
     }
 
@@ -75,13 +84,13 @@ impl Node {
 
 impl Branch {
     /// The child for keys with this bit.
-    pub(super) const fn side(&self, bit: bool) -> &Arc<Node> {
-        if bit { &self.right } else { &self.left }
+    pub(super) fn side(&self, bit: bool) -> &Arc<Node> {
+        &self.sides[usize::from(bit)]
     }
 
     /// The same branch with other nodes of the same hashes.
-    pub(super) const fn with_sides(&self, left: Arc<Node>, right: Arc<Node>) -> Self {
-        Self { hash: self.hash, prefix: self.prefix, bit: self.bit, left, right }
+    pub(super) const fn with_sides(&self, sides: [Arc<Node>; 2]) -> Self {
+        Self { sides, bit: self.bit, hash: self.hash, prefix: self.prefix }
     }
 }
 

@@ -33,9 +33,10 @@ pub(super) fn set(node: &Arc<Node>, changes: &[Change]) -> Result<Option<Arc<Nod
         Node::Leaf(leaf) if leaf.account == *account => Ok(Some(node.clone())),
         Node::Leaf(leaf) => Ok((!account.is_absent()).then(|| Node::leaf(leaf.key, *account))),
         Node::Branch(branch) => {
+            let [before_left, before_right] = &branch.sides;
             let (left, right) = split(changes, branch.bit);
-            let (left, right) = (set(&branch.left, left)?, set(&branch.right, right)?);
-            if is(left.as_ref(), &branch.left) && is(right.as_ref(), &branch.right) {
+            let (left, right) = (set(before_left, left)?, set(before_right, right)?);
+            if is(left.as_ref(), before_left) && is(right.as_ref(), before_right) {
                 return Ok(Some(node.clone()));
             }
             Ok(join(branch.prefix, branch.bit, left, right))
@@ -71,7 +72,7 @@ fn split(changes: &[Change], bit: u8) -> (&[Change], &[Change]) {
 /// What two sides make: a branch, or the one that is there.
 fn join(prefix: Hash, bit: u8, left: Option<Arc<Node>>, right: Option<Arc<Node>>) -> Option<Arc<Node>> {
     match (left, right) {
-        (Some(left), Some(right)) => Some(Node::branch(prefix, bit, left, right)),
+        (Some(left), Some(right)) => Some(Node::branch(prefix, bit, [left, right])),
         (one, None) | (None, one) => one,
     }
 }

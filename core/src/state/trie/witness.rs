@@ -12,7 +12,7 @@ pub(super) fn cut(node: &Arc<Node>, keys: &mut [Hash]) -> Arc<Node> {
     }
     let Node::Branch(branch) = node.as_ref() else { return node.clone() };
     let (left, right) = split(branch, keys);
-    Arc::new(Node::Branch(branch.with_sides(cut(&branch.left, left), cut(&branch.right, right))))
+    Arc::new(Node::Branch(branch.with_sides([cut(&branch.sides[0], left), cut(&branch.sides[1], right)])))
 }
 
 /// Gathers, by hash, the nodes that [`cut`] turns into stubs.
@@ -21,8 +21,8 @@ pub(super) fn collect(node: &Arc<Node>, keys: &mut [Hash], parts: &mut BTreeMap<
         parts.insert(node.hash(), node.clone());
     } else if let Node::Branch(branch) = node.as_ref() {
         let (left, right) = split(branch, keys);
-        collect(&branch.left, left, parts);
-        collect(&branch.right, right, parts);
+        collect(&branch.sides[0], left, parts);
+        collect(&branch.sides[1], right, parts);
     }
 }
 
@@ -33,11 +33,11 @@ pub(super) fn fill(node: &Arc<Node>, parts: &BTreeMap<Hash, Arc<Node>>) -> Arc<N
         Node::Stub(hash) => parts.get(hash).unwrap_or(node).clone(),
         Node::Leaf(_) => node.clone(),
         Node::Branch(branch) => {
-            let (left, right) = (fill(&branch.left, parts), fill(&branch.right, parts));
-            if Arc::ptr_eq(&left, &branch.left) && Arc::ptr_eq(&right, &branch.right) {
+            let sides = branch.sides.each_ref().map(|side| fill(side, parts));
+            if sides.iter().zip(&branch.sides).all(|(after, before)| Arc::ptr_eq(after, before)) {
                 return node.clone();
             }
-            Arc::new(Node::Branch(branch.with_sides(left, right)))
+            Arc::new(Node::Branch(branch.with_sides(sides)))
         }
     }
 }
