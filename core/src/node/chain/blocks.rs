@@ -86,7 +86,7 @@ impl Chain {
     }
 
     /// Whether a slot begins more than a quarter slot from now.
-    fn is_early(&self, fx: &Effects, slot: Slot) -> bool {
+    pub(super) fn is_early(&self, fx: &Effects, slot: Slot) -> bool {
         self.genesis.slot_start(slot).0 > fx.now.wall.0.saturating_add(self.genesis.slot_millis / 4)
     }
 

@@ -233,12 +233,18 @@ impl Chain {
         }
     }
 
-    fn headers_came(&mut self, fx: &mut Effects, peer: PeerId, headers: Vec<Header>) {
+    fn headers_came(&mut self, fx: &mut Effects, peer: PeerId, mut headers: Vec<Header>) {
         let linked = headers.windows(2).all(|pair| pair[1].content.parent == pair[0].hash());
         if headers.len() > MAX_HEADERS || !linked {
             self.scheduler.failed(&peer, fx.now.mono);
             fx.offend(peer, Offence::Unrequested);
             return;
+        }
+        // Slots are what limits a proposer: one that could use those to come would outrun all the others by itself.
+        let timely = headers.iter().take_while(|header| !self.is_early(fx, header.slot())).count();
+        if timely < headers.len() {
+            fx.refuse("headers-from-the-future");
+            headers.truncate(timely);
         }
         let exhausted = headers.len() < MAX_HEADERS;
         let top = self.tree.height(&self.tree.target()).unwrap_or_default();
