@@ -86,7 +86,11 @@ fn make_chain(chain: &TestChain, blocks: u64, transfers: usize) -> (Vec<Block>, 
     });
     let mut maker = ChainMaker::new(chain);
     let made = (0..blocks)
-        .map(|_| maker.extend(shares.iter_mut().flat_map(|share| share.next().unwrap()).collect()))
+        .map(|_| {
+            maker.extend(
+                shares.iter_mut().flat_map(|share| share.next().expect("a share of every block")).collect(),
+            )
+        })
         .collect();
     (made, maker)
 }

@@ -4,6 +4,8 @@ mod agreement;
 mod crashes;
 mod faults;
 mod harness;
+mod hostile;
 mod late;
 mod payments;
+mod siege;
 mod town;

@@ -1,0 +1,547 @@
+//! Bad input on every protocol and topic: refused or ignored as it deserves, blamed on nobody else, and survived.
+
+use weft_core::{
+    chain::{Block, Body, Checkpoint, Transaction, UnsignedHeader, UnsignedTransaction},
+    gossip::{Topic, TxRequest},
+    node::{Command, Input, Output, Protocol, Reply},
+    primitives::{Amount, Hash, Height, Now, Slot, decode, encode},
+    sync::{BodiesResponse, SyncRequest, SyncResponse, SyncStatus},
+};
+use weft_testnet::{
+    fixture::{TestChain, address, key},
+    sim::{EPOCH, NodeOptions},
+};
+
+use crate::{
+    siege::{Blame, Siege},
+    town::{SLOT, Town},
+};
+
+/// What becomes of a bad block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// Rejected, and the one who passed it on is charged with this.
+    Blamed(&'static str),
+    /// Rejected, and the one who passed it on is banned.
+    Banned,
+    /// Not passed on, and nobody is blamed.
+    Ignored,
+    /// Passed on by what its header says, and refused when it is executed: its proposer's doing alone.
+    Refused,
+}
+
+/// A way to spoil the draft of the next block, and what becomes of it.
+type Spoil = (&'static str, Fate, fn(&mut Siege, UnsignedHeader, Body) -> Vec<u8>);
+
+fn signed(siege: &Siege, unsigned: UnsignedHeader, body: Body) -> Vec<u8> {
+    encode(&siege.sign(unsigned, body))
+}
+
+/// The draft with this one transaction in it, signed as if it were right.
+fn with(siege: &Siege, mut unsigned: UnsignedHeader, transaction: Transaction) -> Vec<u8> {
+    let body = Body { transactions: vec![transaction], system: Vec::new() };
+    unsigned.tx_root = body.tx_root();
+    signed(siege, unsigned, body)
+}
+
+fn payment(siege: &Siege, change: impl FnOnce(&mut UnsignedTransaction)) -> Transaction {
+    let mut unsigned = siege.chain.unsigned(0, address(&key("shop", 0)), 0);
+    change(&mut unsigned);
+    unsigned.sign(&siege.chain.accounts[0], &siege.chain.hash())
+}
+
+const BAD_BLOCKS: &[Spoil] = &[
+    ("nothing", Fate::Blamed("malformed"), |_, _, _| Vec::new()),
+    ("noise", Fate::Blamed("malformed"), |_, _, _| vec![0xa5; 700]),
+    ("too much", Fate::Blamed("malformed"), |siege, unsigned, body| {
+        let mut bytes = signed(siege, unsigned, body);
+        bytes.resize((1 << 20) + 1, 0);
+        bytes
+    }),
+    ("cut short", Fate::Blamed("malformed"), |siege, unsigned, body| {
+        let mut bytes = signed(siege, unsigned, body);
+        bytes.pop();
+        bytes
+    }),
+    ("a byte too many", Fate::Blamed("malformed"), |siege, unsigned, body| {
+        let mut bytes = signed(siege, unsigned, body);
+        bytes.push(0);
+        bytes
+    }),
+    ("another version", Fate::Blamed("malformed"), |siege, unsigned, body| {
+        let mut bytes = signed(siege, unsigned, body);
+        bytes[0] = 2;
+        bytes
+    }),
+    ("a false count", Fate::Blamed("malformed"), |siege, unsigned, body| {
+        let mut bytes = signed(siege, unsigned, body);
+        let end = bytes.len();
+        bytes[end - 8..end - 4].copy_from_slice(&[0xff; 4]);
+        bytes
+    }),
+    ("a wrong height", Fate::Blamed("invalid-block"), |siege, mut unsigned, body| {
+        unsigned.height.0 += 1;
+        signed(siege, unsigned, body)
+    }),
+    ("the parent's slot", Fate::Blamed("invalid-block"), |siege, mut unsigned, body| {
+        unsigned.slot = siege.maker.head().slot();
+        unsigned.proposer = siege.maker.proposer(unsigned.slot).public();
+        signed(siege, unsigned, body)
+    }),
+    ("somebody else's turn", Fate::Blamed("invalid-block"), |siege, mut unsigned, body| {
+        let other = siege.maker.proposer(Slot(unsigned.slot.0 + 1)).clone();
+        unsigned.proposer = other.public();
+        encode(&Block { header: unsigned.sign(&other, &siege.chain.hash()), body })
+    }),
+    ("another set", Fate::Blamed("invalid-block"), |siege, mut unsigned, body| {
+        unsigned.set_id = 1;
+        signed(siege, unsigned, body)
+    }),
+    ("a wrong root of headers", Fate::Blamed("invalid-block"), |siege, mut unsigned, body| {
+        unsigned.mmr_root = Hash::ZERO;
+        signed(siege, unsigned, body)
+    }),
+    ("another body", Fate::Blamed("invalid-block"), |siege, unsigned, mut body| {
+        body.transactions.push(payment(siege, |_| {}));
+        signed(siege, unsigned, body)
+    }),
+    ("a forged signature", Fate::Banned, |siege, unsigned, body| {
+        let mut block = siege.sign(unsigned, body);
+        block.header.signature.0[40] ^= 1;
+        encode(&block)
+    }),
+    ("somebody else's signature", Fate::Banned, |siege, unsigned, body| {
+        let other = siege.maker.proposer(Slot(unsigned.slot.0 + 1)).clone();
+        encode(&Block { header: unsigned.sign(&other, &siege.chain.hash()), body })
+    }),
+    ("another chain's signature", Fate::Banned, |siege, unsigned, body| {
+        let key = siege.maker.proposer(unsigned.slot).clone();
+        encode(&Block { header: unsigned.sign(&key, &Hash::ZERO), body })
+    }),
+    ("a slot to come", Fate::Ignored, |siege, mut unsigned, body| {
+        unsigned.slot.0 += 30;
+        unsigned.proposer = siege.maker.proposer(unsigned.slot).public();
+        signed(siege, unsigned, body)
+    }),
+    ("an unknown parent", Fate::Ignored, |siege, mut unsigned, body| {
+        unsigned.parent = Hash([9; 32]);
+        signed(siege, unsigned, body)
+    }),
+    ("a wrong state root", Fate::Refused, |siege, mut unsigned, body| {
+        unsigned.state_root = Hash::ZERO;
+        signed(siege, unsigned, body)
+    }),
+    ("a wrong diff root", Fate::Refused, |siege, mut unsigned, body| {
+        unsigned.diff_root = Hash::ZERO;
+        signed(siege, unsigned, body)
+    }),
+    ("a wrong consensus root", Fate::Refused, |siege, mut unsigned, body| {
+        unsigned.consensus_root = Hash::ZERO;
+        signed(siege, unsigned, body)
+    }),
+    ("a payment with a forged signature", Fate::Refused, |siege, unsigned, _| {
+        let mut bad = payment(siege, |_| {});
+        bad.signature.0[0] ^= 1;
+        with(siege, unsigned, bad)
+    }),
+    ("a payment of another chain", Fate::Refused, |siege, unsigned, _| {
+        let content = siege.chain.unsigned(0, address(&key("shop", 0)), 0);
+        with(siege, unsigned, content.sign(&siege.chain.accounts[0], &Hash::ZERO))
+    }),
+    ("a payment out of turn", Fate::Refused, |siege, unsigned, _| {
+        with(siege, unsigned, payment(siege, |payment| payment.nonce = 1_000))
+    }),
+    ("an overdraft", Fate::Refused, |siege, unsigned, _| {
+        with(siege, unsigned, payment(siege, |payment| payment.amount = Amount(2 * TestChain::GRANT)))
+    }),
+    ("a payment past all amounts", Fate::Refused, |siege, unsigned, _| {
+        with(siege, unsigned, payment(siege, |payment| payment.amount = Amount(u64::MAX)))
+    }),
+    ("a payment below the minimum fee", Fate::Refused, |siege, unsigned, _| {
+        with(siege, unsigned, payment(siege, |payment| payment.fee = Amount(1)))
+    }),
+    ("an expired payment", Fate::Refused, |siege, unsigned, _| {
+        with(siege, unsigned, payment(siege, |payment| payment.valid_until = Slot(0)))
+    }),
+    ("a memo too long", Fate::Refused, |siege, unsigned, _| {
+        let long = payment(siege, |payment| {
+            payment.memo = vec![0; 300];
+            payment.fee = Amount(10_000);
+        });
+        with(siege, unsigned, long)
+    }),
+];
+
+#[test]
+fn bad_blocks_are_judged_as_they_deserve() {
+    let mut siege = Siege::new(1);
+    siege.goes_on(Vec::new());
+    for (name, fate, spoil) in BAD_BLOCKS {
+        let intruder = siege.mute();
+        let slot = siege.next_slot();
+        let (unsigned, body, _) = siege.maker.draft(slot, Vec::new());
+        let bytes = spoil(&mut siege, unsigned, body);
+        siege.gossip(intruder, bytes);
+        let blame = siege.blame(intruder);
+        match fate {
+            Fate::Blamed(offence) => {
+                assert_eq!(blame.rejected, 1, "{name}: {blame:?}");
+                assert_eq!(blame.offences.get(*offence), Some(&1), "{name}: {blame:?}");
+            }
+            Fate::Banned => assert!(blame.banned && blame.rejected == 1, "{name}: {blame:?}"),
+            Fate::Ignored | Fate::Refused => assert_eq!(blame, Blame::none(), "{name}"),
+        }
+        let (victim, bystander) = (siege.victim, siege.bystander);
+        for ix in [victim, bystander] {
+            let head = siege.world.chain(ix).head;
+            assert_eq!(head, siege.maker.head().hash(), "{name} was taken");
+        }
+        siege.goes_on(Vec::new());
+        siege.world.kill(intruder);
+    }
+}
+
+#[test]
+fn bad_requests_are_refused_and_answers_never_owed() {
+    let mut siege = Siege::new(2);
+    siege.goes_on(Vec::new());
+    let status = encode(&SyncRequest::Headers { locator: vec![(Height(0), Hash::ZERO)], max: 9 });
+    let push = TxRequest::Push(vec![payment(&siege, |_| {})]).to_bytes();
+    for protocol in Protocol::ALL {
+        let valid = match protocol {
+            Protocol::Sync => status.clone(),
+            Protocol::Archive => encode(&vec![(Height(1), Hash::ZERO)]),
+            Protocol::Transactions => push.clone(),
+            Protocol::Chat => vec![1, 0, 0, 0, b'x'],
+        };
+        let mut bad = vec![Vec::new(), vec![0xff; 64], vec![0xff; protocol.max_request()]];
+        bad.push([valid.as_slice(), &[0]].concat());
+        if protocol != Protocol::Chat {
+            bad.push(valid[..valid.len() - 1].to_vec());
+        }
+        for body in bad {
+            let intruder = siege.mute();
+            let what = format!("{protocol:?}, {} bytes", body.len());
+            siege.request(intruder, protocol, body);
+            let blame = siege.blame(intruder);
+            assert_eq!(blame.offences.get("malformed"), Some(&1), "{what}: {blame:?}");
+            siege.world.kill(intruder);
+        }
+        let intruder = siege.mute();
+        let before = siege.world.seen(siege.victim).oversized;
+        siege.request(intruder, protocol, vec![0; protocol.max_request() + 1]);
+        assert_eq!(siege.world.seen(siege.victim).oversized, before + 1, "{protocol:?}");
+        siege.world.kill(intruder);
+        assert_eq!(siege.world.unanswered(siege.victim), 0, "{protocol:?}");
+    }
+    siege.goes_on(Vec::new());
+}
+
+#[test]
+fn bad_payments_stay_out_of_the_pool_and_only_what_no_honest_peer_sends_is_blamed() {
+    let mut siege = Siege::new(3);
+    let to = address(&key("shop", 0));
+    siege.goes_on(vec![siege.chain.transfer(0, to, 0)]);
+    siege.goes_on(vec![siege.chain.transfer(0, to, 1)]);
+    let forged = {
+        let mut forged = payment(&siege, |payment| payment.nonce = 2);
+        forged.content.amount.0 += 1;
+        forged
+    };
+    let foreign = {
+        let mut content = siege.chain.unsigned(0, to, 2);
+        content.amount = Amount(3);
+        content.sign(&siege.chain.accounts[0], &Hash::ZERO)
+    };
+    let next = |siege: &Siege, change: fn(&mut UnsignedTransaction)| {
+        payment(siege, |payment| {
+            payment.nonce = 2;
+            change(payment);
+        })
+    };
+    let cases: [(&str, Transaction, Option<&str>); 8] = [
+        ("a forged signature", forged, Some("banned")),
+        ("another chain's", foreign, Some("banned")),
+        ("a low fee", next(&siege, |payment| payment.fee = Amount(3)), Some("invalid-transaction")),
+        (
+            "an overflow",
+            next(&siege, |payment| payment.amount = Amount(u64::MAX)),
+            Some("invalid-transaction"),
+        ),
+        (
+            "a memo too long",
+            next(&siege, |payment| {
+                payment.memo = vec![7; 257];
+                payment.fee = Amount(9_999);
+            }),
+            Some("invalid-transaction"),
+        ),
+        ("a stale nonce", payment(&siege, |payment| payment.amount = Amount(8)), None),
+        ("an overdraft", next(&siege, |payment| payment.amount = Amount(2 * TestChain::GRANT)), None),
+        ("an expired one", next(&siege, |payment| payment.valid_until = Slot(0)), None),
+    ];
+    for (name, transaction, expected) in cases {
+        let intruder = siege.mute();
+        siege.request(intruder, Protocol::Transactions, TxRequest::Push(vec![transaction]).to_bytes());
+        let blame = siege.blame(intruder);
+        match expected {
+            Some("banned") => assert!(blame.banned, "{name}: {blame:?}"),
+            Some(offence) => assert_eq!(blame.offences.get(offence), Some(&1), "{name}: {blame:?}"),
+            None => assert_eq!(blame, Blame::none(), "{name}"),
+        }
+        let chain = siege.world.chain(siege.victim);
+        assert_eq!((chain.pending, chain.queued), (0, 0), "{name} is in the pool");
+        siege.world.kill(intruder);
+    }
+    siege.goes_on(vec![siege.chain.transfer(0, to, 2)]);
+}
+
+#[test]
+fn a_flood_of_payments_stays_within_the_pools_bound_and_cannot_keep_good_ones_out() {
+    let mut siege = Siege::new(4);
+    siege.goes_on(Vec::new());
+    let to = address(&key("shop", 0));
+    let intruder = siege.mute();
+    for account in 0..19 {
+        let flood = (0..40)
+            .map(|nonce| {
+                let mut content = siege.chain.unsigned(account, to, nonce);
+                content.memo = vec![1; 250];
+                content.fee = Amount(500);
+                content.sign(&siege.chain.accounts[account], &siege.chain.hash())
+            })
+            .collect();
+        siege.request(intruder, Protocol::Transactions, TxRequest::Push(flood).to_bytes());
+    }
+    siege.world.check_all();
+    let (victim, bystander) = (siege.victim, siege.bystander);
+    let chain = siege.world.chain(victim);
+    assert!(chain.pending > 50, "{} payments are waiting", chain.pending);
+    let good = siege.chain.transfer_for(19, to, 0, 5_000);
+    siege.world.submit(bystander, good.clone()).unwrap();
+    siege.world.run_for(3_000);
+    let Ok(Reply::Mempool(pool)) = siege.world.command(victim, Command::Mempool(1)) else {
+        panic!("no mempool");
+    };
+    assert_eq!(pool.best.first().map(|best| best.id), Some(good.id()), "the best one is first");
+}
+
+fn status(chain: &TestChain, height: u64) -> SyncStatus {
+    let finalised = Checkpoint { height: Height(0), hash: chain.hash() };
+    SyncStatus { genesis: chain.hash(), head: Hash([7; 32]), height: Height(height), finalised }
+}
+
+#[test]
+fn one_who_names_another_genesis_on_our_protocol_is_banned() {
+    let mut siege = Siege::new(5);
+    let mut other = status(&siege.chain, 5);
+    other.genesis = Hash([1; 32]);
+    let intruder = siege.mute();
+    siege.request(intruder, Protocol::Sync, encode(&SyncRequest::Status(other)));
+    assert!(siege.blame(intruder).banned);
+    siege.goes_on(Vec::new());
+}
+
+#[test]
+fn peers_of_another_chain_are_left_alone_and_can_still_chat() {
+    let mut siege = Siege::new(6);
+    let other = TestChain::new(EPOCH, 999, 1, 1);
+    let options = NodeOptions {
+        genesis: Some(other.genesis.clone()),
+        bootstrap: vec![siege.victim],
+        ..NodeOptions::default()
+    };
+    let foreigner = siege.world.add_node(options);
+    siege.world.run_for(30_000);
+    siege.world.check_all();
+    let room: weft_core::gossip::Room = "lobby".parse().unwrap();
+    let victim = siege.victim;
+    siege.world.command(victim, Command::Join(room.clone())).unwrap();
+    siege.world.command(foreigner, Command::Say(room, "hello from abroad".to_owned())).unwrap();
+    siege.world.run_for(2_000);
+    let heard: Vec<_> = siege.world.seen(victim).chat.iter().map(|line| line.text.clone()).collect();
+    assert_eq!(heard, ["hello from abroad"]);
+    siege.goes_on(Vec::new());
+}
+
+#[test]
+fn chat_that_is_no_text_is_not_passed_on() {
+    let mut siege = Siege::new(7);
+    let room: weft_core::gossip::Room = "lobby".parse().unwrap();
+    for ix in [siege.victim, siege.bystander] {
+        siege.world.command(ix, Command::Join(room.clone())).unwrap();
+    }
+    let intruder = siege.mute();
+    for (count, data) in [vec![0xff, 0xfe], Vec::new(), vec![b'x'; 100_000]].into_iter().enumerate() {
+        siege.world.act(intruder, Output::Publish { topic: Topic::Chat(room.clone()), data });
+        siege.world.run_for(1_000);
+        assert_eq!(siege.blame(intruder).rejected, count as u64 + 1);
+    }
+    assert!(siege.world.seen(siege.bystander).chat.is_empty());
+    siege.goes_on(Vec::new());
+}
+
+/// A way to answer what the victim asks.
+type Answer = (&'static str, Option<&'static str>, fn(&TestChain, Protocol, &[u8]) -> Option<Vec<u8>>);
+
+fn tall(chain: &TestChain) -> Vec<u8> {
+    encode(&SyncResponse::Status(status(chain, 1_000_000)))
+}
+
+fn asks_status(body: &[u8]) -> bool {
+    matches!(decode(body, usize::MAX), Ok(SyncRequest::Status(_)))
+}
+
+const BAD_ANSWERS: &[Answer] = &[
+    ("noise", Some("malformed"), |_, _, _| Some(vec![0xa5; 99])),
+    ("nothing at all", Some("malformed"), |_, _, _| Some(Vec::new())),
+    ("silence", None, |_, _, _| None),
+    ("too much", Some("unrequested"), |_, protocol, _| Some(vec![0; protocol.max_response() + 1])),
+    ("the answer to another question", Some("unrequested"), |chain, _, body| {
+        Some(match asks_status(body) {
+            true => encode(&SyncResponse::Headers(Vec::new())),
+            false => tall(chain),
+        })
+    }),
+    ("a height it cannot show", None, |chain, _, body| {
+        Some(match asks_status(body) {
+            true => tall(chain),
+            false => encode(&SyncResponse::Headers(Vec::new())),
+        })
+    }),
+    ("busy for ever", None, |chain, _, body| {
+        Some(if asks_status(body) { tall(chain) } else { encode(&SyncResponse::Busy) })
+    }),
+    ("headers without a link", Some("unrequested"), |chain, _, body| {
+        let header = chain.genesis.header(Hash::ZERO);
+        let headers = vec![header.clone(), header];
+        Some(if asks_status(body) { tall(chain) } else { encode(&SyncResponse::Headers(headers)) })
+    }),
+    ("headers without end", Some("unrequested"), |chain, _, body| {
+        let headers = vec![chain.genesis.header(Hash::ZERO); 1_100];
+        Some(if asks_status(body) { tall(chain) } else { encode(&SyncResponse::Headers(headers)) })
+    }),
+    ("a forged header", Some("banned"), |chain, _, body| {
+        let maker = weft_testnet::fixture::ChainMaker::new(chain);
+        let (unsigned, ..) = maker.draft(Slot(1), Vec::new());
+        let header = unsigned.sign(&chain.accounts[0], &chain.hash());
+        Some(if asks_status(body) { tall(chain) } else { encode(&SyncResponse::Headers(vec![header])) })
+    }),
+];
+
+#[test]
+fn bad_answers_are_charged_to_the_one_who_gave_them() {
+    for (name, expected, answer) in BAD_ANSWERS {
+        let mut siege = Siege::new(8);
+        siege.world.run_for(2_000);
+        let chain = siege.chain.clone();
+        let intruder = siege.intruder(move |_, input, outputs| {
+            if let Input::Request { id, protocol, body, .. } = input {
+                outputs.extend(answer(&chain, protocol, &body).map(|body| Output::Respond { id, body }));
+            }
+        });
+        siege.world.run_for(3_000);
+        let blame = siege.blame(intruder);
+        let gone = !siege.world.is_connected(siege.victim, intruder);
+        match expected {
+            Some("banned") => assert!(blame.banned, "{name}: {blame:?}"),
+            Some(offence) => {
+                assert!(blame.offences.contains_key(*offence) || gone, "{name}: {blame:?}");
+            }
+            None => {
+                siege.world.run_for(60_000);
+                assert_eq!(siege.blame(intruder), Blame::none(), "{name}");
+            }
+        }
+        siege.goes_on(Vec::new());
+    }
+}
+
+#[test]
+fn a_validator_cannot_outrun_the_others_with_blocks_of_slots_to_come() {
+    let mut siege = Siege::new(9);
+    for _ in 0..3 {
+        siege.goes_on(Vec::new());
+    }
+    let mut ahead = siege.maker.clone();
+    let first = (siege.slot().0 / 3 + 10) * 3;
+    let blocks: Vec<Block> =
+        (0..40).map(|turn| ahead.extend_at(Slot(first + 3 * turn), Vec::new())).collect();
+    let chain = siege.chain.clone();
+    let intruder = siege.intruder(move |_, input, outputs| {
+        let Input::Request { id, protocol, body, .. } = input else { return };
+        let last = blocks.last().expect("there are some");
+        let body = match protocol {
+            Protocol::Sync if asks_status(&body) => {
+                let mut status = status(&chain, last.header.height().0);
+                status.head = last.header.hash();
+                encode(&SyncResponse::Status(status))
+            }
+            Protocol::Sync => {
+                encode(&SyncResponse::Headers(blocks.iter().map(|block| block.header.clone()).collect()))
+            }
+            Protocol::Archive => {
+                let keys: Vec<(Height, Hash)> = decode(&body, usize::MAX).expect("the victim is honest");
+                let find = |(_, hash): &(Height, Hash)| {
+                    blocks.iter().find(|block| block.header.hash() == *hash).map(|block| encode(&block.body))
+                };
+                encode(&BodiesResponse(keys.iter().map(find).collect()))
+            }
+            _ => return,
+        };
+        outputs.push(Output::Respond { id, body });
+    });
+    siege.world.run_for(10_000);
+    let head = siege.world.chain(siege.victim).head;
+    assert_eq!(head, siege.maker.head().hash(), "the victim follows blocks of slots that have not begun");
+    assert!(!siege.blame(intruder).banned);
+    siege.goes_on(Vec::new());
+}
+
+/// Changes some bytes of a part of what a peer says.
+fn garble(seed: u64) -> weft_testnet::sim::Tamper {
+    let mut state = seed.wrapping_mul(2).wrapping_add(1);
+    let mut draw = move |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below.max(1)
+    };
+    Box::new(move |_: Now, mut output| {
+        let bytes = match &mut output {
+            Output::Request { body, .. } | Output::Respond { body, .. } => Some(body),
+            Output::Publish { data, .. } => Some(data),
+            _ => None,
+        };
+        if let Some(bytes) = bytes
+            && draw(3) == 0
+        {
+            match draw(4) {
+                0 => bytes.truncate(draw(bytes.len())),
+                1 => bytes.extend((0..draw(300)).map(|byte| byte as u8)),
+                _ => {
+                    for _ in 0..=draw(4) {
+                        let at = draw(bytes.len());
+                        bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 1 << draw(8));
+                    }
+                }
+            }
+        }
+        vec![output]
+    })
+}
+
+#[test]
+fn a_peer_that_garbles_what_it_says_harms_nobody_but_itself() {
+    for seed in 0..12 {
+        let mut town = Town::new(seed, 3, 2);
+        let options = NodeOptions { bootstrap: town.all(), tamper: Some(garble(seed)), ..town.options() };
+        town.world.add_node(options);
+        let to = address(&key("shop", 0));
+        for nonce in 0..20 {
+            let transaction = town.chain.transfer(3, to, nonce);
+            town.world.submit(town.followers[0], transaction).unwrap();
+            town.world.run_for(SLOT);
+        }
+        town.converge(15, 10 * SLOT);
+        town.world.check_all();
+    }
+}
