@@ -9,7 +9,7 @@ mod archive;
 mod memory;
 
 pub use archive::{ArchiveAnswer, ArchiveFailure, ArchiveRequest, ArchivedBlock};
-pub use memory::MemoryStore;
+pub use memory::{MemoryArchive, MemoryStore};
 
 /// The version of everything that is stored. A store of another version is refused, not misread.
 pub const SCHEMA: u32 = 1;

@@ -5,4 +5,6 @@ pub mod config;
 pub mod disk;
 pub mod genesis;
 pub mod keyfile;
+pub mod peer;
 pub mod rpc;
+pub mod transport;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Batch, Seq, Store, Table};
+use super::{ArchiveAnswer, ArchiveRequest, ArchivedBlock, Batch, Seq, Store, Table};
+use crate::primitives::{Hash, Height};
 
 /// Rows in ordered maps. What it holds, a restart forgets.
 #[derive(Clone, Debug, Default)]
@@ -35,5 +36,71 @@ impl Store for MemoryStore {
 
     fn durable_at_once(&self) -> bool {
         true
+    }
+}
+
+/// An archive without a disk. What it holds, a restart forgets.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryArchive(BTreeMap<(Height, Hash), ArchivedBlock>);
+
+impl MemoryArchive {
+    /// Does what is asked, at once.
+    pub fn answer(&mut self, request: ArchiveRequest) -> ArchiveAnswer {
+        match request {
+            ArchiveRequest::Put(blocks) => {
+                self.0.extend(blocks.into_iter().map(|block| ((block.height, block.hash), block)));
+                ArchiveAnswer::Stored
+            }
+            ArchiveRequest::Delete(keys) => {
+                for key in keys {
+                    self.0.remove(&key);
+                }
+                ArchiveAnswer::Stored
+            }
+            ArchiveRequest::Headers { from, count } => {
+                let blocks = self.0.range((from, Hash::ZERO)..).take(count);
+                ArchiveAnswer::Headers(
+                    blocks.map(|(&(height, hash), block)| (height, hash, block.header.clone())).collect(),
+                )
+            }
+            ArchiveRequest::Bodies { keys, max_bytes } => {
+                let mut sum = 0;
+                let mut bodies = Vec::new();
+                for key in keys {
+                    let body = self.0.get(&key).map(|block| block.body.clone());
+                    sum += body.as_ref().map_or(0, Vec::len);
+                    bodies.push(body);
+                    if sum > max_bytes {
+                        break;
+                    }
+                }
+                ArchiveAnswer::Bodies(bodies)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_archive_answers_in_key_order_and_within_bounds() {
+        let mut archive = MemoryArchive::default();
+        let key = |height: u64| (Height(height), Hash([height as u8; 32]));
+        let block = |height| ArchivedBlock {
+            height: key(height).0,
+            hash: key(height).1,
+            header: vec![height as u8],
+            body: vec![0; 10],
+        };
+        archive.answer(ArchiveRequest::Put([3, 1, 2].map(block).to_vec()));
+        archive.answer(ArchiveRequest::Delete(vec![key(1), key(9)]));
+        let headers = archive.answer(ArchiveRequest::Headers { from: Height(0), count: 1 });
+        assert_eq!(headers, ArchiveAnswer::Headers(vec![(Height(2), key(2).1, vec![2])]));
+        let bodies = |max_bytes| ArchiveRequest::Bodies { keys: vec![key(1), key(2), key(3)], max_bytes };
+        let body = Some(vec![0; 10]);
+        assert_eq!(archive.answer(bodies(10)), ArchiveAnswer::Bodies(vec![None, body.clone(), body.clone()]));
+        assert_eq!(archive.answer(bodies(9)), ArchiveAnswer::Bodies(vec![None, body]));
     }
 }

@@ -201,7 +201,7 @@ impl<S: Shell, N: Machine> Engine<S, N> {
                     None | Some(Ask::Stop) => Happened::Stop,
                     Some(ask) => Happened::Asked(ask),
                 }),
-                1 => match self.inbox.0.poll_next_unpin(cx) {
+                1 => match self.inbox.poll_next_unpin(cx) {
                     Poll::Ready(Some(input)) => Poll::Ready(Happened::Told(input)),
                     // A shell without workers may have dropped its sender.
                     Poll::Ready(None) | Poll::Pending => Poll::Pending,

@@ -1,6 +1,11 @@
 //! What the driver asks of a shell.
 
-use futures::channel::mpsc;
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use futures::{Stream, StreamExt, channel::mpsc};
 use libp2p::{
     Swarm,
     swarm::{NetworkBehaviour, SwarmEvent},
@@ -60,7 +65,15 @@ impl InputSender {
 
 /// Where a driver hears what an [`InputSender`] says.
 #[derive(Debug)]
-pub struct Inbox(pub(super) mpsc::UnboundedReceiver<Input>);
+pub struct Inbox(mpsc::UnboundedReceiver<Input>);
+
+impl Stream for Inbox {
+    type Item = Input;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Input>> {
+        self.0.poll_next_unpin(cx)
+    }
+}
 
 /// The way from a shell's workers to its driver.
 #[must_use]

@@ -1,0 +1,287 @@
+//! A running native peer: transports, swarm, node, workers and storage, put together.
+
+mod extra;
+mod log;
+mod shell;
+mod storage;
+mod workers;
+
+use std::{
+    io,
+    net::{IpAddr, TcpListener, UdpSocket},
+    path::PathBuf,
+};
+
+use libp2p::{
+    Multiaddr, PeerId, TransportError,
+    identity::Keypair,
+    multiaddr::Protocol,
+    noise,
+    swarm::{self, NetworkBehaviour, dummy},
+};
+use tokio::task::{JoinError, JoinHandle};
+use weft_core::{
+    chain::Genesis,
+    node::{Config, Input, Node, Role, StartError},
+    primitives::SecretKey,
+    swarm::{Behaviour, Driver, Handle, Shell, inputs},
+};
+
+pub use self::extra::{Extra, Limits};
+use self::{shell::NativeShell, workers::Workers};
+use crate::{disk::DiskError, transport::transport};
+
+/// What a peer is to be.
+#[derive(Clone, Debug)]
+pub struct PeerConfig {
+    /// The peer's key, which names it.
+    pub key: Keypair,
+    /// Its kind.
+    pub role: Role,
+    /// The chain to follow; without one only peers and chat run.
+    pub genesis: Option<Genesis>,
+    /// Propose blocks with this key.
+    pub validator: Option<SecretKey>,
+    /// Where to listen, for example `/ip4/0.0.0.0/tcp/4100`, `/ip4/0.0.0.0/udp/4100/quic-v1` or
+    /// `/ip4/0.0.0.0/tcp/4101/ws`.
+    pub listen: Vec<Multiaddr>,
+    /// The addresses at which others reach this peer.
+    pub external: External,
+    /// Peers to connect to, and to come back to.
+    pub bootstrap: Vec<Multiaddr>,
+    /// Look for peers in the local network by mDNS, and answer those that look.
+    pub mdns: bool,
+    /// The connections it takes.
+    pub limits: Limits,
+    /// Where its chain is kept.
+    pub storage: Storage,
+    /// The most bytes of transactions the mempool holds.
+    pub mempool_bytes: usize,
+}
+
+impl PeerConfig {
+    /// The most bytes of transactions a mempool holds unless it is told otherwise: 64 MiB.
+    pub const MEMPOOL_BYTES: usize = 64 << 20;
+
+    /// A peer that listens nowhere, knows nobody and keeps nothing.
+    #[must_use]
+    pub fn new(key: Keypair) -> Self {
+        Self {
+            key,
+            role: Role::Native,
+            genesis: None,
+            validator: None,
+            listen: Vec::new(),
+            external: External::Known(Vec::new()),
+            bootstrap: Vec::new(),
+            mdns: false,
+            limits: Limits::PEER,
+            storage: Storage::Memory,
+            mempool_bytes: Self::MEMPOOL_BYTES,
+        }
+    }
+}
+
+/// How a peer knows its own addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum External {
+    /// Somebody who knows the network says so.
+    Known(Vec<Multiaddr>),
+    /// They are those it listens on.
+    Listening,
+}
+
+/// Where a chain is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// Nowhere: a restart forgets it.
+    Memory,
+    /// In this directory.
+    Disk(PathBuf),
+}
+
+/// Why a peer cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum PeerError {
+    /// Genesis or stored data do not allow it.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// Another program listens there.
+    #[error("cannot listen on {0}: the port is in use; stop the program that uses it, or choose another")]
+    PortInUse(Multiaddr),
+    /// It cannot listen there.
+    #[error("cannot listen on {address}: {reason}")]
+    Listen {
+        /// Where.
+        address: Multiaddr,
+        /// Why, in words.
+        reason: String,
+    },
+    /// The peer's key cannot secure connections.
+    #[error("the peer key cannot be used: {0}")]
+    Key(#[from] noise::Error),
+    /// The system lets no mDNS socket be opened.
+    #[error("cannot look for peers in the local network: {0}; start without mDNS")]
+    Mdns(io::Error),
+    /// The system has no randomness.
+    #[error("the system gives no randomness: {0}")]
+    Entropy(String),
+    /// The system gives no threads.
+    #[error("cannot start a worker thread: {0}")]
+    Threads(io::Error),
+}
+
+/// A running peer.
+#[derive(Debug)]
+pub struct Peer {
+    id: PeerId,
+    handle: Handle,
+    task: JoinHandle<()>,
+}
+
+impl Peer {
+    /// Starts a peer. It listens when this returns; the addresses, with the ports the system chose, are in its status a
+    /// moment later.
+    ///
+    /// # Errors
+    /// When the peer cannot do what it is asked to; nothing is left running then.
+    pub async fn start(config: PeerConfig) -> Result<Self, PeerError> {
+        Self::start_with(config, dummy::Behaviour).await
+    }
+
+    /// Starts a peer with a behaviour that other native peers have not.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_with<X>(config: PeerConfig, more: X) -> Result<Self, PeerError>
+    where
+        X: NetworkBehaviour<ToSwarm: std::fmt::Debug + Send> + Send,
+    {
+        let id = config.key.public().to_peer_id();
+        let genesis = config.genesis.as_ref().map(Genesis::hash);
+        let (inputs, inbox) = inputs();
+
+        let extra = Extra::new(id, config.mdns, config.limits, more).map_err(PeerError::Mdns)?;
+        let behaviour = Behaviour::new(&config.key, config.role, genesis.as_ref(), extra);
+        let executor = swarm::Config::with_tokio_executor();
+        let mut swarm = weft_core::swarm::swarm(transport(&config.key)?, behaviour, id, executor);
+        for address in &config.listen {
+            if in_use(address) {
+                return Err(PeerError::PortInUse(address.clone()));
+            }
+            swarm.listen_on(address.clone()).map_err(|error| refused(address, error))?;
+        }
+        if let External::Known(addresses) = &config.external {
+            for address in addresses {
+                swarm.add_external_address(address.clone());
+                inputs.send(Input::Listening(address.clone()));
+            }
+        }
+
+        let workers = Workers::start(&inputs).map_err(PeerError::Threads)?;
+        let max_jobs = workers.capacity();
+        let announce = config.external == External::Listening;
+        let (archive, store) = storage::open(config.storage, &inputs).await?;
+        let shell = NativeShell::new(workers, archive, announce);
+        let node_config = Config {
+            local: id,
+            role: config.role,
+            genesis: config.genesis,
+            validator: config.validator,
+            bootstrap: config.bootstrap,
+            mempool_bytes: config.mempool_bytes,
+            max_jobs,
+        };
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|error| PeerError::Entropy(error.to_string()))?;
+        let node = Node::new(node_config, store, seed, shell.now())?;
+
+        let (driver, handle) = Driver::new(swarm, node, shell, inbox, genesis);
+        let task = tokio::spawn(async move {
+            let shell = driver.run().await;
+            // Waits for the disk.
+            let _ = tokio::task::spawn_blocking(move || drop(shell)).await;
+        });
+        tokio::spawn(log::log(handle.subscribe().await));
+        Ok(Self { id, handle, task })
+    }
+
+    /// The peer's id.
+    #[must_use]
+    pub const fn id(&self) -> PeerId {
+        self.id
+    }
+
+    /// What the peer is told what to do with.
+    #[must_use]
+    pub const fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Stops the peer and waits until all is closed and on disk.
+    ///
+    /// # Errors
+    /// When the peer had panicked.
+    pub async fn stop(self) -> Result<(), JoinError> {
+        self.handle.stop().await;
+        self.task.await
+    }
+
+    /// Waits until the peer ends by itself, which it does not unless it panics or another handle stops it.
+    ///
+    /// # Errors
+    /// When the peer panicked.
+    pub async fn ended(&mut self) -> Result<(), JoinError> {
+        (&mut self.task).await
+    }
+}
+
+/// Whether a program has this port already. The library would share a TCP port with it (`SO_REUSEPORT`), and each
+/// would get a part of the connections.
+fn in_use(address: &Multiaddr) -> bool {
+    let mut parts = address.iter();
+    let ip: IpAddr = match parts.next() {
+        Some(Protocol::Ip4(ip)) => ip.into(),
+        Some(Protocol::Ip6(ip)) => ip.into(),
+        _ => return false,
+    };
+    let tried = match parts.next() {
+        Some(Protocol::Tcp(port)) => TcpListener::bind((ip, port)).map(drop),
+        Some(Protocol::Udp(port)) => UdpSocket::bind((ip, port)).map(drop),
+        _ => return false,
+    };
+    tried.is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
+}
+
+fn refused(address: &Multiaddr, error: TransportError<io::Error>) -> PeerError {
+    let address = address.clone();
+    match error {
+        TransportError::MultiaddrNotSupported(_) => PeerError::Listen {
+            address,
+            reason: "this is no address of TCP, QUIC or WebSocket with a number".to_owned(),
+        },
+        TransportError::Other(error) => match cause(&error) {
+            Some(cause) if cause.kind() == io::ErrorKind::AddrInUse => PeerError::PortInUse(address),
+            Some(cause) => PeerError::Listen { address, reason: cause.to_string() },
+            None => PeerError::Listen { address, reason: error.to_string() },
+        },
+    }
+}
+
+/// The system's answer inside the errors that transports wrap around it.
+fn cause(error: &io::Error) -> Option<&io::Error> {
+    let Some(inner) = error.get_ref() else { return Some(error) };
+    let mut inner: &(dyn std::error::Error + 'static) = inner;
+    loop {
+        if let Some(error) = inner.downcast_ref::<io::Error>() {
+            return cause(error);
+        }
+        inner = inner.source()?;
+    }
+}
+
+#[cfg(test)]
+mod tests;

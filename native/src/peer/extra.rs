@@ -1,0 +1,53 @@
+//! The behaviours that native peers have and browsers have not.
+
+use std::io;
+
+use libp2p::{
+    PeerId,
+    connection_limits::{self, ConnectionLimits},
+    mdns,
+    swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
+};
+
+/// How many connections a peer takes. One costs about 100 KiB when idle and up to a few MiB under load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Dialled by others.
+    pub inbound: u32,
+    /// Dialled by this peer.
+    pub outbound: u32,
+    /// Not secured yet, each way. They cost others nothing, so there are few.
+    pub pending: u32,
+    /// To one peer: a direct one, a relayed one, and as many again while they are being replaced.
+    pub per_peer: u32,
+}
+
+impl Limits {
+    /// For a peer among others: ten times a full gossip mesh.
+    pub const PEER: Self = Self { inbound: 120, outbound: 60, pending: 60, per_peer: 4 };
+
+    /// For a relay: each of its reservations is a connection, and about as many peers come by without one.
+    pub const RELAY: Self = Self { inbound: 2048, outbound: 120, pending: 256, per_peer: 4 };
+}
+
+/// Connection limits, mDNS when it is wanted, and what else a shell has.
+#[derive(NetworkBehaviour)]
+pub struct Extra<X: NetworkBehaviour> {
+    limits: connection_limits::Behaviour,
+    mdns: Toggle<mdns::tokio::Behaviour>,
+    more: X,
+}
+
+impl<X: NetworkBehaviour> Extra<X> {
+    pub(super) fn new(local: PeerId, mdns: bool, limits: Limits, more: X) -> io::Result<Self> {
+        let mdns =
+            if mdns { Some(mdns::tokio::Behaviour::new(mdns::Config::default(), local)?) } else { None };
+        let limits = ConnectionLimits::default()
+            .with_max_established_incoming(Some(limits.inbound))
+            .with_max_established_outgoing(Some(limits.outbound))
+            .with_max_pending_incoming(Some(limits.pending))
+            .with_max_pending_outgoing(Some(limits.pending))
+            .with_max_established_per_peer(Some(limits.per_peer));
+        Ok(Self { limits: connection_limits::Behaviour::new(limits), mdns: mdns.into(), more })
+    }
+}

@@ -1,0 +1,133 @@
+//! Whole peers on loopback: every transport, and what refuses to start.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use tokio::time::{sleep, timeout};
+use weft_core::{
+    node::{Command, Event, PeerView, Reply, StatusView},
+    swarm::Notice,
+};
+
+use super::*;
+
+fn config(listen: &str) -> PeerConfig {
+    let mut config = PeerConfig::new(Keypair::generate_ed25519());
+    config.listen = vec![listen.parse().unwrap()];
+    config
+}
+
+async fn status(peer: &Peer) -> StatusView {
+    match peer.handle().call(Command::Status).await.unwrap() {
+        Reply::Status(status) => status,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The first address the peer listens on, with its id.
+async fn address(peer: &Peer) -> Multiaddr {
+    loop {
+        if let Some(address) = status(peer).await.addresses.first() {
+            let address: Multiaddr = address.parse().unwrap();
+            return if address.iter().any(|part| matches!(part, Protocol::P2p(_))) {
+                address
+            } else {
+                address.with(Protocol::P2p(peer.id()))
+            };
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// What `peer` says of the only peer it is connected to, once that has said what it is.
+async fn identified(peer: &Peer) -> PeerView {
+    let mut events = peer.handle().subscribe().await;
+    let found = async {
+        loop {
+            let Ok(Reply::Peers(peers)) = peer.handle().call(Command::Peers).await else {
+                panic!("no answer")
+            };
+            if let Some(view) = peers.into_iter().find(|view| view.agent.is_some()) {
+                return view;
+            }
+            while events.next().await != Some(Notice::Event(Event::Peers)) {}
+        }
+    };
+    timeout(Duration::from_secs(30), found).await.expect("in time")
+}
+
+/// Two peers that know no other transport meet.
+async fn meet_over(listen: &str, transport: &str) {
+    let one = Peer::start(config(listen)).await.unwrap();
+    let mut second = PeerConfig::new(Keypair::generate_ed25519());
+    second.bootstrap = vec![address(&one).await];
+    let two = Peer::start(second).await.unwrap();
+    for (peer, other, outbound) in [(&two, &one, true), (&one, &two, false)] {
+        let view = identified(peer).await;
+        assert_eq!(view.peer, other.id().to_string());
+        assert_eq!(
+            (view.links[0].transport.as_str(), view.links[0].outbound),
+            (transport, outbound),
+            "{view:?}"
+        );
+        assert!(view.agent.is_some_and(|agent| agent.ends_with(" (native)")));
+    }
+    one.stop().await.unwrap();
+    two.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn two_peers_meet_over_tcp() {
+    meet_over("/ip4/127.0.0.1/tcp/0", "tcp").await;
+}
+
+#[tokio::test]
+async fn two_peers_meet_over_quic() {
+    meet_over("/ip4/127.0.0.1/udp/0/quic-v1", "quic").await;
+}
+
+#[tokio::test]
+async fn two_peers_meet_over_websocket() {
+    meet_over("/ip4/127.0.0.1/tcp/0/ws", "websocket").await;
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_named() {
+    for kind in ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0/ws"] {
+        let first = Peer::start(config(kind)).await.unwrap();
+        let mut taken = address(&first).await;
+        taken.pop();
+        let error = Peer::start(config(&taken.to_string())).await.unwrap_err();
+        assert!(matches!(&error, PeerError::PortInUse(address) if *address == taken), "{error:?}");
+        first.stop().await.unwrap();
+        Peer::start(config(&taken.to_string())).await.unwrap().stop().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_is_none_to_listen_on_is_refused() {
+    for bad in ["/dns4/localhost/tcp/0", "/ip4/127.0.0.1/udp/0", "/memory/7", "/ip4/192.0.2.1/tcp/0"] {
+        let error = Peer::start(config(bad)).await.unwrap_err();
+        assert!(matches!(&error, PeerError::Listen { .. }), "{bad}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_bootstrap_address_that_nobody_answers_does_not_keep_a_peer_from_starting() {
+    let mut lonely = config("/ip4/127.0.0.1/tcp/0");
+    lonely.bootstrap =
+        vec!["/ip4/127.0.0.1/tcp/1".parse().unwrap(), "/dns4/no.invalid/tcp/1".parse().unwrap()];
+    let peer = Peer::start(lonely).await.unwrap();
+    assert_eq!(status(&peer).await.peers, 0);
+    peer.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_data_directory_can_be_used_again_after_a_stop() {
+    let directory = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        let mut config = config("/ip4/127.0.0.1/tcp/0");
+        config.storage = Storage::Disk(directory.path().to_owned());
+        Peer::start(config).await.unwrap().stop().await.unwrap();
+    }
+}

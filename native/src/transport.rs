@@ -1,0 +1,79 @@
+//! The ways a native peer reaches others: TCP, QUIC and WebSocket, with names resolved by the system.
+//!
+//! Every stream transport negotiates noise and yamux by the eager version of multistream-select, as browsers do: a mix
+//! of versions fails.
+
+use std::time::Duration;
+
+use futures::{AsyncRead, AsyncWrite};
+use libp2p::{
+    PeerId, Transport,
+    core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
+    dns::{self, ResolverConfig, ResolverOpts},
+    identity::Keypair,
+    noise, quic, tcp, websocket, yamux,
+};
+
+/// How long a connection may take to be secured.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The largest WebSocket frame accepted. Noise frames have at most 64 KiB; a sender may join a few.
+const MAX_FRAME: usize = 1 << 20;
+
+/// All transports in one, for the peer with this key.
+///
+/// # Errors
+/// When the key cannot secure connections.
+pub fn transport(key: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
+    let noise = noise::Config::new(key)?;
+    let mut websocket = websocket::Config::new(with_names(tcp));
+    websocket.set_max_data_size(MAX_FRAME);
+    let websocket = secured(websocket, noise.clone());
+    let direct = with_names(|| {
+        let quic = quic::tokio::Transport::new(quic::Config::new(key))
+            .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
+        quic.or_transport(secured(tcp(), noise.clone())).map(|either, _| either.into_inner())
+    });
+    // WebSocket first: it takes only addresses that say so, and resolves names itself, since TLS needs them.
+    Ok(websocket.or_transport(direct).map(|either, _| either.into_inner()).boxed())
+}
+
+fn tcp() -> tcp::tokio::Transport {
+    tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+}
+
+fn secured<T>(transport: T, noise: noise::Config) -> Boxed<(PeerId, StreamMuxerBox)>
+where
+    T: Transport<Error: Send + Sync, Dial: Send, ListenerUpgrade: Send> + Send + Unpin + 'static,
+    T::Output: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    transport
+        .upgrade(Version::V1)
+        .authenticate(noise)
+        .multiplex(yamux::Config::default())
+        .timeout(HANDSHAKE_TIMEOUT)
+        .boxed()
+}
+
+/// Resolves names as the system is configured to. On a machine without such a configuration, names cannot be dialled.
+fn with_names<T: Transport>(transport: impl Fn() -> T) -> dns::tokio::Transport<T> {
+    dns::tokio::Transport::system(transport()).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the system names no name servers: only numeric addresses can be dialled");
+        without_names(transport())
+    })
+}
+
+fn without_names<T>(transport: T) -> dns::tokio::Transport<T> {
+    let no_servers = ResolverConfig::from_parts(None, Vec::new(), Vec::new());
+    dns::tokio::Transport::custom(transport, no_servers, ResolverOpts::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_machine_without_name_servers_still_has_a_transport() {
+        drop(without_names(tcp::tokio::Transport::new(tcp::Config::default())));
+    }
+}
