@@ -1,1 +1,249 @@
-//! Stub.
+//! A peer for browsers to begin with: a full native peer that is also a circuit relay, and the server of the app.
+
+mod http;
+mod options;
+
+use std::{
+    io,
+    net::SocketAddr,
+    num::NonZeroU32,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use libp2p::{
+    Multiaddr, PeerId,
+    multiaddr::Protocol,
+    relay::{Behaviour as RelayServer, Config as RelayConfig},
+};
+use tokio::{
+    task::JoinError,
+    time::{sleep, timeout},
+};
+use weft::{
+    genesis::{self, GenesisFileError},
+    keyfile::{self, KeyFileError, KeyKind},
+    peer::{External, Limits, Peer, PeerConfig, PeerError, Storage},
+    rpc::{RpcError, RpcServer},
+};
+use weft_core::{
+    chain::Genesis,
+    node::{Command, Reply, Role},
+    peers::NodeList,
+    primitives::{Hash, SecretKey, Wall},
+};
+
+use self::http::HttpServer;
+pub use self::options::Options;
+
+/// How long a list of peers is good for: a page may be open, or come from a cache, for a day.
+const LIST_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long listeners may take to tell their addresses, and how often they are asked.
+const PATIENCE: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_millis(10);
+
+/// The most addresses of one peer that a list holds.
+const MAX_LISTED_ADDRESSES: usize = 16;
+
+/// Why a relay cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    /// A key file cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// The genesis file cannot be used.
+    #[error(transparent)]
+    Genesis(#[from] GenesisFileError),
+    /// The peer cannot start.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    /// The JSON-RPC server cannot start.
+    #[error(transparent)]
+    Rpc(#[from] RpcError),
+    /// Another program has the HTTP port.
+    #[error("cannot serve HTTP on {0}: the port is in use; stop the program that uses it, or choose another")]
+    HttpInUse(SocketAddr),
+    /// HTTP cannot be served there.
+    #[error("cannot serve HTTP on {address}: {source}")]
+    Http {
+        /// Where.
+        address: SocketAddr,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The folder holds no app.
+    #[error("{} holds no built app: there is no index.html in it", .0.display())]
+    App(PathBuf),
+    /// The demo's key would be given to everybody.
+    #[error("--demo-key gives a key with money to whoever asks, so it is for loopback only, and {0} is not")]
+    DemoNotLoopback(SocketAddr),
+}
+
+/// A running relay.
+#[derive(Debug)]
+pub struct Relay {
+    peer: Peer,
+    http: HttpServer,
+    rpc: Option<RpcServer>,
+}
+
+impl Relay {
+    /// Starts a relay.
+    ///
+    /// # Errors
+    /// When it cannot do what it is asked to; nothing is left running then.
+    pub async fn start(options: Options) -> Result<Self, RelayError> {
+        if let Some(app) = &options.app
+            && !app.join("index.html").is_file()
+        {
+            return Err(RelayError::App(app.clone()));
+        }
+        let faucet = match &options.demo_key {
+            Some(_) if !options.http.ip().is_loopback() => {
+                return Err(RelayError::DemoNotLoopback(options.http));
+            }
+            Some(path) => Some(keyfile::load(path, KeyKind::Account)?),
+            None => None,
+        };
+        let genesis = options.genesis.as_deref().map(genesis::read).transpose()?;
+        let key = keyfile::load_or_create_peer_key(&options.data.join("peer.key"))?;
+        let listener = http::bind(options.http).await?;
+
+        let mut config = PeerConfig::new(key.clone());
+        config.role = Role::Relay;
+        config.genesis = genesis.clone();
+        config.listen = options.listen;
+        config.bootstrap = options.bootstrap;
+        config.limits = Limits::RELAY;
+        config.storage = Storage::Disk(options.data.join("chain"));
+        // A reservation names the addresses of the relay, so it has to know them.
+        config.external =
+            if options.external.is_empty() { External::Listening } else { External::Known(options.external) };
+        let id = key.public().to_peer_id();
+        let peer = Peer::start_with(config, RelayServer::new(id, limits())).await?;
+        let rpc = match options.rpc {
+            Some(address) => {
+                let handle = peer.handle().clone();
+                let call = move |command| {
+                    let handle = handle.clone();
+                    async move { handle.call(command).await }
+                };
+                Some(RpcServer::start(address, false, call).await?)
+            }
+            None => None,
+        };
+        let seed = key.try_into_ed25519().expect("key files hold ed25519 keys").secret();
+        let seed = seed.as_ref().try_into().expect("an ed25519 secret has 32 bytes");
+        let served =
+            Served { peer: peer.handle().clone(), id, key: SecretKey::from_seed(seed), genesis, faucet };
+        let http = HttpServer::start(listener, options.app, Arc::new(served));
+        Ok(Self { peer, http, rpc })
+    }
+
+    /// The relay's peer id.
+    #[must_use]
+    pub const fn id(&self) -> PeerId {
+        self.peer.id()
+    }
+
+    /// Where it serves HTTP.
+    #[must_use]
+    pub const fn http_address(&self) -> SocketAddr {
+        self.http.address()
+    }
+
+    /// Where it answers JSON-RPC, if it does.
+    #[must_use]
+    pub fn rpc_address(&self) -> Option<SocketAddr> {
+        self.rpc.as_ref().map(RpcServer::address)
+    }
+
+    /// The addresses others can reach it at, once there are `count` of them or a while has passed.
+    pub async fn addresses(&self, count: usize) -> Vec<Multiaddr> {
+        let mut known = Vec::new();
+        let all = async {
+            while known.len() < count {
+                known = addresses(self.peer.handle()).await;
+                sleep(LOOK).await;
+            }
+        };
+        if timeout(PATIENCE, all).await.is_err() {
+            tracing::warn!("knows {} of {count} addresses so far", known.len());
+        }
+        known
+    }
+
+    /// Waits until the peer ends by itself.
+    ///
+    /// # Errors
+    /// When it panicked.
+    pub async fn ended(&mut self) -> Result<(), JoinError> {
+        self.peer.ended().await
+    }
+
+    /// Stops everything and waits until it is on disk.
+    ///
+    /// # Errors
+    /// When the peer had panicked.
+    pub async fn stop(self) -> Result<(), JoinError> {
+        self.http.stop().await;
+        self.peer.stop().await
+    }
+}
+
+/// What the HTTP server tells.
+#[derive(Debug)]
+struct Served {
+    peer: weft_core::swarm::Handle,
+    id: PeerId,
+    key: SecretKey,
+    genesis: Option<Genesis>,
+    faucet: Option<SecretKey>,
+}
+
+impl Served {
+    /// The list of peers to begin with: this one. `None` without a chain.
+    async fn node_list(&self) -> Option<NodeList> {
+        let chain: Hash = self.genesis.as_ref()?.hash();
+        let mut addresses = addresses(&self.peer).await;
+        addresses.truncate(MAX_LISTED_ADDRESSES);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        let lifetime = LIST_LIFETIME.as_millis() as u64;
+        Some(NodeList::sign(&self.key, chain, Wall(now), lifetime, &[(self.id, addresses)]))
+    }
+}
+
+async fn addresses(peer: &weft_core::swarm::Handle) -> Vec<Multiaddr> {
+    let Ok(Reply::Status(status)) = peer.call(Command::Status).await else { return Vec::new() };
+    let parsed = status.addresses.iter().filter_map(|address| address.parse::<Multiaddr>().ok());
+    parsed
+        .map(|address| address.into_iter().filter(|part| !matches!(part, Protocol::P2p(_))).collect())
+        .collect()
+}
+
+/// The circuit relay's bounds, one set for all. They fit signalling and small messages: bulk goes direct. A duration of
+/// 0 would end a circuit at once, and 0 bytes would let it run without end.
+fn limits() -> RelayConfig {
+    let per_ip = NonZeroU32::new(256).expect("256 is not 0");
+    let per_peer = NonZeroU32::new(30).expect("30 is not 0");
+    let limits = RelayConfig {
+        max_reservations: 1024,
+        max_reservations_per_peer: 4,
+        reservation_duration: Duration::from_secs(60 * 60),
+        reservation_rate_limiters: Vec::new(),
+        max_circuits: 256,
+        max_circuits_per_peer: 4,
+        max_circuit_duration: Duration::from_secs(120),
+        // Both directions together.
+        max_circuit_bytes: 256 << 10,
+        circuit_src_rate_limiters: Vec::new(),
+    };
+    // A burst, then one an interval. Many tabs share an address: a school, an office, a test.
+    limits
+        .reservation_rate_per_peer(per_peer, Duration::from_secs(10))
+        .reservation_rate_per_ip(per_ip, Duration::from_secs(1))
+        .circuit_src_per_peer(per_peer, Duration::from_secs(10))
+        .circuit_src_per_ip(per_ip, Duration::from_secs(1))
+}

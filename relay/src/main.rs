@@ -1,0 +1,96 @@
+//! The `weft-relay` program.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::Parser;
+use serde_json::json;
+use tokio::signal;
+use tracing_subscriber::EnvFilter;
+use weft_relay::{Options, Relay};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let options = Options::parse();
+    let filter = match EnvFilter::try_new(&options.log) {
+        Ok(filter) => filter,
+        Err(error) => {
+            eprintln!("error: `{}` is no log filter: {error}", options.log);
+            return ExitCode::from(2);
+        }
+    };
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    match run(options).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
+    // Before anything starts, so that a signal cannot come too early.
+    let stopped = stop_signal()?;
+    let (json, listeners) = (options.json, options.listen.len());
+    let mut relay = Relay::start(options).await?;
+    announce(&relay, json, listeners).await?;
+    tokio::select! {
+        () = stopped => {}
+        ended = relay.ended() => {
+            ended?;
+            return Err("the peer ended by itself".into());
+        }
+    }
+    tracing::info!("stopping");
+    relay.stop().await?;
+    Ok(())
+}
+
+/// Says on standard output that the relay is ready, once it knows the ports it listens on.
+async fn announce(relay: &Relay, json: bool, listeners: usize) -> io::Result<()> {
+    let addresses = relay.addresses(listeners).await;
+    let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    let http = format!("http://{}", relay.http_address());
+    let rpc = relay.rpc_address().map(|address| format!("http://{address}"));
+    let mut out = io::stdout().lock();
+    if json {
+        let ready = json!({
+            "ready": true,
+            "peer": relay.id().to_string(),
+            "addresses": addresses,
+            "http": http,
+            "rpc": rpc,
+        });
+        writeln!(out, "{ready}")?;
+    } else {
+        writeln!(out, "peer   {}", relay.id())?;
+        for address in addresses {
+            writeln!(out, "listen {address}/p2p/{}", relay.id())?;
+        }
+        writeln!(out, "http   {http}")?;
+        if let Some(rpc) = rpc {
+            writeln!(out, "rpc    {rpc}")?;
+        }
+    }
+    out.flush()
+}
+
+#[cfg(unix)]
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    use signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+#[cfg(not(unix))]
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    Ok(async { drop(signal::ctrl_c().await) })
+}

@@ -1,0 +1,63 @@
+//! The command line.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::Parser;
+use libp2p::Multiaddr;
+
+/// A Weft peer that browsers begin with: it relays between tabs, serves the app, and follows the chain like any other.
+///
+/// Exit codes: 0 when it was stopped, 1 when something failed, 2 when the command line is wrong.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "weft-relay", version)]
+pub struct Options {
+    /// The directory that holds its peer key and its chain; it is made when it is not there.
+    #[arg(long, value_name = "DIR", env = "WEFT_RELAY_DATA", default_value = "weft-relay")]
+    pub data: PathBuf,
+
+    /// The genesis of the chain to follow and to serve as /genesis.json. Without one it only relays.
+    #[arg(long, value_name = "FILE")]
+    pub genesis: Option<PathBuf>,
+
+    /// Where to listen; may be given several times. Browsers need one that ends in /ws.
+    #[arg(long, value_name = "MULTIADDR", default_values = [
+        "/ip4/0.0.0.0/tcp/4200",
+        "/ip4/0.0.0.0/udp/4200/quic-v1",
+        "/ip4/0.0.0.0/tcp/4201/ws",
+    ])]
+    pub listen: Vec<Multiaddr>,
+
+    /// An address at which others reach this relay, when that is not one it listens on: behind a proxy that adds TLS,
+    /// say /dns4/relay.example.org/tcp/443/wss. May be given several times; then only these are told.
+    #[arg(long, value_name = "MULTIADDR")]
+    pub external: Vec<Multiaddr>,
+
+    /// A peer to connect to, with its id: /ip4/192.0.2.1/tcp/4100/p2p/12D3... May be given several times.
+    #[arg(long, value_name = "MULTIADDR")]
+    pub bootstrap: Vec<Multiaddr>,
+
+    /// Where to serve HTTP: the app, /bootstrap.json and /genesis.json.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    pub http: SocketAddr,
+
+    /// The folder with the built app.
+    #[arg(long, value_name = "DIR")]
+    pub app: Option<PathBuf>,
+
+    /// Answer the `weft` commands over JSON-RPC at this loopback address.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub rpc: Option<SocketAddr>,
+
+    /// For a demo on this machine only: serve the secret of this account key file as /demo.json, so that every page can
+    /// spend from it. Refused unless --http is a loopback address.
+    #[arg(long, value_name = "FILE")]
+    pub demo_key: Option<PathBuf>,
+
+    /// What to log to standard error: error, warn, info, debug, trace, or a filter like weft_core=debug.
+    #[arg(long, value_name = "FILTER", env = "WEFT_LOG", default_value = "info")]
+    pub log: String,
+
+    /// When ready, say so in one line of JSON instead of words.
+    #[arg(long)]
+    pub json: bool,
+}
