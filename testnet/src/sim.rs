@@ -11,6 +11,7 @@ mod commands;
 mod connections;
 mod dice;
 mod disk;
+mod drive;
 mod event;
 mod gossip;
 mod jobs;

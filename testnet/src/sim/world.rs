@@ -1,10 +1,10 @@
 //! The world itself: who is in it, what time it is, and what happens next.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use libp2p::{Multiaddr, PeerId};
 use weft_core::{
-    node::{CommandError, CommandId, Config, Input, Node, Output, Reply, Role, StartError},
+    node::{CommandError, CommandId, Config, Input, Node, Output, Reply, StartError},
     primitives::{Hash, Mono, Now, Wall},
 };
 
@@ -37,11 +37,11 @@ pub struct World {
     pub(super) dice: Dice,
     pub(super) network: Network,
     pub(super) peers: Vec<Peer>,
-    by_id: BTreeMap<PeerId, PeerIx>,
+    pub(super) by_id: BTreeMap<PeerId, PeerIx>,
     pub(super) sides: BTreeMap<PeerIx, usize>,
     pub(super) partition: u64,
     pub(super) shared: Shared,
-    trace: Trace,
+    pub(super) trace: Trace,
     pub(super) watch: Watch,
     pub(super) blame_allowed: bool,
     pub(super) connections: u64,
@@ -345,120 +345,10 @@ impl World {
         self.drain(ix);
     }
 
-    /// Has the shell tell a peer something at a time.
-    pub(super) fn tell(&mut self, ix: PeerIx, at: Micros, input: Input) {
-        self.queue.push(at, ix, self.peers[ix.0].life, Event::Tell(input));
-    }
-
-    pub(super) fn deliver(&mut self, ix: PeerIx, input: Input) {
-        self.trace.input(self.now, ix, &input);
-        let now = self.now_of(ix);
-        match &mut self.peers[ix.0].actor {
-            Actor::Node(node) => {
-                node.handle(now, input);
-                self.drain(ix);
-            }
-            Actor::Puppet(puppet) => {
-                let mut outputs = Vec::new();
-                puppet.handle(now, input, &mut outputs);
-                for output in outputs {
-                    self.trace.output(self.now, ix, &output);
-                    self.carry_out(ix, output);
-                }
-            }
-            Actor::Down => {}
-        }
-    }
-
-    /// Carries out all a node wants done, then sees to its timer and its disk.
-    fn drain(&mut self, ix: PeerIx) {
-        let now = self.now_of(ix);
-        let mut altered = VecDeque::new();
-        loop {
-            let peer = &mut self.peers[ix.0];
-            let Actor::Node(node) = &mut peer.actor else { return };
-            let output = match altered.pop_front() {
-                Some(output) => output,
-                None => match (node.poll_output(), &mut peer.tamper) {
-                    (None, _) => break,
-                    (Some(output), None) => output,
-                    (Some(output), Some(tamper)) => {
-                        altered.extend(tamper(now, output));
-                        continue;
-                    }
-                },
-            };
-            self.trace.output(self.now, ix, &output);
-            self.carry_out(ix, output);
-        }
-        self.schedule_commit(ix);
-        self.schedule_wake(ix);
-    }
-
-    fn schedule_wake(&mut self, ix: PeerIx) {
-        let peer = &mut self.peers[ix.0];
-        let Actor::Node(node) = &peer.actor else { return };
-        let Some(due) = node.poll_timeout() else { return };
-        let at = self.now.max(peer.started.saturating_add(due.0.saturating_mul(1000)));
-        if peer.wake.is_none_or(|planned| at < planned) {
-            peer.wake = Some(at);
-            self.queue.push(at, ix, peer.life, Event::Wake);
-        }
-    }
-
-    /// Does what a shell does with an output. Never calls back into a node: every answer goes through the queue.
-    fn carry_out(&mut self, ix: PeerIx, output: Output) {
-        match output {
-            Output::Dial(address) => self.dial(ix, address),
-            Output::Disconnect(peer) => {
-                if let Some(&other) = self.by_id.get(&peer) {
-                    self.disconnect(ix, other);
-                }
-            }
-            Output::Ban(peer) => {
-                if let Some(&other) = self.by_id.get(&peer) {
-                    self.ban(ix, other);
-                }
-            }
-            Output::Unban(peer) => {
-                if let Some(other) = self.by_id.get(&peer) {
-                    self.peers[ix.0].banned.remove(other);
-                }
-            }
-            Output::Request { id, peer, protocol, body } => {
-                let to = self.by_id.get(&peer).copied();
-                self.request(ix, id, to, protocol, body);
-            }
-            Output::Respond { id, body } => self.respond(ix, id, Some(body)),
-            Output::Refuse(id) => self.respond(ix, id, None),
-            Output::Subscribe(topic) => {
-                self.peers[ix.0].topics.insert(topic);
-            }
-            Output::Unsubscribe(topic) => {
-                self.peers[ix.0].topics.remove(&topic);
-            }
-            Output::Publish { topic, data } => self.publish(ix, topic, data),
-            Output::Judge { id, verdict } => self.judge(ix, id, verdict),
-            Output::Work(id, job) => self.work(ix, id, &job),
-            Output::Archive(id, request) => self.ask_archive(ix, id, request),
-            Output::Flush(seq) => self.flush(ix, seq),
-            Output::Reply(id, reply) => {
-                self.replies.insert(id, *reply);
-            }
-            Output::Notify(event) => self.peers[ix.0].seen.note(event),
-        }
-    }
-
     /// The seed this world was made with.
     #[must_use]
     pub const fn seed(&self) -> u64 {
         self.seed
-    }
-
-    /// A peer's kind.
-    #[must_use]
-    pub fn role(&self, ix: PeerIx) -> Role {
-        self.peers[ix.0].config.role
     }
 }
 

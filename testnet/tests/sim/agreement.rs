@@ -5,11 +5,11 @@ use weft_testnet::{
     sim::Network,
 };
 
-use crate::town::{SLOT, Town};
+use crate::town::{SLOT, Town, seeds};
 
 #[test]
 fn validators_produce_in_their_slots_and_everyone_agrees() {
-    for seed in 0..6 {
+    for seed in seeds(6) {
         let mut town = Town::new(seed, 3, 4);
         town.world.run_for(60 * SLOT);
         town.converge(55, 2 * SLOT);
@@ -25,7 +25,7 @@ fn validators_produce_in_their_slots_and_everyone_agrees() {
 
 #[test]
 fn they_agree_under_loss_and_jitter() {
-    for seed in 0..4 {
+    for seed in seeds(4) {
         let mut town = Town::new(seed, 3, 4);
         town.world.set_network(Network { loss: 0.05, jitter: 1.0, ..Network::default() });
         town.world.run_for(90 * SLOT);
@@ -53,7 +53,7 @@ fn clocks_that_are_a_little_off_do_no_harm() {
 
 #[test]
 fn a_partition_forks_and_healing_brings_one_chain_and_every_transaction_back() {
-    for seed in 0..4 {
+    for seed in seeds(4) {
         let mut town = Town::new(seed, 3, 4);
         town.world.run_for(10 * SLOT);
         town.converge(7, 5 * SLOT);

@@ -5,14 +5,14 @@ use weft_testnet::{
     sim::{Keep, NodeOptions, World},
 };
 
-use crate::town::{SLOT, Town};
+use crate::town::{SLOT, Town, seeds};
 
 /// Crashes up to this many batches after a start are tried, each with every prefix that the disk may have kept.
 const BATCHES: u64 = 14;
 
 #[test]
 fn a_validator_restarted_from_every_prefix_rejoins_and_never_signs_twice_for_a_slot() {
-    for seed in 0..2 {
+    for seed in seeds(2) {
         let mut town = Town::new(seed, 3, 1);
         let (me, other) = (town.validators[1], town.validators[0]);
         town.world.run_for(5 * SLOT);

@@ -6,11 +6,11 @@ use weft_testnet::{
     sim::{Faults, Keep, NodeOptions},
 };
 
-use crate::town::{SLOT, Town};
+use crate::town::{SLOT, Town, seeds};
 
 #[test]
 fn lost_jobs_are_tried_again_and_the_chain_goes_on() {
-    for seed in 0..3 {
+    for seed in seeds(3) {
         let mut town = Town::new(seed, 3, 2);
         for ix in town.all() {
             town.world.set_faults(ix, Faults { work: 0.1, ..Faults::default() });

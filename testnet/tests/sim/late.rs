@@ -13,6 +13,8 @@ use weft_testnet::{
     sim::{EPOCH, NodeOptions, PeerIx, Tamper, World},
 };
 
+use crate::town::seeds;
+
 const SLOT: u64 = 1_000;
 
 /// A chain made at once, and the bare means to hand it out.
@@ -190,7 +192,7 @@ fn syncs(seed: u64, blocks: u64, transfers: usize) {
 
 #[test]
 fn a_late_peer_syncs_while_one_server_dies_and_two_lie() {
-    for seed in 0..4 {
+    for seed in seeds(4) {
         syncs(seed, 300, 3);
     }
 }

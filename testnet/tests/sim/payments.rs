@@ -3,11 +3,11 @@
 use weft_core::{mempool::AdmissionError, node::CommandError, state::TransferError};
 use weft_testnet::fixture::{address, key};
 
-use crate::town::{SLOT, Town};
+use crate::town::{SLOT, Town, seeds};
 
 #[test]
 fn payments_made_at_a_follower_reach_a_block_everyone_has() {
-    for seed in 0..3 {
+    for seed in seeds(3) {
         let mut town = Town::new(seed, 3, 4);
         town.world.run_for(5 * SLOT);
         let to = address(&key("shop", 0));

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use weft_core::{
-    chain::{Block, Body, Transaction, UnsignedHeader},
+    chain::{Block, Body, Transaction, UnsignedHeader, UnsignedTransaction},
     gossip::Topic,
     node::{Command, Input, OutboundId, Output, Protocol, Reply},
     primitives::{Now, Slot, encode},
 };
 use weft_testnet::{
-    fixture::{ChainMaker, TestChain},
+    fixture::{ChainMaker, TestChain, address, key},
     sim::{EPOCH, NodeOptions, PeerIx, World},
 };
 
@@ -140,4 +140,11 @@ impl Siege {
         assert_eq!(self.blame(producer), Blame::none());
         self.world.check_all();
     }
+}
+
+/// A payment of the first account, its first unless changed.
+pub(crate) fn payment(siege: &Siege, change: impl FnOnce(&mut UnsignedTransaction)) -> Transaction {
+    let mut unsigned = siege.chain.unsigned(0, address(&key("shop", 0)), 0);
+    change(&mut unsigned);
+    unsigned.sign(&siege.chain.accounts[0], &siege.chain.hash())
 }

@@ -9,6 +9,15 @@ use weft_testnet::{
 /// The length of a slot in most scenarios.
 pub(crate) const SLOT: u64 = 1_000;
 
+/// The seeds a scenario runs with: so many, or twenty times as many where `WEFT_FULL` is set, or just the one that
+/// `WEFT_SIM_SEED` names.
+pub(crate) fn seeds(count: u64) -> std::ops::Range<u64> {
+    if let Some(seed) = std::env::var("WEFT_SIM_SEED").ok().and_then(|seed| seed.parse().ok()) {
+        return seed..seed + 1;
+    }
+    0..count * if std::env::var_os("WEFT_FULL").is_some() { 20 } else { 1 }
+}
+
 pub(crate) struct Town {
     pub(crate) world: World,
     pub(crate) chain: TestChain,
