@@ -17,7 +17,7 @@ pub(super) fn banners() -> impl IntoView {
         alarms
     };
     view! {
-        <div class="banners" role="region" aria-label="Notices" aria-live="assertive">
+        <div class="banners" role="region" aria-label="Notices">
             {insecure
                 .then(|| {
                     view! {
@@ -33,7 +33,7 @@ pub(super) fn banners() -> impl IntoView {
                     .get()
                     .map(|reason| {
                         view! {
-                            <p class="banner" data-testid="guest-notice">
+                            <p class="banner" role="status" data-testid="guest-notice">
                                 <strong>"You are a guest in this tab. "</strong>
                                 {sentence(&reason)}
                                 " This tab has an identity and an account of its own, and both are gone when you close it."
