@@ -2,16 +2,19 @@
 
 mod account;
 mod block;
+mod chat;
 mod failure;
 mod genesis;
 mod key;
 mod mempool;
+mod node;
 mod output;
 mod peers;
 mod send;
+mod signals;
 mod status;
 
-use std::{net::SocketAddr, process::ExitCode};
+use std::{io::IsTerminal, net::SocketAddr, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
@@ -46,6 +49,8 @@ Exit codes:
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run a full peer; with a validator key, propose blocks.
+    Node(node::NodeArgs),
     /// Make and show keys.
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -63,6 +68,8 @@ enum Command {
     Block(block::BlockArgs),
     /// What waits to be in a block?
     Mempool(mempool::MempoolArgs),
+    /// Chat in a room, with a peer of its own that lives as long as the conversation.
+    Chat(chat::ChatArgs),
 }
 
 /// Which peer to ask.
@@ -95,7 +102,7 @@ pub fn main() -> ExitCode {
 
 impl Cli {
     fn run(self, output: Output) -> Result<(), Failure> {
-        let level = if false { "info" } else { "warn" };
+        let level = if matches!(self.command, Command::Node(_)) { "info" } else { "warn" };
         log_to_stderr(self.log.as_deref().unwrap_or(level))?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
@@ -103,6 +110,7 @@ impl Cli {
             .map_err(|error| Failure::Failed(format!("cannot start threads: {error}")))?;
         let outcome = runtime.block_on(async {
             match self.command {
+                Command::Node(args) => node::run(args, output).await,
                 Command::Key(command) => key::run(command, output),
                 Command::Genesis(args) => genesis::run(*args, output),
                 Command::Send(args) => send::run(args, output).await,
@@ -111,6 +119,7 @@ impl Cli {
                 Command::Account(args) => account::run(args, output).await,
                 Command::Block(args) => block::run(args, output).await,
                 Command::Mempool(args) => mempool::run(args, output).await,
+                Command::Chat(args) => chat::run(args, output).await,
             }
         });
         // A thread may be waiting for a line of standard input that never comes.
@@ -123,7 +132,11 @@ fn log_to_stderr(filter: &str) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(filter)
         .map_err(|error| Failure::Usage(format!("`{filter}` is not a log filter: {error}")))?;
     // Fails only when the process has a subscriber already, which then keeps it.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .try_init();
     Ok(())
 }
 

@@ -18,6 +18,10 @@ impl Output {
         Self { json }
     }
 
+    pub(super) const fn is_json(self) -> bool {
+        self.json
+    }
+
     /// Prints a result: as one line of JSON, or as `text` says it. Nobody reading any more is no error.
     pub(super) fn print(self, value: &impl Serialize, text: impl FnOnce() -> String) {
         let line = if self.json {
@@ -71,6 +75,11 @@ pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     lines.join("\n")
 }
 
+/// The last characters of a peer id, which are the ones that differ.
+pub(super) fn short_peer(peer: &str) -> &str {
+    peer.char_indices().rev().nth(7).map_or(peer, |(at, _)| &peer[at..])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,5 +87,12 @@ mod tests {
     #[test]
     fn text_from_the_network_cannot_drive_the_terminal() {
         assert_eq!(printable("a\x1b[31mb\r\n\u{202e}ü"), "a\u{fffd}[31mb\u{fffd}\u{fffd}\u{fffd}ü");
+    }
+
+    #[test]
+    fn a_short_peer_id_is_its_end() {
+        assert_eq!(short_peer("12D3KooWabcdefgh"), "abcdefgh");
+        assert_eq!(short_peer("abc"), "abc");
+        assert_eq!(short_peer(""), "");
     }
 }

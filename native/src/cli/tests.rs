@@ -18,22 +18,21 @@ fn the_definition_is_sound() {
 fn every_command_parses() {
     let address = Address([1; 32]).to_string();
     for line in [
+        "weft node".to_owned(),
+        "weft node --genesis g.json --data d --listen /ip4/127.0.0.1/tcp/0 --listen /ip4/127.0.0.1/udp/0/quic-v1 --bootstrap /ip4/127.0.0.1/tcp/1 --validator v.json --rpc 127.0.0.1:0 --no-mdns --config c.toml --json --log debug".to_owned(),
         "weft key new k.json".to_owned(),
         "weft key new --validator k.json --json".to_owned(),
         "weft key show k.json".to_owned(),
         "weft key peer --data d".to_owned(),
-        format!(
-            "weft genesis --name n --slot-millis 200 --authority v.json:{address} --grant {address}=5 --time now -o g.json"
-        ),
+        format!("weft genesis --name n --slot-millis 200 --authority v.json:{address} --grant {address}=5 --time now -o g.json"),
         "weft genesis show g.json".to_owned(),
-        format!(
-            "weft send --key k --to {address} --amount 5 --fee 300 --memo hi --valid-for 9 --wait --rpc 127.0.0.1:9"
-        ),
+        format!("weft send --key k --to {address} --amount 5 --fee 300 --memo hi --valid-for 9 --wait --rpc 127.0.0.1:9"),
         "weft status --rpc 127.0.0.1:9 --json".to_owned(),
         "weft peers".to_owned(),
         format!("weft account {address}"),
         "weft block 5".to_owned(),
         "weft mempool --count 5".to_owned(),
+        "weft chat lobby --listen /ip4/0.0.0.0/tcp/0 --bootstrap /ip4/127.0.0.1/tcp/1 --no-mdns".to_owned(),
     ] {
         assert!(parse(&line).is_ok(), "{line}: {}", parse(&line).unwrap_err());
     }
@@ -44,11 +43,16 @@ fn wrong_lines_are_usage_errors() {
     for line in [
         "weft",
         "weft fly",
+        "weft node --listen nowhere",
+        "weft node --rpc localhost",
+        "weft node --no-rpc --rpc 127.0.0.1:1",
         "weft genesis",
         "weft genesis --name n -o g.json",
         "weft send --key k --to weft1nonsense --amount 5",
         "weft account weft1nonsense",
         "weft block latest",
+        "weft chat",
+        "weft chat NO/ROOM",
         "weft key new",
     ] {
         let error = parse(line).map(|_| ()).unwrap_err();
