@@ -13,7 +13,7 @@ use std::{
 };
 
 use signal_hook::consts::{SIGINT, SIGTERM};
-use weft_testnet::live::{Chain, LiveError, PATIENCE, Process, wait_for};
+use weft_testnet::live::{Chain, LiveError, PATIENCE, Ports, Process, wait_for};
 
 /// The length of a slot, as on a real chain.
 const SLOT_MILLIS: u64 = 2000;
@@ -37,7 +37,7 @@ pub(crate) fn run(app: &Path, port: u16) -> Result<(), LiveError> {
         "Starting a relay and {VALIDATORS} validators; data and logs are in {} ...",
         chain.dir().display()
     );
-    let (relay, validators) = chain.start_all(Some(app), &format!("127.0.0.1:{port}"), ports)?;
+    let (relay, validators) = chain.start_all(Some(app), ports)?;
     let mut processes = validators;
     processes.insert(0, relay);
     let height = wait_for("blocks flow", PATIENCE, || {
@@ -67,8 +67,8 @@ pub(crate) fn run(app: &Path, port: u16) -> Result<(), LiveError> {
     Ok(())
 }
 
-/// The two ports after `port`, when all three are free.
-fn free(port: u16) -> Result<[u16; 2], LiveError> {
+/// `port` and the two after it, when all three are free.
+fn free(port: u16) -> Result<Ports, LiveError> {
     let taken = |port: u16, error: io::Error| LiveError::System {
         what: format!("port {port} cannot be used: choose another with --port"),
         error,
@@ -78,5 +78,5 @@ fn free(port: u16) -> Result<[u16; 2], LiveError> {
     for port in port..=last {
         TcpListener::bind(("127.0.0.1", port)).map_err(|error| taken(port, error))?;
     }
-    Ok([port + 1, last])
+    Ok(Ports { http: port, tcp: port + 1, websocket: last })
 }

@@ -8,7 +8,7 @@ mod peer;
 mod process;
 mod rpc;
 
-pub use chain::{Chain, NodeOptions, answer};
+pub use chain::{Chain, NodeOptions, Ports, answer};
 pub use process::{Process, programs_dir, wait_for};
 pub use rpc::{post, rpc};
 

@@ -7,7 +7,7 @@
 use std::{io::Write, path::Path, process::Command};
 
 use serde_json::Value;
-use weft_testnet::live::{Chain, PATIENCE, Process, wait_for};
+use weft_testnet::live::{Chain, PATIENCE, Ports, Process, wait_for};
 
 const ROOM: &str = "harbour";
 
@@ -27,7 +27,7 @@ fn happens(js: &mut Process, event: &str, fits: impl Fn(&Value) -> bool) -> Valu
 
 fn chats_over(part: &str) {
     let chain = Chain::new(500, 1).unwrap();
-    let (mut relay, mut natives) = chain.start_all(None, "127.0.0.1:0", [0, 0]).unwrap();
+    let (mut relay, mut natives) = chain.start_all(None, Ports::default()).unwrap();
     let native = &mut natives[0];
     relay.heard(ROOM).unwrap();
     native.heard(ROOM).unwrap();

@@ -2,7 +2,7 @@
 
 use weft_testnet::{
     fixture::{address, key},
-    live::{Chain, NodeOptions, PATIENCE, answer, wait_for},
+    live::{Chain, PATIENCE, Ports, answer, wait_for},
 };
 
 /// Slots as tests have them.
@@ -11,12 +11,12 @@ const SLOT_MILLIS: u64 = 200;
 #[test]
 fn a_payment_sent_from_the_command_line_ends_in_a_block_that_every_peer_has() {
     let chain = Chain::new(SLOT_MILLIS, 3).unwrap();
-    let (relay, mut peers) = chain.start_all(None, "127.0.0.1:0", [0, 0]).unwrap();
+    let (relay, mut peers) = chain.start_all(None, Ports::default()).unwrap();
     // Through the relay, which proposes nothing: the payment has to travel.
     let to = address(&key("payee", 0));
     let mut send = chain.weft();
     send.args(["send", "--rpc", relay.rpc_address(), "--json", "--key"]).arg(chain.faucet_key());
-    let sent = answer(send.args([&to.to_string(), "1234"])).unwrap();
+    let sent = answer(send.args(["--to", &to.to_string(), "--amount", "1234"])).unwrap();
     let id = sent["id"].as_str().unwrap().parse().unwrap();
     peers.push(relay);
     let blocks: Vec<_> = peers.iter_mut().map(|peer| peer.block_with(&id).unwrap().hash).collect();
@@ -29,16 +29,14 @@ fn a_payment_sent_from_the_command_line_ends_in_a_block_that_every_peer_has() {
 #[test]
 fn the_chain_goes_on_when_a_validator_is_killed_and_takes_it_back() {
     let chain = Chain::new(SLOT_MILLIS, 3).unwrap();
-    let (relay, mut validators) = chain.start_all(None, "127.0.0.1:0", [0, 0]).unwrap();
+    let (relay, mut validators) = chain.start_all(None, Ports::default()).unwrap();
     validators.iter_mut().for_each(|validator| validator.reach(6).unwrap());
     validators[1].kill();
     let at = validators[0].height().unwrap();
     validators[0].reach(at + 8).unwrap();
     validators[2].reach(at + 8).unwrap();
 
-    let options =
-        NodeOptions { validator: Some(1), bootstrap: relay.tcp_addresses(), ..NodeOptions::default() };
-    validators[1] = chain.node("validator-1", &options).unwrap();
+    validators[1] = chain.validator(1, &relay).unwrap();
     let at = validators[0].height().unwrap();
     validators[1].reach(at).unwrap();
     // Back means that it proposes again, and that the others take its blocks.

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::TcpListener,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -15,7 +16,7 @@ use weft_core::{
 
 use super::{LiveError, Process, programs_dir};
 
-/// What each faucet holds at first.
+/// What the account that has money holds at first.
 const GRANT: u64 = 1_000_000_000;
 
 /// How a peer is started.
@@ -27,6 +28,34 @@ pub struct NodeOptions {
     pub listen: Vec<String>,
     /// Whom to connect to.
     pub bootstrap: Vec<String>,
+}
+
+/// Where a relay listens on loopback; 0 lets the system choose.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ports {
+    /// For the app and `/bootstrap.json`.
+    pub http: u16,
+    /// For natives.
+    pub tcp: u16,
+    /// For tabs.
+    pub websocket: u16,
+}
+
+impl Ports {
+    /// Three ports that are free at this moment: for a relay that is to be restarted on the same.
+    ///
+    /// # Errors
+    /// When the system has none.
+    pub fn free() -> Result<Self, LiveError> {
+        let bind = || TcpListener::bind(("127.0.0.1", 0)).map_err(LiveError::system("finding a free port"));
+        // All three at once, so that no two are the same.
+        let listeners = [bind()?, bind()?, bind()?];
+        let port = |index: usize| {
+            let address = listeners[index].local_addr().map_err(LiveError::system("finding a free port"));
+            address.map(|address| address.port())
+        };
+        Ok(Self { http: port(0)?, tcp: port(1)?, websocket: port(2)? })
+    }
 }
 
 /// A genesis with its keys, and the data of the peers that run it, in a directory that goes when this is dropped.
@@ -49,21 +78,17 @@ impl Chain {
             .map_err(LiveError::system("making a temporary directory"))?;
         let chain = Self { programs: programs_dir()?, dir, validators };
         let mut genesis = chain.weft();
-        genesis.args(["genesis", "--name", "testnet", "--slot-millis", &slot_millis.to_string(), "--out"]);
-        genesis.arg(chain.genesis());
+        genesis.args(["genesis", "--name", "testnet", "--slot-millis", &slot_millis.to_string(), "--json"]);
+        genesis.arg("--output").arg(chain.genesis());
         for index in 0..validators {
-            let key = chain.new_key(&chain.validator_key(index), &["--validator"])?;
-            genesis.args(["--validator", key["public"].as_str().unwrap_or_default()]);
+            let file = chain.validator_key(index);
+            answer(chain.weft().args(["key", "new", "--validator", "--json"]).arg(&file))?;
+            genesis.arg("--authority").arg(file);
         }
-        let faucet = chain.new_key(&chain.faucet_key(), &[])?;
+        let faucet = answer(chain.weft().args(["key", "new", "--json"]).arg(chain.faucet_key()))?;
         genesis.args(["--grant", &format!("{}={GRANT}", faucet["address"].as_str().unwrap_or_default())]);
         answer(&mut genesis)?;
         Ok(chain)
-    }
-
-    /// Makes a key file, and says whose it is.
-    fn new_key(&self, path: &Path, kind: &[&str]) -> Result<Value, LiveError> {
-        answer(self.weft().args(["key", "new"]).arg(path).args(kind).arg("--json"))
     }
 
     /// The `weft` command, without arguments.
@@ -87,13 +112,13 @@ impl Chain {
     /// The key file of the account that has money.
     #[must_use]
     pub fn faucet_key(&self) -> PathBuf {
-        self.dir().join("faucet.key")
+        self.dir().join("faucet.json")
     }
 
     /// The key file of a validator.
     #[must_use]
     pub fn validator_key(&self, index: usize) -> PathBuf {
-        self.dir().join(format!("validator-{index}.key"))
+        self.dir().join(format!("validator-{index}.json"))
     }
 
     /// The data directory of the peer of this name.
@@ -130,17 +155,16 @@ impl Chain {
         Process::start_ready(name, self.node_command(name, options), self.dir())
     }
 
-    /// Starts the relay and waits until it is ready: it serves `app` at `http`, and listens by TCP and WebSocket on the
-    /// two ports given; 0 lets the system choose.
+    /// Starts the relay and waits until it is ready: it serves `app`, and gives away money from the faucet.
     ///
     /// # Errors
     /// When it does not get ready.
-    pub fn relay(&self, app: Option<&Path>, http: &str, ports: [u16; 2]) -> Result<Process, LiveError> {
+    pub fn relay(&self, app: Option<&Path>, ports: Ports) -> Result<Process, LiveError> {
         let mut command = Command::new(self.programs.join("weft-relay"));
         command.arg("--genesis").arg(self.genesis()).arg("--data").arg(self.data("relay"));
-        command.args(["--rpc", "127.0.0.1:0", "--http", http, "--json"]);
-        command.args(["--listen", &format!("/ip4/127.0.0.1/tcp/{}", ports[0])]);
-        command.args(["--listen", &format!("/ip4/127.0.0.1/tcp/{}/ws", ports[1])]);
+        command.args(["--rpc", "127.0.0.1:0", "--json", "--http", &format!("127.0.0.1:{}", ports.http)]);
+        command.args(["--listen", &format!("/ip4/127.0.0.1/tcp/{}", ports.tcp)]);
+        command.args(["--listen", &format!("/ip4/127.0.0.1/tcp/{}/ws", ports.websocket)]);
         command.arg("--demo-key").arg(self.faucet_key());
         if let Some(app) = app {
             command.arg("--app").arg(app);
@@ -152,22 +176,21 @@ impl Chain {
     ///
     /// # Errors
     /// When one of them does not get ready.
-    pub fn start_all(
-        &self,
-        app: Option<&Path>,
-        http: &str,
-        ports: [u16; 2],
-    ) -> Result<(Process, Vec<Process>), LiveError> {
-        let relay = self.relay(app, http, ports)?;
-        let bootstrap =
-            relay.addresses("/tcp/").into_iter().filter(|address| !address.contains("/ws")).collect();
-        let mut options = NodeOptions { bootstrap, ..NodeOptions::default() };
-        let validators = (0..self.validators).map(|index| {
-            options.validator = Some(index);
-            self.node(&format!("validator-{index}"), &options)
-        });
+    pub fn start_all(&self, app: Option<&Path>, ports: Ports) -> Result<(Process, Vec<Process>), LiveError> {
+        let relay = self.relay(app, ports)?;
+        let validators = (0..self.validators).map(|index| self.validator(index, &relay));
         let validators = validators.collect::<Result<_, _>>()?;
         Ok((relay, validators))
+    }
+
+    /// Starts a validator that knows the relay. Started again, it goes on with its data.
+    ///
+    /// # Errors
+    /// When it does not get ready.
+    pub fn validator(&self, index: usize, relay: &Process) -> Result<Process, LiveError> {
+        let bootstrap = relay.tcp_addresses();
+        let options = NodeOptions { validator: Some(index), bootstrap, ..NodeOptions::default() };
+        self.node(&format!("validator-{index}"), &options)
     }
 
     /// The secret in a key file.
