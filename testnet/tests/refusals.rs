@@ -136,16 +136,20 @@ fn a_bootstrap_address_that_nobody_answers_is_said_and_tried_again() {
     drop(first);
     let mut node = chain.node("node", &NodeOptions { bootstrap, ..validator() }).unwrap();
     let port = ports.tcp.to_string();
+    let complaint = |alarm: &String| alarm.contains(&port) && alarm.contains("still trying");
     wait_for("it says that nobody answers", PATIENCE, || {
         node.check()?;
-        let alarms = node.status()?.alarms.join("\n");
-        Ok((alarms + &node.log()).contains(&port).then_some(()))
+        Ok(node.status()?.alarms.iter().any(complaint).then_some(()))
     })
     .unwrap();
     let height = node.height().unwrap();
     node.reach(height + 2).unwrap();
     let mut relay = chain.relay(None, ports).unwrap();
     relay.reach(height + 2).unwrap();
+    wait_for("the complaint is over", PATIENCE, || {
+        Ok((!node.status()?.alarms.iter().any(complaint)).then_some(()))
+    })
+    .unwrap();
 }
 
 #[test]
