@@ -19,11 +19,21 @@ fn a_validator_restarted_from_every_prefix_rejoins_and_never_signs_twice_for_a_s
         let mut nonce = 0;
         for batches in 1..=BATCHES {
             for keep in 0.. {
-                town.world.submit(other, town.chain.transfer(0, address(&key("shop", 0)), nonce)).unwrap();
-                nonce += 1;
                 let before = town.world.proposals(me);
-                let reached = town.world.run_to(60 * SLOT, |world| world.applied(me) >= batches);
-                assert!(reached, "seed {seed}: the validator stopped writing\n{}", town.world.summary());
+                let mut patience = 200;
+                // There is always something new to put into a block, so that a slot's second block would differ.
+                while !town.world.run_to(SLOT / 3, |world| world.applied(me) >= batches) {
+                    town.world
+                        .submit(other, town.chain.transfer(0, address(&key("shop", 0)), nonce))
+                        .unwrap();
+                    nonce += 1;
+                    patience -= 1;
+                    assert!(
+                        patience > 0,
+                        "seed {seed}: the validator stopped writing\n{}",
+                        town.world.summary()
+                    );
+                }
                 if keep > town.world.unsettled(me) {
                     break;
                 }
