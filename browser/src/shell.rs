@@ -144,6 +144,9 @@ impl Shell for Tab {
         swarm: &mut Swarm<Behaviour<Extra>>,
         event: &SwarmEvent<BehaviourEvent<Extra>>,
     ) -> Vec<Input> {
+        if let SwarmEvent::ConnectionEstablished { .. } = event {
+            measure::mark(measure::Mark::Connected);
+        }
         self.reservations.observe(swarm, event, clock::now().mono);
         Vec::new()
     }

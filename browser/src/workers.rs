@@ -15,7 +15,7 @@ use std::{
 use futures_timer::Delay;
 use js_sys::{Array, Object, Reflect, Uint8Array};
 use wasm_bindgen::{JsCast, JsValue, closure::Closure, prelude::wasm_bindgen};
-use web_sys::{ErrorEvent, MessageEvent, Worker, WorkerOptions, WorkerType};
+use web_sys::{ErrorEvent, Event, MessageEvent, Worker, WorkerOptions, WorkerType};
 use weft_core::node::{Job, JobResult, WorkId};
 
 use crate::{in_words, measure};
@@ -78,7 +78,7 @@ struct Slot {
 struct Running {
     worker: Worker,
     _message: Closure<dyn FnMut(MessageEvent)>,
-    _error: Closure<dyn FnMut(ErrorEvent)>,
+    _error: Closure<dyn FnMut(Event)>,
 }
 
 impl Workers {
@@ -139,8 +139,11 @@ impl Workers {
             workers.heard(index, generation, &message.data());
         });
         let workers = self.clone();
-        let error = Closure::<dyn FnMut(ErrorEvent)>::new(move |error: ErrorEvent| {
-            workers.died(index, generation, &error.message());
+        let error = Closure::<dyn FnMut(Event)>::new(move |event: Event| {
+            // A script that cannot be fetched is a plain event without a message.
+            let message = event.dyn_ref::<ErrorEvent>().map(ErrorEvent::message);
+            let message = message.unwrap_or_else(|| "its program could not be fetched".into());
+            workers.died(index, generation, &message);
         });
         worker.set_onmessage(Some(message.as_ref().unchecked_ref()));
         worker.set_onerror(Some(error.as_ref().unchecked_ref()));

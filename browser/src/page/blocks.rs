@@ -37,7 +37,11 @@ fn delay(block: &BlockSummary) -> Option<String> {
     let begin = session()?.genesis.slot_start(block.slot).0;
     let millis = block.executed_at.checked_sub(begin)?;
     // What was caught up on later says nothing about the network.
-    (millis < 30_000).then(|| format!("+{}.{:02} s", millis / 1000, millis % 1000 / 10))
+    match millis {
+        0..1000 => Some(format!("+{millis} ms")),
+        1000..30_000 => Some(format!("+{}.{} s", millis / 1000, millis % 1000 / 100)),
+        _ => None,
+    }
 }
 
 #[component]

@@ -122,7 +122,6 @@ async fn refresh(model: Model, session: &Session, stale: Stale) {
         && let Ok(Reply::Status(status)) = handle.call(Command::Status).await
     {
         if status.peers > 0 {
-            mark(Mark::Connected);
             show(model.seen_peers, true);
         }
         if let Some(chain) = &status.chain {
