@@ -7,11 +7,17 @@
 mod database;
 mod lock;
 
+use std::cell::RefCell;
+
 use weft_core::primitives::SecretKey;
 
-use crate::random;
+use crate::{
+    measure::{Mark, mark},
+    random,
+};
 
 /// The keys of this tab.
+#[derive(Clone)]
 pub(crate) struct Identity {
     /// Names the peer.
     pub(crate) peer: libp2p::identity::Keypair,
@@ -61,15 +67,26 @@ impl Seeds {
     }
 }
 
-/// The profile's identity if this tab may have it, else one for this tab alone.
+thread_local! {
+    /// A page that starts its peer a second time holds the lock already.
+    static LOADED: RefCell<Option<Identity>> = const { RefCell::new(None) };
+}
+
+/// The profile's identity if this tab may have it, else one for this tab alone; the same each time.
 ///
 /// # Errors
 /// When the browser gives no random numbers.
 pub(crate) async fn load() -> Result<Identity, String> {
-    match stored().await {
-        Ok(seeds) => seeds.identity(None),
-        Err(reason) => Seeds::new()?.identity(Some(reason)),
+    if let Some(identity) = LOADED.with_borrow(Clone::clone) {
+        return Ok(identity);
     }
+    let identity = match stored().await {
+        Ok(seeds) => seeds.identity(None)?,
+        Err(reason) => Seeds::new()?.identity(Some(reason))?,
+    };
+    mark(Mark::Identified);
+    LOADED.set(Some(identity.clone()));
+    Ok(identity)
 }
 
 /// The profile's seeds, or in words why this tab cannot have them.

@@ -16,7 +16,6 @@ use weft_core::{
 use self::download::download;
 use crate::{
     clock, identity,
-    measure::{Mark, mark},
     session::Session,
     shell::{self, Condition},
 };
@@ -52,11 +51,11 @@ pub(crate) async fn start(
     step: impl Fn(&'static str),
     tell: impl Fn(Condition) + 'static,
 ) -> Result<Started, String> {
-    step("Loading your keys");
-    let identity = identity::load().await?;
-    mark(Mark::Identified);
-    step("Asking which chain this is");
-    let (genesis, bootstrap, faucet) = futures::future::try_join3(genesis(), bootstrap(), faucet()).await?;
+    step("Loading your keys and the chain's beginning");
+    // Loading the keys is not given up half-way: the lock may be held already.
+    let files = futures::future::try_join3(genesis(), bootstrap(), faucet());
+    let (identity, files) = futures::join!(identity::load(), files);
+    let (identity, (genesis, bootstrap, faucet)) = (identity?, files?);
     step("Starting the peer");
     let chain = genesis.hash();
     let relays = dialable(&bootstrap, &chain)?;

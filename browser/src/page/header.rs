@@ -37,16 +37,18 @@ pub(super) fn top() -> impl IntoView {
             </h1>
             <span class="chain-name" data-testid="chain-name">{name}</span>
             <span class="spacer"></span>
-            <span class="fact">
-                <span class="label">"Height"</span>
-                <b data-testid="height">{height}</b>
-            </span>
-            <span class="fact wide-only">
-                <span class="label">"Head"</span>
-                <span data-testid="head-hash" data-full=move || head.get()>
-                    {move || head.get().map(|hash| short(hash, 8, 4))}
+            <Show when=move || chain.with(Option::is_some)>
+                <span class="fact">
+                    <span class="label">"Height"</span>
+                    <b data-testid="height">{height}</b>
                 </span>
-            </span>
+                <span class="fact wide-only">
+                    <span class="label">"Head"</span>
+                    <span data-testid="head-hash" data-full=move || head.get()>
+                        {move || head.get().map(|hash| short(hash, 8, 4))}
+                    </span>
+                </span>
+            </Show>
             <span
                 class="pill"
                 role="status"
