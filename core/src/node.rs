@@ -115,7 +115,7 @@ impl Node {
         if chain.is_some() {
             fx.push(Output::Subscribe(Topic::Block));
         }
-        let rooms = Rooms::new(config.local);
+        let rooms = Rooms::new(config.local, config.role == Role::Relay);
         Ok(Self { local: config.local, role: config.role, fx, connections, rooms, chain })
     }
 
@@ -131,10 +131,11 @@ impl Node {
                 }
             }
             Input::Disconnected { peer, connection } => {
-                if self.connections.disconnected(&mut self.fx, peer, connection) == Presence::Left
-                    && let Some(chain) = &mut self.chain
-                {
-                    chain.peer_left(&peer);
+                if self.connections.disconnected(&mut self.fx, peer, connection) == Presence::Left {
+                    self.rooms.peer_left(&peer);
+                    if let Some(chain) = &mut self.chain {
+                        chain.peer_left(&peer);
+                    }
                 }
             }
             Input::DialFailed { address, reason } => {
@@ -149,6 +150,11 @@ impl Node {
             Input::NotListening(address) => self.connections.not_listening(&address),
             Input::Gossip(message) => self.gossip(message),
             Input::PublishedToNobody(topic) => self.rooms.published_to_nobody(&mut self.fx, &topic),
+            Input::RoomEntered { peer, room } => {
+                let peers: Vec<_> = self.connections.direct().collect();
+                self.rooms.entered(&mut self.fx, peer, room, &peers);
+            }
+            Input::RoomLeft { peer, room } => self.rooms.guest_left(&peer, &room),
             Input::Request { id, peer, protocol, body } => self.request(id, peer, protocol, &body),
             Input::Response { id, outcome } => self.response(id, outcome),
             Input::WorkDone(id, result) => {

@@ -34,12 +34,15 @@ pub(super) fn card() -> impl IntoView {
 
 /// How long after its slot began a block was executed here.
 fn delay(block: &BlockSummary) -> Option<String> {
-    let begin = session()?.genesis.slot_start(block.slot).0;
+    let session = session()?;
+    let begin = session.genesis.slot_start(block.slot).0;
     let millis = block.executed_at.checked_sub(begin)?;
     // What was caught up on later says nothing about the network.
     match millis {
         0..1000 => Some(format!("+{millis} ms")),
-        1000..30_000 => Some(format!("+{}.{} s", millis / 1000, millis % 1000 / 100)),
+        _ if millis < 2 * session.genesis.slot_millis => {
+            Some(format!("+{}.{} s", millis / 1000, millis % 1000 / 100))
+        }
         _ => None,
     }
 }

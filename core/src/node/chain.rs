@@ -50,6 +50,9 @@ const RECENT_DEPTH: u64 = 64;
 /// The most bytes of bodies waiting for execution.
 const MAX_WAITING_BYTES: usize = 64 << 20;
 
+/// How the alarm about lost jobs begins; it is over when a job succeeds.
+const WORKER_ALARM: &str = "a worker failed twice at the same job";
+
 /// What a job was for.
 enum Purpose {
     /// The signature of a gossiped block's header.
@@ -223,7 +226,10 @@ impl Chain {
 
     pub(super) fn work_done(&mut self, fx: &mut Effects, id: WorkId, result: JobResult) {
         match self.jobs.done(fx, id, result) {
-            Outcome::Done(purpose, result) => self.job_done(fx, purpose, result),
+            Outcome::Done(purpose, result) => {
+                fx.lower(WORKER_ALARM);
+                self.job_done(fx, purpose, result);
+            }
             Outcome::Lost(purpose) => self.job_lost(fx, purpose),
             Outcome::Nothing => {}
         }
@@ -262,7 +268,7 @@ impl Chain {
     /// A job could not be run, twice. Whatever it was for is forgotten, so that it can be tried afresh.
     fn job_lost(&mut self, fx: &mut Effects, purpose: Purpose) {
         fx.refuse("job-lost");
-        fx.raise("a worker failed twice at the same job; the peer goes on without its result".to_owned());
+        fx.raise(format!("{WORKER_ALARM}; the peer goes on without its result"));
         match purpose {
             Purpose::Gossip(message, block) => {
                 self.verifying.remove(&block.header.hash());

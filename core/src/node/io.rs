@@ -204,6 +204,20 @@ pub enum Input {
     Gossip(GossipMessage),
     /// The message with this tag, given to [`Output::Publish`], was handed to no peer, since none is subscribed.
     PublishedToNobody(Topic),
+    /// A peer takes part in a chat room.
+    RoomEntered {
+        /// Who.
+        peer: PeerId,
+        /// Where.
+        room: Room,
+    },
+    /// A peer takes part in a chat room no longer. Not told for those it was in when its last connection closed.
+    RoomLeft {
+        /// Who.
+        peer: PeerId,
+        /// Where.
+        room: Room,
+    },
     /// A request arrived and waits for its response.
     Request {
         /// For the response.

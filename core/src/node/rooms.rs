@@ -1,5 +1,7 @@
 //! Chat rooms: between the people of this peer, the gossip topics and the peers that remember what was said.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use libp2p::PeerId;
 
 use super::{
@@ -15,14 +17,60 @@ use crate::{
 /// How many peers are asked what was said in a room when it is joined.
 const TELLERS: usize = 4;
 
+/// The most rooms that a relay hosts for the sake of one peer.
+const MAX_HOSTED_FOR_PEER: usize = 8;
+
 pub(super) struct Rooms {
     local: PeerId,
     chat: ChatRooms,
+    /// A relay takes part in the rooms of its peers, since tabs have nobody else in common. Each hosted room with its
+    /// guests; one without any stays until another needs its place.
+    hosted: Option<BTreeMap<Room, BTreeSet<PeerId>>>,
 }
 
 impl Rooms {
-    pub(super) fn new(local: PeerId) -> Self {
-        Self { local, chat: ChatRooms::new(local) }
+    pub(super) fn new(local: PeerId, host: bool) -> Self {
+        Self { local, chat: ChatRooms::new(local), hosted: host.then(BTreeMap::new) }
+    }
+
+    /// A peer takes part in a room: a relay does too, then, as far as there is room.
+    pub(super) fn entered(&mut self, fx: &mut Effects, peer: PeerId, room: Room, peers: &[PeerId]) {
+        let Some(hosted) = &mut self.hosted else { return };
+        if !hosted.contains_key(&room) && self.chat.joined().any(|joined| *joined == room) {
+            // A person here joined it already.
+            return;
+        }
+        if hosted.values().filter(|guests| guests.contains(&peer)).count() >= MAX_HOSTED_FOR_PEER {
+            fx.refuse("chat-room-not-hosted");
+            return;
+        }
+        if !hosted.contains_key(&room) && self.chat.joined().count() >= MAX_ROOMS {
+            let empty = hosted.iter().find(|(_, guests)| guests.is_empty()).map(|(room, _)| room.clone());
+            let Some(empty) = empty else {
+                fx.refuse("chat-room-not-hosted");
+                return;
+            };
+            hosted.remove(&empty);
+            self.leave(fx, &empty);
+        }
+        if let Some(hosted) = &mut self.hosted {
+            hosted.entry(room.clone()).or_default().insert(peer);
+        }
+        if self.join(fx, room, peers).is_err() {
+            fx.refuse("chat-room-not-hosted");
+        }
+    }
+
+    pub(super) fn guest_left(&mut self, peer: &PeerId, room: &Room) {
+        if let Some(guests) = self.hosted.as_mut().and_then(|hosted| hosted.get_mut(room)) {
+            guests.remove(peer);
+        }
+    }
+
+    pub(super) fn peer_left(&mut self, peer: &PeerId) {
+        for guests in self.hosted.iter_mut().flat_map(BTreeMap::values_mut) {
+            guests.remove(peer);
+        }
     }
 
     /// What nobody was there to hear stays in the history, which newcomers ask for.

@@ -23,7 +23,7 @@ use libp2p::{
 use super::{
     Behaviour, BehaviourEvent, Handle, Inbox, Shell,
     connections::{Connections, reason},
-    gossip::{Gossip, topic_name},
+    gossip::{Gossip, room, topic_name},
     handle::{Ask, Subscribers, handle},
     requests::{Requests, failure},
 };
@@ -428,6 +428,16 @@ impl<S: Shell, N: Machine> Engine<S, N> {
                     let id = self.gossip.await_verdict(message_id, from);
                     let data = message.data;
                     self.feed(Input::Gossip(GossipMessage { id, topic, from, author, sequence, data }));
+                }
+            }
+            BehaviourEvent::Gossipsub(gossipsub::Event::Subscribed { peer_id: peer, topic }) => {
+                if let Some(room) = room(&topic) {
+                    self.feed(Input::RoomEntered { peer, room });
+                }
+            }
+            BehaviourEvent::Gossipsub(gossipsub::Event::Unsubscribed { peer_id: peer, topic }) => {
+                if let Some(room) = room(&topic) {
+                    self.feed(Input::RoomLeft { peer, room });
                 }
             }
             BehaviourEvent::Sync(event) => self.request_event(Protocol::Sync, event),

@@ -11,7 +11,11 @@ use libp2p::{
     identity::Keypair,
 };
 
-use crate::{gossip::Topic, node::GossipId, primitives::Hash};
+use crate::{
+    gossip::{Room, Topic},
+    node::GossipId,
+    primitives::Hash,
+};
 
 /// What chat topics' names begin with: on them anybody's libp2p peer takes part, under the ids that js-libp2p makes.
 const CHAT: &str = "/weft/chat/";
@@ -60,6 +64,11 @@ pub(super) fn topic_name(topic: &Topic, genesis: Option<&Hash>) -> Option<String
         Topic::Chat(_) => Some(topic.name(&Hash::ZERO)),
         Topic::Block => genesis.map(|genesis| topic.name(genesis)),
     }
+}
+
+/// The chat room that a topic of this name is.
+pub(super) fn room(topic: &TopicHash) -> Option<Room> {
+    topic.as_str().strip_prefix(CHAT)?.parse().ok()
 }
 
 /// The identity of a message: author and sequence number in chat rooms, as js-libp2p has it, so that the same words may

@@ -22,9 +22,13 @@ fn peer(seed: u8) -> libp2p::PeerId {
 }
 
 fn node(seed: u8) -> Node {
+    node_as(seed, Role::Native)
+}
+
+fn node_as(seed: u8, role: Role) -> Node {
     let config = Config {
         local: peer(seed),
-        role: Role::Native,
+        role,
         genesis: None,
         validator: None,
         bootstrap: Vec::new(),
@@ -138,4 +142,36 @@ fn a_peer_that_arrives_is_asked_what_was_said_and_its_answer_is_shown_as_hearsay
     let garbage = Input::Request { id: InboundId(2), peer: peer(2), protocol: Protocol::Chat, body: vec![9] };
     let outputs = give(&mut old, garbage);
     assert!(outputs.iter().any(|output| matches!(output, Output::Refuse(InboundId(2)))));
+}
+
+fn enter(node: &mut Node, guest: u8, room: &str) -> Vec<Topic> {
+    let outputs = give(node, Input::RoomEntered { peer: peer(guest), room: room.parse().unwrap() });
+    let topics = outputs.into_iter().filter_map(|output| match output {
+        Output::Subscribe(topic) => Some(topic),
+        _ => None,
+    });
+    topics.collect()
+}
+
+#[test]
+fn a_relay_takes_part_in_its_guests_rooms_and_another_peer_does_not() {
+    let mut relay = node_as(1, Role::Relay);
+    assert_eq!(enter(&mut relay, 2, "lobby"), [Topic::Chat(lobby())]);
+    assert!(enter(&mut relay, 3, "lobby").is_empty(), "it is there already");
+    assert_eq!(hear(&mut relay, 2, b"hello"), Some(Verdict::Accept));
+    assert!(enter(&mut node(1), 2, "lobby").is_empty());
+}
+
+#[test]
+fn a_relay_hosts_so_many_rooms_and_gives_up_those_without_guests() {
+    let mut relay = node_as(1, Role::Relay);
+    let hosted = (0..40).filter(|index| {
+        let guest = 10 + u8::try_from(index / 10).unwrap();
+        connect(&mut relay, guest);
+        !enter(&mut relay, guest, &format!("room-{index}")).is_empty()
+    });
+    assert_eq!(hosted.count(), 32, "eight for each of four guests");
+    assert!(enter(&mut relay, 20, "late").is_empty(), "full");
+    give(&mut relay, Input::Disconnected { peer: peer(10), connection: ConnectionId(10) });
+    assert_eq!(enter(&mut relay, 20, "late"), [Topic::Chat("late".parse().unwrap())]);
 }
