@@ -4,6 +4,7 @@
 //! with the same profile and features, so that the second to run finds them built.
 
 mod app;
+mod bench;
 mod checks;
 mod command;
 mod demo;
@@ -20,6 +21,7 @@ The commands of the Weft workspace:
   cargo xtask test [--full] [STEP...]  run every check that CI runs, or only the steps named;
                                        --full adds the long ones
   cargo xtask app                      only build the app, into browser/dist
+  cargo xtask bench                    measure what docs/BENCHMARKS.md tells, natively and as wasm
 ";
 
 /// Why a command ends early, in words for the person who gave it.
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         },
         ["test", rest @ ..] => checks::run(rest),
         ["app"] => app::build().map(|_| ()),
+        ["bench"] => bench::run_all(),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())

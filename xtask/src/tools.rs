@@ -55,6 +55,11 @@ impl Tools {
         self.trunk.join("trunk")
     }
 
+    /// The program that makes JavaScript around a wasm file.
+    pub(crate) fn wasm_bindgen(&self) -> PathBuf {
+        self.wasm_bindgen.join("wasm-bindgen")
+    }
+
     /// The runner for tests that were compiled for wasm.
     pub(crate) fn wasm_test_runner(&self) -> PathBuf {
         self.wasm_bindgen.join("wasm-bindgen-test-runner")

@@ -5,10 +5,7 @@
 //! trie, hash the diff. *Bare* is ed25519-zebra's batch verification of as many signatures over messages of the same
 //! length. Both take turns block by block; the result is their ratio, once a round.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
 use chacha20::ChaCha8Rng;
 use ed25519_zebra::{SigningKey, VerificationKeyBytes, batch};
@@ -19,6 +16,36 @@ use weft_core::{
     primitives::{Address, Amount, Hash, Height, PublicKey, SecretKey, Signature, Slot, decode, encode},
     state::{Account, BlockContext, Trie},
 };
+
+/// A clock and a place to print, natively and in JavaScript.
+#[cfg(not(target_arch = "wasm32"))]
+mod platform {
+    use std::{sync::LazyLock, time::Instant};
+
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+    pub(crate) fn millis() -> f64 {
+        START.elapsed().as_secs_f64() * 1000.0
+    }
+
+    pub(crate) fn say(line: &str) {
+        println!("{line}");
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+mod platform {
+    use wasm_bindgen::prelude::wasm_bindgen;
+
+    #[wasm_bindgen]
+    extern "C" {
+        #[wasm_bindgen(js_namespace = performance, js_name = now)]
+        pub(crate) fn millis() -> f64;
+
+        #[wasm_bindgen(js_namespace = console, js_name = log)]
+        pub(crate) fn say(line: &str);
+    }
+}
 
 const ACCOUNTS: u32 = 100_000;
 const SENDERS: u32 = 8_000;
@@ -44,8 +71,8 @@ fn block(senders: &[SecretKey], nonce: u64, rng: &mut ChaCha8Rng) -> (Header, Ve
 }
 
 /// What applying one block took, and the state after it.
-fn apply(trie: Trie, context: BlockContext, header: &Header, bytes: &[u8]) -> (Trie, Duration) {
-    let start = Instant::now();
+fn apply(trie: Trie, context: BlockContext, header: &Header, bytes: &[u8]) -> (Trie, f64) {
+    let start = platform::millis();
     let body: Body = decode(bytes, Body::MAX_LEN).expect("a body made here");
     body.check(header).expect("the body of this header");
     let transactions = Arc::new(body.transactions);
@@ -56,21 +83,18 @@ fn apply(trie: Trie, context: BlockContext, header: &Header, bytes: &[u8]) -> (T
         unreachable!("these transfers are valid")
     };
     std::hint::black_box(executed.diff.root());
-    (executed.trie, start.elapsed())
+    (executed.trie, platform::millis() - start)
 }
 
 /// What verifying these signatures alone took.
-fn bare(
-    claims: &[(VerificationKeyBytes, ed25519_zebra::Signature, Vec<u8>)],
-    rng: &mut ChaCha8Rng,
-) -> Duration {
-    let start = Instant::now();
+fn bare(claims: &[(VerificationKeyBytes, ed25519_zebra::Signature, Vec<u8>)], rng: &mut ChaCha8Rng) -> f64 {
+    let start = platform::millis();
     let mut verifier = batch::Verifier::new();
     for (key, signature, message) in claims {
         verifier.queue((*key, *signature, message));
     }
     verifier.verify(rng).expect("signatures made here");
-    start.elapsed()
+    platform::millis() - start
 }
 
 fn main() {
@@ -80,9 +104,10 @@ fn main() {
     let sending = senders.iter().map(|sender| Address::of(&sender.public()));
     let receiving = (0..ACCOUNTS - SENDERS).map(|index| Address(seed(index)));
     let accounts = sending.chain(receiving).map(|address| (address.trie_key(), rich)).collect();
-    let start = Instant::now();
+    let start = platform::millis();
     let mut trie = Trie::default().update(&accounts).expect("a whole trie");
-    println!("a trie of {ACCOUNTS} accounts is built in {:?}", start.elapsed());
+    let took = platform::millis() - start;
+    platform::say(&format!("a trie of {ACCOUNTS} accounts is built in {took:.0} ms"));
 
     let message = encode(&decode::<Body>(&block(&senders[..1], 0, &mut rng).1, 1000).expect("made here"));
     let message_len = 48 + message.len() - 8 - 64;
@@ -97,33 +122,33 @@ fn main() {
         .collect();
 
     let context = BlockContext { slot: Slot(1), fee_address: Address([1; 32]), min_fee_per_byte: 1 };
-    let mut rounds: Vec<(f64, Duration, Duration)> = (0..ROUNDS)
+    let mut rounds: Vec<(f64, f64, f64)> = (0..ROUNDS)
         .map(|nonce| {
             let blocks: Vec<_> =
                 senders.chunks(BLOCK).map(|senders| block(senders, nonce, &mut rng)).collect();
-            let (mut applied, mut alone) = (Duration::ZERO, Duration::ZERO);
+            let (mut applied, mut alone) = (0.0, 0.0);
             for (header, bytes) in &blocks {
                 alone += bare(&claims, &mut rng);
                 let took;
                 (trie, took) = apply(trie.clone(), context, header, bytes);
                 applied += took;
             }
-            (alone.as_secs_f64() / applied.as_secs_f64(), applied, alone)
+            (alone / applied, applied, alone)
         })
         .collect();
     rounds.sort_by(|a, b| a.0.total_cmp(&b.0));
     let middle = rounds[rounds.len() / 2];
-    let rate = |took: Duration| f64::from(SENDERS) / took.as_secs_f64();
-    println!(
+    let rate = |took: f64| f64::from(SENDERS) * 1000.0 / took;
+    platform::say(&format!(
         "applied {:.0} transfers/s, bare signatures {:.0}/s (median round)",
         rate(middle.1),
         rate(middle.2)
-    );
-    println!(
+    ));
+    platform::say(&format!(
         "ratio min {:.3}  median {:.3}  max {:.3} over {ROUNDS} rounds of {} blocks of {BLOCK}",
         rounds[0].0,
         middle.0,
         rounds[rounds.len() - 1].0,
         senders.len() / BLOCK
-    );
+    ));
 }
