@@ -51,6 +51,8 @@ impl Trace {
             Input::Persisted(_) => (15, "persisted"),
             Input::StorageFailed(_) => (16, "storage failed"),
             Input::Command(..) => (17, "command"),
+            Input::RoomEntered { .. } => (18, "room entered"),
+            Input::RoomLeft { .. } => (19, "room left"),
         };
         let body: &[u8] = match input {
             Input::Gossip(message) => &message.data,
