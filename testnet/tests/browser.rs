@@ -230,8 +230,9 @@ async fn the_page_fits_a_desktop_and_a_phone() {
     tab.hears(network.validators[0].peer(), "Good morning, and welcome to the chain.").await;
     // Pictures for the README, to be copied from there.
     let pictures = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    for (name, width, height) in [("app", 1280, 900), ("app-phone", 500, 900)] {
-        tab.client().set_window_size(width, height).await.unwrap();
+    tab.follows(12).await;
+    for (name, width, height) in [("app", 1280, 920), ("app-phone", 390, 844)] {
+        tab.resize(width, height, width < 600).await;
         tab.until(
             "nothing is wider than the page",
             "document.documentElement.scrollWidth <= document.documentElement.clientWidth",

@@ -48,7 +48,7 @@ fn pay(chain: &Chain, peer: &Process, to: Address, promised: &mut u64, until: Du
 
 #[test]
 fn a_validator_killed_a_hundred_times_loses_nothing_and_never_signs_twice_for_a_slot() {
-    let chain = Chain::new(200, 2).unwrap();
+    let chain = Chain::new(500, 2).unwrap();
     let mut other =
         chain.node("other", &NodeOptions { validator: Some(1), ..NodeOptions::default() }).unwrap();
     let bootstrap = other.tcp_addresses();

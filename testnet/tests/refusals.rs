@@ -171,7 +171,7 @@ fn nonsense_on_the_rpc_is_answered_and_outlived() {
     for request in requests {
         let shown = String::from_utf8_lossy(&request[..request.len().min(60)]).into_owned();
         // What is too large may be cut off before it is read to the end.
-        if let Ok((status, answer)) = post(node.rpc_address(), "application/json", request) {
+        if let Ok((status, answer)) = post(node.rpc_address(), "/", "application/json", request) {
             let refused = status >= 400 || answer.contains("\"error\"");
             assert!(refused, "{shown} was answered with {status} {answer}");
         }

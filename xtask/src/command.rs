@@ -12,7 +12,19 @@ use crate::{Fallible, workspace};
 pub(crate) fn cargo<I: AsRef<OsStr>>(arguments: impl IntoIterator<Item = I>) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
     command.args(arguments).current_dir(workspace());
+    as_from_a_shell(&mut command);
     command
+}
+
+/// Takes away what `cargo run` told this program about itself. Some build scripts depend on these variables, and would
+/// run again whenever a person's own `cargo build` comes between two of ours.
+fn as_from_a_shell(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
 }
 
 /// A program in the root of the workspace.
@@ -22,6 +34,7 @@ pub(crate) fn program<I: AsRef<OsStr>>(
 ) -> Command {
     let mut command = Command::new(name);
     command.args(arguments).current_dir(workspace());
+    as_from_a_shell(&mut command);
     command
 }
 

@@ -1,7 +1,7 @@
 //! JSON-RPC over HTTP, as small as it gets: one request a connection.
 
 use std::{
-    io::{Read, Write},
+    io::{self, BufRead, BufReader, ErrorKind, Read, Write},
     net::TcpStream,
     time::Duration,
 };
@@ -13,27 +13,42 @@ use super::LiveError;
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Posts `body` to `/` at `address` and returns the status and the body of the answer.
+/// Posts `body` to `path` at `address` and returns the status and the body of the answer.
 ///
 /// # Errors
 /// When nobody listens, or what answers is not HTTP.
-pub fn post(address: &str, content_type: &str, body: &[u8]) -> Result<(u16, String), LiveError> {
+pub fn post(address: &str, path: &str, content_type: &str, body: &[u8]) -> Result<(u16, String), LiveError> {
     let system = || LiveError::system(format!("asking {address}"));
     let mut stream = TcpStream::connect(address).map_err(system())?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(system())?;
     let head = format!(
-        "POST / HTTP/1.1\r\nHost: {address}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\
          Connection: close\r\n\r\n",
         body.len()
     );
     stream.write_all(&[head.as_bytes(), body].concat()).map_err(system())?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).map_err(system())?;
-    let answer = String::from_utf8_lossy(&answer);
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    read_answer(stream).map_err(system())
+}
+
+/// The status and the body of an HTTP answer. Not every server closes the connection when asked to, so what the head
+/// says of the length counts; without a word of it, the end does.
+fn read_answer(stream: impl Read) -> io::Result<(u16, String)> {
+    let mut stream = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if stream.read_line(&mut head)? == 0 {
+            return Err(io::Error::new(ErrorKind::UnexpectedEof, format!("half an answer: {head}")));
+        }
+    }
     let status = head.split_whitespace().nth(1).and_then(|status| status.parse().ok());
-    let status = status.ok_or_else(|| LiveError::Answer(format!("{address} answered `{head}`")))?;
-    Ok((status, body.to_owned()))
+    let status = status.ok_or_else(|| io::Error::new(ErrorKind::InvalidData, format!("not HTTP: {head}")))?;
+    let headers = head.lines().filter_map(|line| line.split_once(':'));
+    let length = headers
+        .filter(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        .find_map(|(_, value)| value.trim().parse().ok());
+    let mut body = Vec::new();
+    stream.take(length.unwrap_or(u64::MAX)).read_to_end(&mut body)?;
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }
 
 /// Calls a method of the JSON-RPC server at `address`.
@@ -42,7 +57,7 @@ pub fn post(address: &str, content_type: &str, body: &[u8]) -> Result<(u16, Stri
 /// When nobody listens, or the answer is an error.
 pub fn rpc(address: &str, method: &str, params: Value) -> Result<Value, LiveError> {
     let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-    let (_, body) = post(address, "application/json", request.to_string().as_bytes())?;
+    let (_, body) = post(address, "/", "application/json", request.to_string().as_bytes())?;
     let mut answer: Value = serde_json::from_str(&body)
         .map_err(|error| LiveError::Answer(format!("{method} was answered with `{body}`: {error}")))?;
     match answer.get("error") {

@@ -1,16 +1,16 @@
 //! A tab in headless Chromium, driven over WebDriver, and what a person sees and does in it.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
+    sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
 use fantoccini::{Client, ClientBuilder, Locator, elements::Element, wd::Capabilities};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use weft_testnet::live::{PATIENCE, Process, wait_for};
+use weft_testnet::live::{PATIENCE, Process, post, wait_for};
 
 /// How often the page is looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -19,6 +19,9 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(crate) struct Driver {
     process: Process,
     address: String,
+    /// Where profiles go. They are removed with it, once the browsers are gone.
+    dir: PathBuf,
+    tabs: AtomicUsize,
 }
 
 impl Driver {
@@ -32,12 +35,17 @@ impl Driver {
             let said = lines.iter().find(|line| line.contains("started successfully on port"));
             Ok(said.map(|line| line.chars().filter(char::is_ascii_digit).collect::<String>()))
         });
-        Self { process, address: format!("http://127.0.0.1:{}", port.unwrap()) }
+        Self {
+            process,
+            address: format!("127.0.0.1:{}", port.unwrap()),
+            dir: dir.to_owned(),
+            tabs: AtomicUsize::new(0),
+        }
     }
 
     /// Opens `url` in a browser with a profile of its own.
     pub(crate) async fn open(&self, url: &str) -> Tab {
-        let profile = tempfile::Builder::new().prefix("weft-profile-").tempdir().unwrap();
+        let number = self.tabs.fetch_add(1, Ordering::Relaxed);
         let mut arguments: Vec<String> = [
             "--headless",
             "--no-sandbox",
@@ -52,28 +60,41 @@ impl Driver {
         ]
         .map(str::to_owned)
         .into();
-        arguments.push(format!("--user-data-dir={}", profile.path().display()));
+        arguments.push(format!("--user-data-dir={}", self.dir.join(format!("profile-{number}")).display()));
         let mut capabilities = Capabilities::new();
         capabilities.insert("goog:chromeOptions".into(), json!({ "args": arguments }));
         capabilities.insert("goog:loggingPrefs".into(), json!({ "browser": "ALL" }));
-        let client =
-            ClientBuilder::new(HttpConnector::new()).capabilities(capabilities).connect(&self.address).await;
+        let client = ClientBuilder::new(HttpConnector::new())
+            .capabilities(capabilities)
+            .connect(&format!("http://{}", self.address))
+            .await;
         let client = client.unwrap();
         client.goto(url).await.unwrap();
-        Tab { client, _profile: profile }
+        Tab { client, driver: self.address.clone() }
     }
 }
 
 /// One tab.
 pub(crate) struct Tab {
     client: Client,
-    _profile: TempDir,
+    driver: String,
 }
 
 impl Tab {
     /// The browser behind it.
     pub(crate) fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// Makes the page as large as a screen of this size, whatever the least size of a window is.
+    pub(crate) async fn resize(&self, width: u32, height: u32, mobile: bool) {
+        let session = self.client.session_id().await.unwrap().unwrap();
+        let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile });
+        let command = json!({ "cmd": "Emulation.setDeviceMetricsOverride", "params": metrics });
+        let path = format!("/session/{session}/goog/cdp/execute");
+        let answer = post(&self.driver, &path, "application/json", command.to_string().as_bytes()).unwrap();
+        assert_eq!(answer.0, 200, "{}", answer.1);
+        self.until("the page has the size", &format!("innerWidth === {width}")).await;
     }
 
     /// Waits until the expression holds in the page, and returns its value.
