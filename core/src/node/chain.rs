@@ -82,7 +82,7 @@ enum Archived {
     /// Whether the archive holds what the store says it does.
     Check,
     /// Headers for a peer.
-    ServeHeaders(InboundId, serve::OldHeaders),
+    ServeHeaders(InboundId, PeerId, serve::OldHeaders),
     /// Bodies for a peer.
     ServeBodies(InboundId, PeerId),
     /// A block for a person: its header by height.
@@ -128,7 +128,7 @@ pub(super) struct Chain {
     /// Gossiped blocks whose header is being verified, and who sent them.
     verifying: BTreeMap<Hash, PeerId>,
     /// Gossiped blocks of a slot that has not begun.
-    held: VecDeque<GossipMessage>,
+    held: VecDeque<(Slot, GossipMessage)>,
     rewinding: BTreeSet<Hash>,
     jobs: Jobs<Purpose>,
     archived: BTreeMap<ArchiveId, Archived>,
@@ -304,8 +304,8 @@ impl Chain {
                 super::storage_failed(fx, failure.0);
             }
             (Archived::Check, Ok(answer)) => Self::archive_checked(fx, &answer),
-            (Archived::ServeHeaders(id, old), Ok(ArchiveAnswer::Headers(headers))) => {
-                self.serve_old_headers(fx, id, old, headers);
+            (Archived::ServeHeaders(id, peer, old), Ok(ArchiveAnswer::Headers(headers))) => {
+                self.serve_old_headers(fx, id, peer, old, headers);
             }
             (Archived::ServeBodies(id, peer), Ok(ArchiveAnswer::Bodies(bodies))) => {
                 self.serve_bodies(fx, id, &peer, bodies);
@@ -316,8 +316,7 @@ impl Chain {
             (Archived::ShowBody(command, header), Ok(ArchiveAnswer::Bodies(bodies))) => {
                 self.show_body(fx, command, &header, &bodies);
             }
-            (Archived::ServeHeaders(id, _), _) => fx.push(super::Output::Refuse(id)),
-            (Archived::ServeBodies(id, peer), _) => {
+            (Archived::ServeHeaders(id, peer, _) | Archived::ServeBodies(id, peer), _) => {
                 self.served(&peer);
                 fx.push(super::Output::Refuse(id));
             }
@@ -369,7 +368,8 @@ impl Chain {
             [next_slot.0.saturating_sub(2 * quarter), next_slot.0.saturating_sub(quarter), next_slot.0];
         let wake = wakes.into_iter().find(|at| *at > fx.now.wall.0).unwrap_or(fx.now.wall.0 + 1);
         let slot = fx.now.mono + (wake - fx.now.wall.0);
-        let others = [self.relay.poll_timeout(), self.download.next_due()];
+        let download = self.download.next_due().filter(|_| !self.starting);
+        let others = [self.relay.poll_timeout(), download];
         others.into_iter().flatten().fold(slot, Mono::min)
     }
 

@@ -73,10 +73,11 @@ impl Scheduler {
         }
     }
 
-    /// A peer has shown a block of this height.
+    /// A peer that has said where it is has shown a block of this height.
     pub fn seen(&mut self, peer: PeerId, height: Height) {
-        let state = self.peers.entry(peer).or_default();
-        state.height = state.height.max(height);
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.height = state.height.max(height);
+        }
     }
 
     /// The height a peer says it is at.
@@ -123,11 +124,16 @@ impl Scheduler {
 
     /// Headers came from a peer, or it had none; `highest` is the best height it really has shown. A claim beyond that
     /// is forgotten when `exhausted`: it showed all it has.
-    pub fn headers_came(&mut self, peer: &PeerId, highest: Height, exhausted: bool) {
+    pub fn headers_came(&mut self, peer: &PeerId, highest: Height, exhausted: bool, now: Mono) {
         if self.headers.is_some_and(|flight| flight.peer == *peer) {
             self.headers = None;
         }
-        if let Some(state) = self.peers.get_mut(peer) {
+        let Some(state) = self.peers.get_mut(peer) else { return };
+        if exhausted && state.height.0 > highest.0 + 2 {
+            // It claimed more than it has, and may do so again at once: others come first.
+            state.height = highest;
+            self.failed(peer, now);
+        } else {
             state.failures = 0;
             state.height = if exhausted { highest } else { state.height.max(highest) };
         }
@@ -281,7 +287,7 @@ mod tests {
         scheduler.status(peer(2), Height(1_000_000));
         assert_eq!(scheduler.ask_headers(Height(5), Mono(0)), Some(peer(2)));
         assert_eq!(scheduler.ask_headers(Height(5), Mono(0)), None);
-        scheduler.headers_came(&peer(2), Height(5), true);
+        scheduler.headers_came(&peer(2), Height(5), true, Mono(0));
         assert_eq!(scheduler.ask_headers(Height(5), Mono(1)), Some(peer(1)));
         assert_eq!(scheduler.claimed(), Height(10));
     }

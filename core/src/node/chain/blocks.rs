@@ -1,13 +1,13 @@
 //! From a gossiped or downloaded block to the head of the chain.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use libp2p::PeerId;
 
 use super::{Archived, Chain, MAX_WAITING_BYTES, Purpose, RECENT_DEPTH, Recent, Waiting};
 use crate::{
     chain::{Block, Body, MAX_BLOCK_BYTES},
-    finality::{InsertError, Stage},
+    finality::{BlockTree, InsertError, Stage},
     node::{Event, GossipMessage, Verdict, effects::Effects, work::Job},
     peers::Offence,
     primitives::{Hash, Slot, decode, encode},
@@ -20,6 +20,8 @@ use crate::{
 const MAX_VERIFYING: usize = 8;
 /// The most gossiped blocks held until their slot begins.
 const MAX_HELD: usize = 16;
+/// Of these, the most that one peer sent.
+const MAX_HELD_OF_PEER: usize = 2;
 
 impl Chain {
     /// A block arrived by gossip: it is judged by header, proposer and slot before it is forwarded, and executed after.
@@ -92,8 +94,10 @@ impl Chain {
 
     /// Keeps a block of a slot to come until then, if that is soon and there is room.
     fn hold(&mut self, fx: &mut Effects, message: GossipMessage, slot: Slot) {
-        if slot.0 <= self.slot(fx).0 + 2 && self.held.len() < MAX_HELD {
-            self.held.push_back(message);
+        let of_peer = self.held.iter().filter(|(_, held)| held.from == message.from).count();
+        let soon = slot.0 <= self.slot(fx).0 + 2;
+        if soon && self.held.len() < MAX_HELD && of_peer < MAX_HELD_OF_PEER {
+            self.held.push_back((slot, message));
         } else {
             fx.refuse("block-from-the-future");
             fx.judge(message.id, Verdict::Ignore);
@@ -101,7 +105,11 @@ impl Chain {
     }
 
     pub(super) fn release_held(&mut self, fx: &mut Effects) {
-        for message in std::mem::take(&mut self.held) {
+        let held = std::mem::take(&mut self.held);
+        let (early, due): (VecDeque<_>, VecDeque<_>) =
+            held.into_iter().partition(|(slot, _)| self.is_early(fx, *slot));
+        self.held = early;
+        for (_, message) in due {
             self.gossiped(fx, message);
         }
     }
@@ -138,7 +146,8 @@ impl Chain {
             return;
         }
         let bytes = body.transactions.iter().map(crate::chain::Transaction::encoded_len).sum();
-        if self.waiting_bytes() + bytes > MAX_WAITING_BYTES {
+        let ready = self.tree.stage(&header.content.parent) == Some(Stage::Executed);
+        if self.waiting_bytes() + bytes > MAX_WAITING_BYTES && !(ready && self.make_room(bytes)) {
             fx.refuse("bodies-beyond-memory");
             return;
         }
@@ -156,6 +165,27 @@ impl Chain {
             let job = Job::VerifyTransactions { genesis: self.id, transactions: Arc::new(unknown) };
             self.jobs.add(fx, Purpose::Signatures(hash), job);
         }
+    }
+
+    /// Lets bodies go that cannot be executed yet, the highest first, so that one that can be finds room: whoever fills
+    /// memory with blocks that never come to their turn must not stop the chain.
+    fn make_room(&mut self, bytes: usize) -> bool {
+        let executable = |tree: &BlockTree, hash: &Hash| {
+            let parent = tree.header(hash).map(|header| header.content.parent);
+            parent.is_some_and(|parent| tree.stage(&parent) == Some(Stage::Executed))
+        };
+        let mut idle: Vec<_> = self
+            .waiting
+            .keys()
+            .filter(|hash| !executable(&self.tree, hash))
+            .map(|hash| (self.tree.height(hash), *hash))
+            .collect();
+        idle.sort();
+        while self.waiting_bytes() + bytes > MAX_WAITING_BYTES {
+            let Some((_, hash)) = idle.pop() else { return false };
+            self.drop_waiting(&hash);
+        }
+        true
     }
 
     pub(super) fn waiting_bytes(&self) -> usize {
@@ -295,6 +325,9 @@ impl Chain {
         let old = self.tree.head();
         if self.tree.executed(&hash, record) {
             self.head_moved(fx, old);
+        } else {
+            // It is on the way to a better branch: what is still missing there is another block now.
+            self.download.replan();
         }
         self.execute_children(fx, &hash);
     }

@@ -26,6 +26,10 @@ use crate::{
 
 /// How far headers may run ahead of the head: what a peer stores before it has executed anything of it.
 const MAX_HEADERS_AHEAD: usize = 8192;
+/// With more headers than this above the head, the peer is catching up and does not propose.
+const MAX_MISSING_BODIES: u64 = 2;
+/// For so long headers without bodies are believed.
+const FRUITLESS_MILLIS: u64 = 30_000;
 /// How often peers are asked where they are, should gossip have missed something.
 const STATUS_MILLIS: u64 = 10_000;
 /// The rate of synchronisation is taken over so long.
@@ -46,6 +50,8 @@ pub(super) struct Download {
     awake: bool,
     /// The signatures of downloaded headers are being checked; the next ones are asked for after that.
     checking: bool,
+    /// Since when no body has come although headers ran ahead.
+    fruitless_since: Option<Mono>,
     next_status: Mono,
     /// When an answer may be late, or a peer has rested.
     next_look: Option<Mono>,
@@ -57,6 +63,17 @@ impl Download {
     pub(super) fn replan(&mut self) {
         self.stale = true;
         self.awake = true;
+    }
+
+    /// Whether headers this far above the head mean that the peer is catching up. Headers whose bodies nobody brings
+    /// mean it for a while only, since whoever withholds them must not silence a proposer.
+    pub(super) fn is_behind(&mut self, ahead: u64, now: Mono) -> bool {
+        if ahead <= MAX_MISSING_BODIES {
+            self.fruitless_since = None;
+            return false;
+        }
+        let since = *self.fruitless_since.get_or_insert(now);
+        now - since < FRUITLESS_MILLIS
     }
 
     pub(super) fn wake(&mut self) {
@@ -117,7 +134,9 @@ impl Chain {
             fx.offend(peer, Offence::WrongGenesis);
             return;
         }
-        self.scheduler.status(peer, status.height);
+        if self.download.peers.contains(&peer) {
+            self.scheduler.status(peer, status.height);
+        }
         self.download.wake();
         self.notify_sync(fx);
     }
@@ -257,10 +276,10 @@ impl Chain {
             if !fresh.is_empty() {
                 fx.refuse("headers-below-base");
             }
-            self.scheduler.headers_came(&peer, top.min(highest), true);
+            self.scheduler.headers_came(&peer, top.min(highest), true, fx.now.mono);
             return;
         }
-        self.scheduler.headers_came(&peer, highest, exhausted);
+        self.scheduler.headers_came(&peer, highest, exhausted, fx.now.mono);
         self.download.checking = true;
         let headers = Arc::new(fresh);
         let job = Job::VerifyHeaders { genesis: self.id, headers: Arc::clone(&headers) };
@@ -296,7 +315,7 @@ impl Chain {
                 Err(error) => {
                     tracing::debug!(%peer, %error, "a downloaded header was not stored");
                     let top = self.tree.height(&self.tree.target()).unwrap_or_default();
-                    self.scheduler.headers_came(&peer, top, true);
+                    self.scheduler.headers_came(&peer, top, true, fx.now.mono);
                     break;
                 }
             }
@@ -333,6 +352,9 @@ impl Chain {
             Ok(Err(_)) => fx.offend(peer, Offence::Malformed),
             Err(RequestFailure::TooLarge) => fx.offend(peer, Offence::Unrequested),
             Err(_) => {}
+        }
+        if brought > 0 {
+            self.download.fruitless_since = Some(fx.now.mono);
         }
         self.scheduler.bodies_came(&peer, keys, brought);
         if brought == 0 {

@@ -205,9 +205,11 @@ impl Chain {
         fx.reply(command, Ok(Reply::Submitted(transaction.id())));
     }
 
-    /// After a restart our own transactions wait again, those that still can, and are offered to peers again.
+    /// Our own transactions that left the pool without being executed wait again, those that still can, and are offered to
+    /// peers again: after a restart, and whenever the head moves.
     pub(super) fn reinsert_own(&mut self, fx: &mut Effects) {
-        let mut own: Vec<_> = self.own.values().cloned().collect();
+        let gone = self.own.iter().filter(|(id, _)| !self.mempool.contains(id));
+        let mut own: Vec<_> = gone.map(|(_, transaction)| transaction.clone()).collect();
         own.sort_by_key(|transaction| transaction.content.nonce);
         for transaction in own {
             if self.admit(fx, &transaction).is_ok() {
@@ -239,6 +241,7 @@ impl Chain {
                 }
             }
         }
+        self.reinsert_own(fx);
         self.notify_mempool(fx);
     }
 

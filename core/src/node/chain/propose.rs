@@ -15,9 +15,6 @@ use crate::{
     store::Batch,
 };
 
-/// With more headers than this above the head, the peer is catching up and does not propose.
-const MAX_MISSING_BODIES: u64 = 2;
-
 /// The proposing half of a validator.
 pub(super) struct Proposer {
     key: SecretKey,
@@ -54,7 +51,7 @@ impl Chain {
         let ahead =
             self.tree.height(&self.tree.target()).unwrap_or_default().saturating_sub(parent.height().0).0;
         let early = fx.now.wall.0 < self.genesis.slot_start(slot).0 + self.genesis.slot_millis / 2;
-        let behind = ahead > MAX_MISSING_BODIES || (ahead > 0 && early);
+        let behind = self.download.is_behind(ahead, fx.now.mono) || (ahead > 0 && early);
         if slot <= parent.slot() || behind || !Self::storage_works(fx) {
             return;
         }
