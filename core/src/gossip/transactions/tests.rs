@@ -88,7 +88,7 @@ fn each_transaction_is_checked_once_and_all_its_senders_answer_for_it() {
     assert_eq!(receive(&mut relay, 2, &[1, 2]), [2]);
     let id = transaction(1).id();
     assert_eq!(relay.refused(&id, Mono(5)), [peer(1), peer(2)]);
-    assert_eq!(receive(&mut relay, 3, &[1]), [], "refused before");
+    assert!(receive(&mut relay, 3, &[1]).is_empty(), "refused before");
     assert_eq!(relay.refused(&id, Mono(6)), [], "nobody sent it since");
     relay.dropped(&transaction(0).id());
     assert_eq!(receive(&mut relay, 2, &[0]), [0], "what was dropped may come again");
