@@ -82,7 +82,10 @@ fn a_validator_killed_a_hundred_times_loses_nothing_and_never_signs_twice_for_a_
             }
         });
         // A payment may have been kept that it was killed before promising.
-        promised = kept.unwrap_or_else(|error| panic!("after {kill} kills, of {promised} payments: {error}"));
+        promised = kept.unwrap_or_else(|error| {
+            let kept = (victim.account(&payer).unwrap(), other.account(&payer).unwrap());
+            panic!("after {kill} kills, {promised} payments were promised, and {kept:?} are kept: {error}")
+        });
         pay(&chain, &victim, payee, &mut promised, delay);
         seen.look(&victim).unwrap();
         victim.kill();
