@@ -17,7 +17,7 @@ use crate::{
 /// The target of everything that runs in a tab.
 pub(crate) const WASM: &str = "wasm32-unknown-unknown";
 
-/// A program from crates.io, of one version.
+/// A program that cargo installs, of one version.
 struct Tool {
     /// The package.
     package: &'static str,
