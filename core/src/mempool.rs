@@ -27,8 +27,11 @@ use crate::{
     chain::Transaction,
     primitives::{Address, Amount, Hash, Slot},
     state::{Account, TransferError},
+    store::Table,
 };
 
+/// Transaction id to a transaction of our own that must survive a restart.
+pub(crate) const OWN: Table = Table("mempool/own");
 /// The most transactions of one account that are pending: as many blocks of it as one proposer should care to reorder.
 pub const MAX_PENDING: usize = 16;
 /// The most transactions of one account that are queued: enough for what gossip brings out of order.
@@ -358,5 +361,3 @@ impl Mempool {
         }
     }
 }
-/// Transaction id to a transaction of our own that must survive a restart.
-pub(crate) const OWN: crate::store::Table = crate::store::Table("mempool/own");

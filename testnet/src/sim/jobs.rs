@@ -13,6 +13,8 @@ use super::{
     world::World,
 };
 
+/// What handing a job to a worker and back costs, besides the job.
+const DISPATCH: Micros = 50;
 /// How many executions are shared between nodes. They hold tries, so this is what bounds memory.
 const EXECUTIONS: usize = 64;
 /// How many verifications are shared: a few hundred bytes each.
@@ -72,17 +74,6 @@ fn key(job: &Job) -> Option<Hash> {
     Some(hasher.finish())
 }
 
-/// How long a worker takes: about what one core of an ordinary machine does.
-fn cost(job: &Job) -> Micros {
-    match job {
-        Job::VerifyHeaders { headers, .. } => 20 + 20 * headers.len() as u64,
-        Job::VerifyTransactions { transactions, .. } => 20 + 20 * transactions.len() as u64,
-        Job::Execute { transactions, .. } => 100 + 10 * transactions.len() as u64,
-        Job::Build { candidates, .. } => 100 + 10 * candidates.len() as u64,
-        Job::Update { changes, .. } => 100 + 5 * changes.len() as u64,
-    }
-}
-
 impl World {
     pub(super) fn work(&mut self, ix: PeerIx, id: WorkId, job: &Job) {
         let peer = &mut self.peers[ix.0];
@@ -99,7 +90,7 @@ impl World {
         } else {
             Input::WorkDone(id, self.shared.run(job))
         };
-        let took = cost(job) * self.dice.between(60, 160) / 100;
+        let took = (DISPATCH + job.cost_micros()) * self.dice.between(60, 160) / 100;
         let worker = peer.workers.iter_mut().min().expect("there is at least one worker");
         *worker = self.now.max(*worker) + took;
         self.queue.push(*worker, ix, peer.life, Event::Worked(outcome));
