@@ -8,18 +8,26 @@ mod genesis;
 mod header;
 mod mmr;
 mod record;
+mod system;
 mod transaction;
+mod transition;
 mod version;
+mod vote;
 
 #[cfg(test)]
 mod tests;
 
-pub use block::{Block, Body, BodyError, SystemItem};
+pub use block::{Block, Body, BodyError};
 pub use genesis::{Genesis, GenesisError, Grant};
 pub use header::{Header, HeaderError, UnsignedHeader};
 pub use mmr::Mmr;
-pub use record::{Authority, AuthoritySet, Ballot, Change, Checkpoint, ConsensusRecord, PendingSet};
+pub use record::{
+    Authority, AuthoritySet, Ballot, Change, Checkpoint, ConsensusRecord, OutgoingSet, PendingSet,
+};
+pub use system::{Evidence, SignedBallot, SystemItem};
 pub use transaction::{Transaction, TransactionError, UnsignedTransaction};
+pub use transition::RecordError;
+pub use vote::{CHECKPOINT_INTERVAL, Certificate, CertificateError, Link, Vote, is_checkpoint};
 
 /// The most bytes an encoded block may have.
 pub const MAX_BLOCK_BYTES: usize = 1 << 20;

@@ -1,36 +1,9 @@
 //! A block: its header, and the body the header commits to.
 
-use std::{
-    convert::Infallible,
-    io::{Error, ErrorKind, Read, Result as IoResult, Write},
-};
-
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use super::{Header, MAX_BLOCK_BYTES, MAX_BLOCK_TRANSACTIONS, MAX_SYSTEM_BYTES, Transaction};
+use super::{Header, MAX_BLOCK_BYTES, MAX_BLOCK_TRANSACTIONS, MAX_SYSTEM_BYTES, SystemItem, Transaction};
 use crate::primitives::{Hash, encode, merkle_root};
-
-/// What the protocol itself puts into a block. No kind is defined yet, so there is no value of this type and every
-/// encoding of one is refused; finality certificates, authority ballots and evidence will each be a kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SystemItem {
-    /// The tag on the wire. It also gives the type a size, which borsh asks of whatever it collects.
-    kind: u8,
-    never: Infallible,
-}
-
-impl BorshSerialize for SystemItem {
-    fn serialize<W: Write>(&self, _: &mut W) -> IoResult<()> {
-        match self.never {}
-    }
-}
-
-impl BorshDeserialize for SystemItem {
-    fn deserialize_reader<R: Read>(reader: &mut R) -> IoResult<Self> {
-        let kind = u8::deserialize_reader(reader)?;
-        Err(Error::new(ErrorKind::InvalidData, format!("system items of kind {kind} are not supported")))
-    }
-}
 
 /// What a block does.
 #[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -162,8 +135,8 @@ mod tests {
     }
 
     #[test]
-    fn system_items_are_refused_by_their_kind() {
+    fn system_items_of_an_unknown_kind_are_refused() {
         let error = decode::<Body>(&[0, 0, 0, 0, 1, 0, 0, 0, 7], 100).unwrap_err();
-        assert_eq!(error, DecodeError::Malformed("system items of kind 7 are not supported".into()));
+        assert!(matches!(error, DecodeError::Malformed(_)));
     }
 }

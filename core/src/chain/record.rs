@@ -1,7 +1,9 @@
 //! The consensus record: who may propose and vote, and what is justified and final, as one block leaves it.
 //!
-//! It is hashed by the header's consensus root and always sent whole. Its shape is complete; until certificates and
-//! ballots exist, every block leaves its parent's record as it was.
+//! It is hashed by the header's consensus root and always sent whole. A block without system items leaves its parent's
+//! record as it was; [`ConsensusRecord::after`] says what the items do.
+
+use std::collections::BTreeSet;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
@@ -35,10 +37,23 @@ impl AuthoritySet {
         let index = slot.0 % self.authorities.len() as u64;
         &self.authorities[usize::try_from(index).expect("an index below the length of a vector")]
     }
+
+    /// Whether a key is that of an authority.
+    #[must_use]
+    pub fn contains(&self, key: &PublicKey) -> bool {
+        self.authorities.iter().any(|authority| authority.key == *key)
+    }
+
+    /// Whether these are more than two thirds of the set.
+    #[must_use]
+    pub fn is_quorum(&self, keys: &BTreeSet<PublicKey>) -> bool {
+        let present = self.authorities.iter().filter(|authority| keys.contains(&authority.key)).count();
+        3 * present > 2 * self.authorities.len()
+    }
 }
 
 /// A block at a height that can be voted on. The genesis checkpoint carries the genesis hash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
 pub struct Checkpoint {
     /// A multiple of the checkpoint interval.
     pub height: Height,
@@ -47,7 +62,8 @@ pub struct Checkpoint {
 }
 
 /// A change of membership that an authority asks for.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Change {
     /// Let this authority in.
     Add(Authority),
@@ -55,9 +71,13 @@ pub enum Change {
     Remove(PublicKey),
 }
 
-/// An open ballot: each authority has at most one.
+/// A ballot: each authority has at most one open, its latest.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Ballot {
+    /// The id of the set that decides: a ballot dies with its set.
+    pub set_id: u64,
+    /// Higher than that of the authority's open ballot, so that no earlier one can be put in its place again.
+    pub serial: u64,
     /// The key of the authority that cast it.
     pub by: PublicKey,
     /// What it asks for.
@@ -73,13 +93,22 @@ pub struct PendingSet {
     pub since: Height,
 }
 
+/// A set that was in force and still counts beside its successor.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct OutgoingSet {
+    /// The set.
+    pub set: AuthoritySet,
+    /// The height of the block with whose children its successor came into force.
+    pub since: Height,
+}
+
 /// What the execution of a block yields for consensus.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct ConsensusRecord {
     /// The set in force for children of this block.
     pub set: AuthoritySet,
     /// The set before, while both count.
-    pub outgoing: Option<AuthoritySet>,
+    pub outgoing: Option<OutgoingSet>,
     /// The hand-off that is waiting.
     pub pending: Option<PendingSet>,
     /// Open ballots, sorted by authority key.
@@ -103,6 +132,23 @@ impl ConsensusRecord {
             justified: checkpoint,
             finalised: checkpoint,
         }
+    }
+
+    /// Who may vote for a checkpoint with this record: the set in force, then those of the outgoing set that are not in it.
+    #[must_use]
+    pub fn voters(&self) -> Vec<PublicKey> {
+        let keys =
+            |set: &AuthoritySet| set.authorities.iter().map(|authority| authority.key).collect::<Vec<_>>();
+        let mut voters = keys(&self.set);
+        let outgoing = self.outgoing.iter().flat_map(|outgoing| keys(&outgoing.set));
+        voters.extend(outgoing.filter(|key| !self.set.contains(key)));
+        voters
+    }
+
+    /// Whether these are more than two thirds of the set in force, and of the outgoing set if there is one.
+    #[must_use]
+    pub fn is_quorum(&self, keys: &BTreeSet<PublicKey>) -> bool {
+        self.set.is_quorum(keys) && self.outgoing.as_ref().is_none_or(|outgoing| outgoing.set.is_quorum(keys))
     }
 
     /// The header's consensus root.

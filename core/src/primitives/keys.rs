@@ -18,6 +18,10 @@ pub enum Domain {
     Transaction,
     /// A block header, signed by a validator key.
     Header,
+    /// A vote for a checkpoint, signed by a validator key.
+    Vote,
+    /// A ballot about the authority set, signed by a validator key.
+    Ballot,
     /// A list of peers to begin with, signed by a relay's peer key.
     NodeList,
 }
@@ -27,6 +31,8 @@ impl Domain {
         match self {
             Self::Transaction => b"weft/transaction",
             Self::Header => b"weft/header/____",
+            Self::Vote => b"weft/vote/______",
+            Self::Ballot => b"weft/ballot/____",
             Self::NodeList => b"weft/node-list/_",
         }
     }
