@@ -20,7 +20,7 @@ mod tests;
 pub use block::{Block, Body, BodyError};
 pub use genesis::{Genesis, GenesisError, Grant};
 pub use header::{Header, HeaderError, UnsignedHeader};
-pub use mmr::Mmr;
+pub use mmr::{Mmr, MmrProof, MmrProveError, MmrProver};
 pub use record::{
     Authority, AuthoritySet, Ballot, Change, Checkpoint, ConsensusRecord, OutgoingSet, PendingSet,
 };

@@ -12,6 +12,7 @@ mod text;
 mod time;
 
 pub use address::{Address, AddressError};
+pub(crate) use encoding::at_most;
 pub use encoding::{DecodeError, decode, encode};
 pub use hash::{Hash, Hasher, ParseHashError};
 pub use keys::{Domain, KeyError, PublicKey, SecretKey, Signature, SignatureBatch, verify_each};

@@ -1,9 +1,21 @@
 //! A Merkle mountain range over headers: one small, append-only commitment to all of history.
 
+mod proof;
+
+#[cfg(test)]
+mod tests;
+
+use std::io::{Read, Result, Write};
+
+use borsh::{BorshDeserialize, BorshSerialize};
+pub use proof::{MmrProof, MmrProveError, MmrProver};
+
 use crate::primitives::{Hash, Hasher};
 
 /// The peaks of a Merkle mountain range (Todd, 2012): one perfect tree for each set bit of the leaf count, largest
 /// first. Appending costs one hash on average; the root commits to the count and all peaks.
+///
+/// It encodes as the count and the peaks, whose number the count tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mmr {
     count: u64,
@@ -13,12 +25,12 @@ pub struct Mmr {
 impl Mmr {
     /// Appends a header's hash.
     pub fn push(&mut self, header: &Hash) {
-        let mut node = Hasher::tagged(&[0]).add(&header.0).finish();
+        let mut hash = leaf(header);
         for _ in 0..self.count.trailing_ones() {
             let left = self.peaks.pop().expect("a set bit of the count has its peak");
-            node = Hasher::tagged(&[1]).add(&left.0).add(&node.0).finish();
+            hash = node(&left, &hash);
         }
-        self.peaks.push(node);
+        self.peaks.push(hash);
         self.count += 1;
     }
 
@@ -39,12 +51,7 @@ impl Mmr {
     /// The commitment to count and peaks.
     #[must_use]
     pub fn root(&self) -> Hash {
-        let mut hasher = Hasher::tagged(&[2]);
-        hasher.add(&self.count.to_le_bytes());
-        for peak in &self.peaks {
-            hasher.add(&peak.0);
-        }
-        hasher.finish()
+        root(self.count, &self.peaks)
     }
 
     /// The peaks, largest tree first: with the count, all there is to store.
@@ -60,24 +67,38 @@ impl Mmr {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    #[cfg(target_arch = "wasm32")]
-    use wasm_bindgen_test::wasm_bindgen_test as test;
-
-    use super::*;
-
-    #[test]
-    fn peaks_are_the_perfect_trees_of_the_count() {
-        let leaf = |byte: u8| Hasher::tagged(&[0]).add(&[byte; 32]).finish();
-        let node = |l: Hash, r: Hash| Hasher::tagged(&[1]).add(&l.0).add(&r.0).finish();
-        let mut mmr = Mmr::default();
-        for byte in 0..7 {
-            mmr.push(&Hash([byte; 32]));
-        }
-        let four = node(node(leaf(0), leaf(1)), node(leaf(2), leaf(3)));
-        assert_eq!(mmr.peaks(), [four, node(leaf(4), leaf(5)), leaf(6)]);
-        assert_eq!(Mmr::from_peaks(7, mmr.peaks().to_vec()), Some(mmr.clone()));
-        assert_eq!(Mmr::from_peaks(8, mmr.peaks().to_vec()), None);
+impl BorshSerialize for Mmr {
+    fn serialize<W: Write>(&self, writer: &mut W) -> Result<()> {
+        self.count.serialize(writer)?;
+        self.peaks.iter().try_for_each(|peak| peak.serialize(writer))
     }
+}
+
+impl BorshDeserialize for Mmr {
+    fn deserialize_reader<R: Read>(reader: &mut R) -> Result<Self> {
+        let count = u64::deserialize_reader(reader)?;
+        let peaks =
+            (0..count.count_ones()).map(|_| Hash::deserialize_reader(reader)).collect::<Result<_>>()?;
+        Ok(Self { count, peaks })
+    }
+}
+
+/// The hash of a leaf, which holds a header's hash.
+fn leaf(header: &Hash) -> Hash {
+    Hasher::tagged(&[0]).add(&header.0).finish()
+}
+
+/// The hash of two trees of one height, side by side.
+fn node(left: &Hash, right: &Hash) -> Hash {
+    Hasher::tagged(&[1]).add(&left.0).add(&right.0).finish()
+}
+
+/// The commitment to a count and its peaks.
+fn root<'a>(count: u64, peaks: impl IntoIterator<Item = &'a Hash>) -> Hash {
+    let mut hasher = Hasher::tagged(&[2]);
+    hasher.add(&count.to_le_bytes());
+    for peak in peaks {
+        hasher.add(&peak.0);
+    }
+    hasher.finish()
 }

@@ -4,6 +4,8 @@
 //! `u32` count, and borsh reserves at most 4 KiB ahead of what it has really read, so a decoder needs memory in
 //! proportion to the bytes it was given, never to what they claim.
 
+use std::io::{Error, ErrorKind, Read};
+
 use borsh::{BorshDeserialize, BorshSerialize};
 
 /// Why bytes are not a value.
@@ -40,6 +42,20 @@ pub fn decode<T: BorshDeserialize>(bytes: &[u8], max: usize) -> Result<T, Decode
     borsh::from_slice(bytes).map_err(|error| DecodeError::Malformed(error.to_string()))
 }
 
+/// Reads a list and refuses one that claims more than `MAX` items before it reads any; for borsh's `deserialize_with`.
+pub(crate) fn at_most<const MAX: usize, T: BorshDeserialize, R: Read>(
+    reader: &mut R,
+) -> std::io::Result<Vec<T>> {
+    let count = u32::deserialize_reader(reader)? as usize;
+    if count > MAX {
+        return Err(Error::new(
+            ErrorKind::InvalidData,
+            format!("{count} items, of which at most {MAX} are allowed"),
+        ));
+    }
+    (0..count).map(|_| T::deserialize_reader(reader)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     #[cfg(target_arch = "wasm32")]
@@ -53,5 +69,17 @@ mod tests {
         assert!(matches!(decode::<Vec<u8>>(&[255, 255, 255, 255, 1], 100), Err(DecodeError::Malformed(_))));
         assert!(matches!(decode::<u8>(&[1, 2], 100), Err(DecodeError::Malformed(_))));
         assert_eq!(decode::<u8>(&[1, 2], 1), Err(DecodeError::TooLong { got: 2, max: 1 }));
+    }
+
+    #[test]
+    fn a_list_past_its_bound_is_refused_unread() {
+        #[derive(Debug, PartialEq, BorshDeserialize)]
+        struct Few(#[borsh(deserialize_with = "at_most::<2, _, _>")] Vec<u8>);
+
+        assert_eq!(decode(&[2, 0, 0, 0, 5, 6], 6), Ok(Few(vec![5, 6])));
+        for bytes in [[3, 0, 0, 0, 5, 6, 7].as_slice(), &[255; 4]] {
+            let refused = decode::<Few>(bytes, 7).unwrap_err().to_string();
+            assert!(refused.contains("at most 2"), "{refused}");
+        }
     }
 }

@@ -31,6 +31,7 @@
 
 mod encoding;
 mod node;
+mod proof;
 mod update;
 mod witness;
 
@@ -44,7 +45,8 @@ use std::{
 };
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use node::Node;
+use node::{Node, empty_hash};
+pub use proof::{AccountProof, ProofError};
 
 use super::Account;
 use crate::primitives::Hash;
@@ -66,7 +68,7 @@ impl Trie {
     /// The root hash.
     #[must_use]
     pub fn root(&self) -> Hash {
-        self.0.as_ref().map_or_else(|| Hash::of(&[2]), |node| node.hash())
+        self.0.as_ref().map_or_else(empty_hash, |node| node.hash())
     }
 
     /// The account at `key`; the default account when there is none.

@@ -39,21 +39,13 @@ pub(super) struct Branch {
 impl Node {
     /// A leaf with its hash.
     pub(super) fn leaf(key: Hash, account: Account) -> Arc<Self> {
-        let mut bytes = [0; 49];
-        bytes[1..33].copy_from_slice(&key.0);
-        bytes[33..41].copy_from_slice(&account.nonce.to_le_bytes());
-        bytes[41..].copy_from_slice(&account.balance.0.to_le_bytes());
-        Arc::new(Self::Leaf(Leaf { hash: Hash::of(&bytes), key, account }))
+        Arc::new(Self::Leaf(Leaf { hash: leaf_hash(&key, &account), key, account }))
     }
 
     /// A branch with its hash.
     pub(super) fn branch(prefix: Hash, bit: u8, sides: [Arc<Self>; 2]) -> Arc<Self> {
-        let mut key = *b"weft/state/branch_______________";
-        key[31] = bit;
-        let mut bytes = [0; 64];
-        bytes[..32].copy_from_slice(&sides[0].hash().0);
-        bytes[32..].copy_from_slice(&sides[1].hash().0);
-        Arc::new(Self::Branch(Branch { sides, bit, hash: Hash::keyed(&key, &bytes), prefix }))
+        let hash = branch_hash(bit, [&sides[0].hash(), &sides[1].hash()]);
+        Arc::new(Self::Branch(Branch { sides, bit, hash, prefix }))
     }
 
     /// What this node adds to its parent's hash.
@@ -92,6 +84,30 @@ impl Branch {
     pub(super) const fn with_sides(&self, sides: [Arc<Node>; 2]) -> Self {
         Self { sides, bit: self.bit, hash: self.hash, prefix: self.prefix }
     }
+}
+
+/// The hash of the empty trie.
+pub(super) fn empty_hash() -> Hash {
+    Hash::of(&[2])
+}
+
+/// The hash of a leaf.
+pub(super) fn leaf_hash(key: &Hash, account: &Account) -> Hash {
+    let mut bytes = [0; 49];
+    bytes[1..33].copy_from_slice(&key.0);
+    bytes[33..41].copy_from_slice(&account.nonce.to_le_bytes());
+    bytes[41..].copy_from_slice(&account.balance.0.to_le_bytes());
+    Hash::of(&bytes)
+}
+
+/// The hash of a branch, from those of its sides.
+pub(super) fn branch_hash(bit: u8, sides: [&Hash; 2]) -> Hash {
+    let mut key = *b"weft/state/branch_______________";
+    key[31] = bit;
+    let mut bytes = [0; 64];
+    bytes[..32].copy_from_slice(&sides[0].0);
+    bytes[32..].copy_from_slice(&sides[1].0);
+    Hash::keyed(&key, &bytes)
 }
 
 /// How many leading bits two keys share: 256 when they are the same.

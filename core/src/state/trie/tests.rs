@@ -3,6 +3,8 @@
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
+mod proofs;
+
 use chacha20::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
