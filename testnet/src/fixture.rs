@@ -1,7 +1,9 @@
 //! Chains for tests: a genesis with validators and funded accounts, transfers, and whole chains made without a network.
 
+mod long;
 mod maker;
 
+pub use long::LongChain;
 pub use maker::ChainMaker;
 
 use weft_core::{
@@ -27,6 +29,11 @@ pub fn key(name: &str, index: u64) -> SecretKey {
     SecretKey::from_seed(Hasher::tagged(name.as_bytes()).add(&index.to_le_bytes()).finish().0)
 }
 
+/// The authority with this index, in the first set or let in later.
+fn authority(index: u64) -> Authority {
+    Authority { key: key("validator", index).public(), fee_address: address(&key("fees", index)) }
+}
+
 impl TestChain {
     /// What every funded account holds at first.
     pub const GRANT: u64 = 1_000_000_000;
@@ -34,20 +41,29 @@ impl TestChain {
     /// A chain that starts at `time`, with so many validators and funded accounts.
     #[must_use]
     pub fn new(time: u64, slot_millis: u64, validators: usize, accounts: usize) -> Self {
+        Self::with_bystanders(time, slot_millis, validators, accounts, 0)
+    }
+
+    /// A chain with so many more funded accounts that nobody has the key of, which cost less to make.
+    #[must_use]
+    pub fn with_bystanders(
+        time: u64,
+        slot_millis: u64,
+        validators: usize,
+        accounts: usize,
+        bystanders: usize,
+    ) -> Self {
         let keys = |name: &str, count: usize| (0..count as u64).map(|index| key(name, index)).collect();
         let validators: Vec<SecretKey> = keys("validator", validators);
         let accounts: Vec<SecretKey> = keys("account", accounts);
-        let authorities = validators
-            .iter()
-            .enumerate()
-            .map(|(index, validator)| Authority {
-                key: validator.public(),
-                fee_address: address(&key("fees", index as u64)),
-            })
-            .collect();
+        let authorities = (0..validators.len() as u64).map(authority).collect();
+        let strangers = (0..bystanders as u64)
+            .map(|index| Address(Hasher::tagged(b"bystander").add(&index.to_le_bytes()).finish().0));
         let grants = accounts
             .iter()
-            .map(|account| Grant { address: address(account), amount: Amount(Self::GRANT) })
+            .map(address)
+            .chain(strangers)
+            .map(|address| Grant { address, amount: Amount(Self::GRANT) })
             .collect();
         let genesis =
             Genesis { name: "test".to_owned(), time, slot_millis, min_fee_per_byte: 1, authorities, grants };

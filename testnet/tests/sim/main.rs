@@ -7,6 +7,7 @@ mod faults;
 mod harness;
 mod hostile;
 mod late;
+mod made;
 mod payments;
 mod siege;
 mod town;
