@@ -5,9 +5,13 @@
 
 mod messages;
 mod scheduler;
+mod strategy;
+mod warp;
 
 pub use messages::{
-    BodiesRequest, BodiesResponse, MAX_BODIES, MAX_HEADERS, MAX_LOCATOR, SOFT_RESPONSE_BYTES, SyncRequest,
-    SyncResponse, SyncStatus,
+    BlockDiff, BodiesRequest, BodiesResponse, MAX_BODIES, MAX_HEADERS, MAX_LOCATOR, MAX_PROOF_BYTES,
+    PivotParts, SOFT_RESPONSE_BYTES, SyncRequest, SyncResponse, SyncStatus,
 };
 pub use scheduler::{Scheduler, WINDOW};
+pub use strategy::{Explanation, ParseStrategyError, Strategy, WEAK_SUBJECTIVITY_SLOTS};
+pub use warp::{Fragment, FragmentError, Proven};

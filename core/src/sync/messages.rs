@@ -2,9 +2,11 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
+use super::warp::Fragment;
 use crate::{
-    chain::{Checkpoint, Header},
+    chain::{Checkpoint, ConsensusRecord, Header, Mmr, SystemItem},
     primitives::{Hash, Height},
+    state::{Account, AccountProof},
 };
 
 /// The most headers in one response: 345 bytes each.
@@ -15,6 +17,9 @@ pub const MAX_LOCATOR: usize = 40;
 pub const MAX_BODIES: usize = 16;
 /// A server stops adding bodies once a response has so many bytes; one more body may take it past that.
 pub const SOFT_RESPONSE_BYTES: usize = 2 << 20;
+
+/// A server stops adding fragments or changes to a response before it has more than so many bytes; the first is always in it.
+pub const MAX_PROOF_BYTES: usize = 384 << 10;
 
 /// Where a peer is on the chain.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -27,6 +32,8 @@ pub struct SyncStatus {
     pub height: Height,
     /// The finalised checkpoint.
     pub finalised: Checkpoint,
+    /// The lowest block whose header and body it can serve; 0 for all.
+    pub oldest: Height,
 }
 
 /// A question about status or headers.
@@ -42,6 +49,51 @@ pub enum SyncRequest {
         /// The most headers wanted; at most [`MAX_HEADERS`].
         max: u32,
     },
+    /// The proof that checkpoints above this height are final. Answered with [`SyncResponse::Warp`].
+    Warp {
+        /// The height of the last checkpoint that the asker knows to be final.
+        from: Height,
+    },
+    /// The finalised checkpoint with this hash. Answered with [`SyncResponse::Checkpoint`].
+    Checkpoint {
+        /// The header's hash.
+        hash: Hash,
+    },
+    /// What it takes to go on from the finalised checkpoint with this hash. Answered with [`SyncResponse::Pivot`].
+    Pivot {
+        /// The header's hash.
+        hash: Hash,
+    },
+    /// How the accounts came from one block of the finalised chain to a later one. Answered with [`SyncResponse::Diffs`].
+    Diffs {
+        /// The height of the block whose accounts the asker has.
+        from: Height,
+        /// The finalised checkpoint that the asker is going to.
+        to: Checkpoint,
+    },
+    /// The headers before a block of the finalised chain. Answered with [`SyncResponse::Headers`].
+    HeadersBefore {
+        /// The block's height.
+        height: Height,
+        /// Its hash.
+        hash: Hash,
+        /// The most headers wanted; at most [`MAX_HEADERS`].
+        max: u32,
+    },
+    /// What a block did to the consensus record. Answered with [`SyncResponse::System`].
+    System {
+        /// The block's height.
+        height: Height,
+        /// Its hash.
+        hash: Hash,
+    },
+    /// One account after a finalised checkpoint. Answered with [`SyncResponse::Account`].
+    Account {
+        /// The checkpoint's hash.
+        pivot: Hash,
+        /// The account's key in the trie.
+        key: Hash,
+    },
 }
 
 /// An answer to a [`SyncRequest`].
@@ -53,6 +105,42 @@ pub enum SyncResponse {
     Headers(Vec<Header>),
     /// The peer cannot answer now, because it is starting or its disk failed; it may be asked again later.
     Busy,
+    /// Fragments, lowest first: those at which a pending set appears or a new set is in force for the first time, and the
+    /// newest. Empty when the peer knows nothing above the asker's checkpoint. At most [`MAX_PROOF_BYTES`] after the first.
+    Warp {
+        /// The fragments.
+        fragments: Vec<Fragment>,
+        /// Whether the last one is the newest the peer has.
+        finished: bool,
+    },
+    /// The checkpoint and its record; `None` when it is not finalised here, or its record is not kept any more.
+    Checkpoint(Option<Box<(Header, ConsensusRecord)>>),
+    /// `None` when the state of this checkpoint is not served, or no longer.
+    Pivot(Option<PivotParts>),
+    /// In order, beginning with the block after the asker's and not beyond the checkpoint it named; empty when the peer does
+    /// not have them, or no longer. At most [`MAX_PROOF_BYTES`] after the first.
+    Diffs(Vec<BlockDiff>),
+    /// All system items of the block, and the record it yields; `None` when the peer does not have them.
+    System(Option<Box<(Vec<SystemItem>, ConsensusRecord)>>),
+    /// The proof of what the account is, or that there is none; `None` when the state of this checkpoint is not served, or
+    /// no longer.
+    Account(Option<AccountProof>),
+}
+
+/// What of a checkpoint cannot be told from its header, which commits to it.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct PivotParts {
+    /// The mountain range over all earlier headers.
+    pub mmr: Mmr,
+}
+
+/// What one block changed. The header commits to it.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct BlockDiff {
+    /// The block's header.
+    pub header: Header,
+    /// The accounts it changed, sorted by key, as they are after it.
+    pub accounts: Vec<(Hash, Account)>,
 }
 
 /// A question for bodies: at most [`MAX_BODIES`] of them.
@@ -70,7 +158,10 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
-    use crate::primitives::{decode, encode};
+    use crate::{
+        chain::UnsignedHeader,
+        primitives::{Amount, PublicKey, Signature, Slot, decode, encode},
+    };
 
     #[test]
     fn golden_bytes() {
@@ -79,9 +170,10 @@ mod tests {
             head: Hash([2; 32]),
             height: Height(3),
             finalised: Checkpoint { height: Height(4), hash: Hash([5; 32]) },
+            oldest: Height(6),
         };
         let status_bytes = format!(
-            "{}{}0300000000000000{}{}",
+            "{}{}0300000000000000{}{}0600000000000000",
             "01".repeat(32),
             "02".repeat(32),
             "0400000000000000",
@@ -102,12 +194,44 @@ mod tests {
     }
 
     #[test]
+    fn golden_bytes_of_proofs() {
+        let (three, hash) = ("0300000000000000", "07".repeat(32));
+        let to = Checkpoint { height: Height(3), hash: Hash([7; 32]) };
+        let request = |request| hex::encode(encode::<SyncRequest>(&request));
+        assert_eq!(request(SyncRequest::Warp { from: to.height }), format!("02{three}"));
+        assert_eq!(request(SyncRequest::Checkpoint { hash: to.hash }), format!("03{hash}"));
+        assert_eq!(request(SyncRequest::Pivot { hash: to.hash }), format!("04{hash}"));
+        assert_eq!(request(SyncRequest::Diffs { from: to.height, to }), format!("05{three}{three}{hash}"));
+        let before = SyncRequest::HeadersBefore { height: to.height, hash: to.hash, max: 9 };
+        assert_eq!(request(before), format!("06{three}{hash}09000000"));
+        let system = SyncRequest::System { height: to.height, hash: to.hash };
+        assert_eq!(request(system), format!("07{three}{hash}"));
+        let account = SyncRequest::Account { pivot: to.hash, key: Hash([8; 32]) };
+        assert_eq!(request(account), format!("08{hash}{}", "08".repeat(32)));
+
+        let response = |response| hex::encode(encode::<SyncResponse>(&response));
+        assert_eq!(response(SyncResponse::Warp { fragments: Vec::new(), finished: true }), "030000000001");
+        assert_eq!(response(SyncResponse::Checkpoint(None)), "0400");
+        let mmr = Mmr::from_peaks(4, vec![to.hash]).unwrap();
+        let peaks = format!("05010400000000000000{hash}");
+        assert_eq!(response(SyncResponse::Pivot(Some(PivotParts { mmr }))), peaks);
+        let content = UnsignedHeader::new(to.height, Slot(1), to.hash, [to.hash; 6], 0, PublicKey([0; 32]));
+        let header = Header { content, signature: Signature([0; 64]) };
+        let account = Account { nonce: 3, balance: Amount(3) };
+        let diff = BlockDiff { header: header.clone(), accounts: vec![(to.hash, account)] };
+        let bytes = format!("0601000000{}01000000{hash}{three}{three}", hex::encode(encode(&header)));
+        assert_eq!(response(SyncResponse::Diffs(vec![diff])), bytes);
+        assert_eq!(response(SyncResponse::System(None)), "0700");
+        assert_eq!(response(SyncResponse::Account(None)), "0800");
+    }
+
+    #[test]
     fn unknown_kinds_and_truncated_messages_are_refused() {
         let whole = encode(&SyncRequest::Headers { locator: vec![(Height(1), Hash::ZERO)], max: 9 });
         assert!(decode::<SyncRequest>(&whole, 1000).is_ok());
         for cut in 0..whole.len() {
             assert!(decode::<SyncRequest>(&whole[..cut], 1000).is_err());
         }
-        assert!(decode::<SyncRequest>(&[9], 1000).is_err());
+        assert!(decode::<SyncRequest>(&[99], 1000).is_err());
     }
 }

@@ -29,6 +29,8 @@ const REST_MILLIS: u64 = 1_000;
 struct Peer {
     /// The height it says it is at.
     height: Height,
+    /// The lowest block it says it serves.
+    oldest: Height,
     /// Requests for bodies in flight.
     requests: usize,
     /// Not to be asked before.
@@ -59,9 +61,10 @@ impl Default for Scheduler {
 }
 
 impl Scheduler {
-    /// A peer said where it is.
-    pub fn status(&mut self, peer: PeerId, height: Height) {
-        self.peers.entry(peer).or_default().height = height;
+    /// A peer said where it is, and the lowest block it serves.
+    pub fn status(&mut self, peer: PeerId, height: Height, oldest: Height) {
+        let state = self.peers.entry(peer).or_default();
+        (state.height, state.oldest) = (height, oldest);
     }
 
     /// A peer is gone; what it owed is asked of others.
@@ -106,7 +109,9 @@ impl Scheduler {
             }
             self.failed(&flight.peer, now);
         }
-        let able = self.peers.iter().filter(|(_, peer)| peer.height > height && peer.resting_until <= now);
+        let able = self.peers.iter().filter(|(_, peer)| {
+            peer.height > height && peer.oldest.0 <= height.0 + 1 && peer.resting_until <= now
+        });
         let peer = able.max_by_key(|(_, peer)| peer.height).map(|(id, _)| *id)?;
         self.headers = Some(InFlight { peer, since: now });
         Some(peer)
@@ -158,7 +163,9 @@ impl Scheduler {
         let mut flights = Vec::new();
         while let Some(&(height, _)) = free.peek() {
             let able = self.peers.iter_mut().filter(|(_, peer)| {
-                peer.height >= height && peer.resting_until <= now && peer.requests < MAX_REQUESTS_PER_PEER
+                (peer.oldest..=peer.height).contains(&height)
+                    && peer.resting_until <= now
+                    && peer.requests < MAX_REQUESTS_PER_PEER
             });
             let Some((id, peer)) = able.min_by_key(|(_, peer)| peer.requests) else { break };
             let mut keys = Vec::new();
@@ -237,7 +244,7 @@ mod tests {
     fn bodies_are_spread_over_peers_in_order_and_within_bounds() {
         let mut scheduler = Scheduler::default();
         for byte in 1..=3 {
-            scheduler.status(peer(byte), Height(1000));
+            scheduler.status(peer(byte), Height(1000), Height(0));
         }
         let plan = scheduler.ask_bodies(&wanted(1000), Mono(0));
         assert_eq!(plan.len(), 3 * MAX_REQUESTS_PER_PEER);
@@ -249,18 +256,28 @@ mod tests {
     #[test]
     fn a_peer_is_not_asked_for_what_it_does_not_claim() {
         let mut scheduler = Scheduler::default();
-        scheduler.status(peer(1), Height(3));
+        scheduler.status(peer(1), Height(3), Height(0));
         let plan = scheduler.ask_bodies(&wanted(10), Mono(0));
         assert_eq!(plan, [(peer(1), wanted(3))]);
     }
 
     #[test]
+    fn a_peer_is_not_asked_for_what_is_older_than_it_serves() {
+        let mut scheduler = Scheduler::default();
+        scheduler.status(peer(1), Height(9), Height(4));
+        assert_eq!(scheduler.ask_headers(Height(2), Mono(0)), None);
+        assert_eq!(scheduler.ask_bodies(&wanted(9), Mono(0)), []);
+        assert_eq!(scheduler.ask_headers(Height(3), Mono(0)), Some(peer(1)));
+        assert_eq!(scheduler.ask_bodies(&wanted(9)[3..], Mono(0)), [(peer(1), wanted(9)[3..].to_vec())]);
+    }
+
+    #[test]
     fn a_stalled_body_is_asked_of_someone_else_with_growing_patience() {
         let mut scheduler = Scheduler::default();
-        scheduler.status(peer(1), Height(5));
+        scheduler.status(peer(1), Height(5), Height(0));
         let first = scheduler.ask_bodies(&wanted(5), Mono(0));
         assert_eq!(first[0].0, peer(1));
-        scheduler.status(peer(2), Height(5));
+        scheduler.status(peer(2), Height(5), Height(0));
         assert!(scheduler.ask_bodies(&wanted(5), Mono(STALL_MIN_MILLIS - 1)).is_empty());
         let second = scheduler.ask_bodies(&wanted(5), Mono(STALL_MIN_MILLIS));
         assert_eq!(second, [(peer(2), wanted(5))]);
@@ -273,18 +290,18 @@ mod tests {
     #[test]
     fn what_a_lost_peer_owed_is_asked_again() {
         let mut scheduler = Scheduler::default();
-        scheduler.status(peer(1), Height(5));
+        scheduler.status(peer(1), Height(5), Height(0));
         scheduler.ask_bodies(&wanted(5), Mono(0));
         scheduler.remove(&peer(1));
-        scheduler.status(peer(2), Height(5));
+        scheduler.status(peer(2), Height(5), Height(0));
         assert_eq!(scheduler.ask_bodies(&wanted(5), Mono(1)), [(peer(2), wanted(5))]);
     }
 
     #[test]
     fn headers_are_asked_of_the_furthest_and_false_claims_are_forgotten() {
         let mut scheduler = Scheduler::default();
-        scheduler.status(peer(1), Height(10));
-        scheduler.status(peer(2), Height(1_000_000));
+        scheduler.status(peer(1), Height(10), Height(0));
+        scheduler.status(peer(2), Height(1_000_000), Height(0));
         assert_eq!(scheduler.ask_headers(Height(5), Mono(0)), Some(peer(2)));
         assert_eq!(scheduler.ask_headers(Height(5), Mono(0)), None);
         scheduler.headers_came(&peer(2), Height(5), true, Mono(0));
@@ -295,7 +312,7 @@ mod tests {
     #[test]
     fn a_peer_that_does_not_answer_rests() {
         let mut scheduler = Scheduler::default();
-        scheduler.status(peer(1), Height(10));
+        scheduler.status(peer(1), Height(10), Height(0));
         assert_eq!(scheduler.ask_headers(Height(5), Mono(0)), Some(peer(1)));
         assert_eq!(scheduler.ask_headers(Height(5), Mono(HEADERS_TIMEOUT_MILLIS)), None);
         let rested = scheduler.next_due(Mono(HEADERS_TIMEOUT_MILLIS)).unwrap();

@@ -144,7 +144,13 @@ fn a_flood_of_payments_stays_within_the_pools_bound_and_cannot_keep_good_ones_ou
 
 fn status(chain: &TestChain, height: u64) -> SyncStatus {
     let finalised = Checkpoint { height: Height(0), hash: chain.hash() };
-    SyncStatus { genesis: chain.hash(), head: Hash([7; 32]), height: Height(height), finalised }
+    SyncStatus {
+        genesis: chain.hash(),
+        head: Hash([7; 32]),
+        height: Height(height),
+        finalised,
+        oldest: Height(0),
+    }
 }
 
 #[test]

@@ -34,7 +34,7 @@ impl Library {
         let (head, height) =
             self.headers.last().map_or((self.genesis, Height(0)), |header| (header.hash(), header.height()));
         let finalised = weft_core::chain::Checkpoint { height: Height(0), hash: self.genesis };
-        SyncStatus { genesis: self.genesis, head, height, finalised }
+        SyncStatus { genesis: self.genesis, head, height, finalised, oldest: Height(0) }
     }
 
     fn answer(&self, protocol: Protocol, body: &[u8]) -> Option<Vec<u8>> {
@@ -47,6 +47,7 @@ impl Library {
                     let headers = self.headers.iter().skip(from).take(max as usize).cloned().collect();
                     Some(encode(&SyncResponse::Headers(headers)))
                 }
+                _ => None,
             },
             Protocol::Archive => {
                 let BodiesRequest(keys) = decode(body, protocol.max_request()).ok()?;

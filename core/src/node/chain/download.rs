@@ -114,7 +114,8 @@ impl Chain {
     pub(super) fn own_status(&self) -> SyncStatus {
         let head = self.tree.head();
         let record = self.tree.record(&head).expect("the head is in the tree");
-        SyncStatus { genesis: self.id, head, height: self.head_height(), finalised: record.finalised }
+        let (height, finalised) = (self.head_height(), record.finalised);
+        SyncStatus { genesis: self.id, head, height, finalised, oldest: Height(0) }
     }
 
     pub(super) fn ask_status(&mut self, fx: &mut Effects, peer: PeerId) {
@@ -135,7 +136,7 @@ impl Chain {
             return;
         }
         if self.download.peers.contains(&peer) {
-            self.scheduler.status(peer, status.height);
+            self.scheduler.status(peer, status.height, status.oldest);
         }
         self.download.wake();
         self.notify_sync(fx);

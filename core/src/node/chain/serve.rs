@@ -63,10 +63,12 @@ impl Chain {
                 let max = usize::try_from(max).unwrap_or(MAX_HEADERS).min(MAX_HEADERS);
                 self.headers_asked(fx, id, peer, &locator, max);
             }
-            _ => {
+            Ok(SyncRequest::Headers { .. }) | Err(_) => {
                 fx.offend(peer, Offence::Malformed);
                 fx.push(Output::Refuse(id));
             }
+            // Proofs are not served yet.
+            Ok(_) => fx.respond(id, encode(&SyncResponse::Busy)),
         }
     }
 
