@@ -8,7 +8,7 @@ mod trie;
 pub use account::Account;
 pub use diff::{AccountChange, Diff};
 pub use execution::{BlockContext, Executed, ExecutionError, TransferError, execute, select};
-pub use trie::{AccountProof, ProofError, StubReached, Trie};
+pub use trie::{AccountProof, ProofError, RangeProof, StubReached, Trie, VerifiedRange};
 
 /// Trie key to account, at the base.
 pub(crate) const LEAVES: crate::store::Table = crate::store::Table("state/leaves");

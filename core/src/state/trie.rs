@@ -30,8 +30,10 @@
 //! would answer [`StubReached`], never something wrong.
 
 mod encoding;
+mod merge;
 mod node;
 mod proof;
+mod range;
 mod update;
 mod witness;
 
@@ -47,6 +49,7 @@ use std::{
 use borsh::{BorshDeserialize, BorshSerialize};
 use node::{Node, empty_hash};
 pub use proof::{AccountProof, ProofError};
+pub use range::{RangeProof, VerifiedRange};
 
 use super::Account;
 use crate::primitives::Hash;
@@ -115,6 +118,20 @@ impl Trie {
         Ok(Self(match &self.0 {
             Some(root) => update::set(root, changes)?,
             None => update::build(changes),
+        }))
+    }
+
+    /// The trie with all accounts of `part`, which replace those at the same keys.
+    ///
+    /// Cheap where the two do not mix: ranges of accounts side by side share their nodes with the result, and only the
+    /// branches where they meet are hashed anew. So a state can be put together from its ranges in any order.
+    ///
+    /// # Errors
+    /// When either has a stub where the other has accounts.
+    pub fn merge(&self, part: &Self) -> Result<Self, StubReached> {
+        Ok(Self(match (&self.0, &part.0) {
+            (Some(root), Some(over)) => Some(merge::merge(root, over)?),
+            (one, None) | (None, one) => one.clone(),
         }))
     }
 

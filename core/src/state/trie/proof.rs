@@ -58,6 +58,15 @@ pub enum ProofError {
     /// An account that does not exist is listed as a leaf.
     #[error("a leaf without an account")]
     Absent,
+    /// Leaves outside the range that it does not need.
+    #[error("leaves that prove nothing of the range")]
+    Unneeded,
+    /// A part known by its hash only could hold accounts of the range.
+    #[error("accounts of the range could be hidden")]
+    Gap,
+    /// The range is empty, or it tells nothing of where the range begins.
+    #[error("it covers nothing of the range")]
+    Nothing,
     /// The hashes do not add up to the root.
     #[error("it is not a proof for this root")]
     Root,

@@ -4,11 +4,13 @@
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 mod proofs;
+mod ranges;
+mod small_ranges;
 
 use chacha20::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
-use super::*;
+use super::{proof::Sibling, *};
 use crate::primitives::{Amount, Hasher, decode, encode};
 
 type Accounts = BTreeMap<Hash, Account>;

@@ -65,12 +65,17 @@ pub(super) fn build(mut accounts: &[Change]) -> Option<Arc<Node>> {
 }
 
 /// Parts sorted changes that share all bits before `bit`.
-fn split(changes: &[Change], bit: u8) -> (&[Change], &[Change]) {
+pub(super) fn split(changes: &[Change], bit: u8) -> (&[Change], &[Change]) {
     changes.split_at(changes.partition_point(|(key, _)| !key.bit(bit)))
 }
 
 /// What two sides make: a branch, or the one that is there.
-fn join(prefix: Hash, bit: u8, left: Option<Arc<Node>>, right: Option<Arc<Node>>) -> Option<Arc<Node>> {
+pub(super) fn join(
+    prefix: Hash,
+    bit: u8,
+    left: Option<Arc<Node>>,
+    right: Option<Arc<Node>>,
+) -> Option<Arc<Node>> {
     match (left, right) {
         (Some(left), Some(right)) => Some(Node::branch(prefix, bit, [left, right])),
         (one, None) | (None, one) => one,
