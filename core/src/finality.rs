@@ -1,8 +1,9 @@
-//! Which chain: the tree of blocks above the last settled one, and the choice among its branches.
-//!
-//! Justification and finalisation come from certificates, which do not exist yet; until they do every block shares the
-//! genesis checkpoint and the longest branch wins.
+//! Which chain: votes, certificates, the tree of blocks above the base, and the choice among its branches.
 
 mod tree;
+mod voter;
+mod votes;
 
 pub use tree::{BlockTree, InsertError, Stage};
+pub use voter::Voter;
+pub use votes::{Certified, Counted, VotePool};

@@ -113,7 +113,7 @@ impl Node {
             None => None,
         };
         if chain.is_some() {
-            fx.push(Output::Subscribe(Topic::Block));
+            Topic::OF_CHAIN.into_iter().for_each(|topic| fx.push(Output::Subscribe(topic)));
         }
         let rooms = Rooms::new(config.local, config.role == Role::Relay);
         Ok(Self { local: config.local, role: config.role, fx, connections, rooms, chain })
@@ -227,7 +227,11 @@ impl Node {
     fn gossip(&mut self, message: GossipMessage) {
         match (&message.topic, &mut self.chain) {
             (Topic::Block, Some(chain)) => chain.gossiped(&mut self.fx, message),
-            (Topic::Block, None) => self.fx.judge(message.id, Verdict::Ignore),
+            (Topic::Vote, Some(chain)) => chain.vote_came(&mut self.fx, message),
+            (Topic::Evidence, Some(chain)) => chain.evidence_came(&mut self.fx, message),
+            (Topic::Block | Topic::Vote | Topic::Evidence, None) => {
+                self.fx.judge(message.id, Verdict::Ignore)
+            }
             (Topic::Chat(_), _) => self.rooms.heard(&mut self.fx, message),
         }
     }

@@ -1,6 +1,7 @@
 //! The `weft` command.
 
 mod account;
+mod authority;
 mod block;
 mod chat;
 mod failure;
@@ -64,6 +65,9 @@ enum Command {
     Peers(RpcArgs),
     /// What does an account hold?
     Account(account::AccountArgs),
+    /// Who proposes and votes; let this peer's authority ask for a change.
+    #[command(subcommand)]
+    Authority(authority::AuthorityCommand),
     /// Show a block with its transactions.
     Block(block::BlockArgs),
     /// What waits to be in a block?
@@ -117,6 +121,7 @@ impl Cli {
                 Command::Status(args) => status::run(&args, output).await,
                 Command::Peers(args) => peers::run(&args, output).await,
                 Command::Account(args) => account::run(args, output).await,
+                Command::Authority(command) => authority::run(command, output).await,
                 Command::Block(args) => block::run(args, output).await,
                 Command::Mempool(args) => mempool::run(args, output).await,
                 Command::Chat(args) => chat::run(args, output).await,

@@ -178,6 +178,12 @@ impl ConsensusRecord {
 }
 
 impl AuthoritySet {
+    /// Whether a change can be made to this set.
+    #[must_use]
+    pub fn admits(&self, change: &Change) -> bool {
+        self.with(change).is_some()
+    }
+
     /// The next set, with one change; `None` when the change cannot be made: one in that is in already, one out that is
     /// not in, too many, or none left.
     fn with(&self, change: &Change) -> Option<Self> {

@@ -1,7 +1,12 @@
 //! The block tree: every header that descends from the base, how far each block has come, and which branch is best.
 //!
-//! The *base* is the oldest block whose siblings no longer matter; everything in the tree descends from it. Branches
-//! are compared by the highest justified checkpoint, then the number of blocks, then the lowest hash.
+//! The *base* is the oldest block; everything in the tree descends from it, and from the *finalised* block at or above it
+//! everything that is still open. Branches are compared by the highest justified checkpoint, then the number of blocks, then
+//! the lowest hash. A checkpoint counts as justified when a block's record says so, or when its certificate is known
+//! though no body has it yet.
+//!
+//! A header whose parent is not executed is judged by the last record known on its branch. Where the authority set changes
+//! that record is out of date: headers beyond the change wait until the block that makes it is executed.
 
 use std::{
     cmp::Reverse,
@@ -43,6 +48,12 @@ pub enum InsertError {
     /// Its proposer has signed too many headers for this slot.
     #[error("its proposer has signed too many headers for this slot")]
     TooMany,
+    /// It names a set that only the execution of its ancestors can confirm.
+    #[error("the authority set changes there, and the block that changes it is not executed yet")]
+    UnknownSet,
+    /// It leaves the finalised chain below the finalised block.
+    #[error("it contradicts a finalised block")]
+    Finalised,
     /// It can never follow its parent.
     #[error(transparent)]
     Invalid(#[from] HeaderError),
@@ -55,6 +66,8 @@ struct Entry {
     mmr: Mmr,
     /// The record this block yields; its parent's until it is executed.
     record: Arc<ConsensusRecord>,
+    /// The highest checkpoint on this block's branch that is justified as far as is known.
+    justified: Height,
     stage: Stage,
     children: Vec<Hash>,
 }
@@ -70,6 +83,8 @@ pub struct BlockTree {
     by_slot: BTreeMap<(PublicKey, Slot), Vec<Hash>>,
     /// The best executed block.
     head: Hash,
+    /// Nothing that does not descend from this block is followed.
+    finalised: Hash,
     /// The best block that is not known to be invalid.
     target: Hash,
     /// The branch from base to head, by height.
@@ -81,9 +96,12 @@ impl BlockTree {
     #[must_use]
     pub fn new(base: Header, mmr: Mmr, record: Arc<ConsensusRecord>) -> Self {
         let (hash, height) = (base.hash(), base.height());
-        let entry = Entry { header: base, mmr, record, stage: Stage::Executed, children: Vec::new() };
+        let justified = record.justified.height;
+        let entry =
+            Entry { header: base, mmr, record, justified, stage: Stage::Executed, children: Vec::new() };
         Self {
             base: hash,
+            finalised: hash,
             entries: BTreeMap::from([(hash, entry)]),
             by_slot: BTreeMap::new(),
             head: hash,
@@ -96,6 +114,12 @@ impl BlockTree {
     #[must_use]
     pub const fn base(&self) -> Hash {
         self.base
+    }
+
+    /// The newest block that is final.
+    #[must_use]
+    pub const fn finalised(&self) -> Hash {
+        self.finalised
     }
 
     /// The best executed block.
@@ -173,6 +197,13 @@ impl BlockTree {
             return Err(InsertError::Known);
         }
         let parent = self.entries.get(&header.content.parent).ok_or(InsertError::UnknownParent)?;
+        let below = parent.header.height() < self.entries[&self.finalised].header.height();
+        if below {
+            return Err(InsertError::Finalised);
+        }
+        if parent.stage == Stage::Header && header.content.set_id > parent.record.set.id {
+            return Err(InsertError::UnknownSet);
+        }
         let mmr_root = parent.mmr.with(&header.content.parent).root();
         header.check_after(&parent.header, &parent.record.set, &mmr_root)?;
         if parent.stage == Stage::Invalid {
@@ -195,23 +226,170 @@ impl BlockTree {
         let parent = self.entries.get_mut(&header.content.parent).ok_or(InsertError::UnknownParent)?;
         parent.children.push(hash);
         let (mmr, record) = (parent.mmr.with(&header.content.parent), Arc::clone(&parent.record));
+        let justified = parent.justified;
         self.by_slot.entry((header.content.proposer, header.slot())).or_default().push(hash);
-        self.entries.insert(hash, Entry { header, mmr, record, stage: Stage::Header, children: Vec::new() });
+        self.entries.insert(
+            hash,
+            Entry { header, mmr, record, justified, stage: Stage::Header, children: Vec::new() },
+        );
         if self.merit(&hash) > self.merit(&self.target) {
             self.target = hash;
         }
         Ok(hash)
     }
 
-    /// Notes that a block was executed after its parent, and yields this record. Returns whether the head moved.
-    pub fn executed(&mut self, hash: &Hash, record: Arc<ConsensusRecord>) -> bool {
-        let Some(entry) = self.entries.get_mut(hash) else { return false };
+    /// Notes that a block was executed after its parent, and yields this record. Returns whether the head moved, and the
+    /// blocks that are invalid under that record: headers that were judged by one now out of date.
+    pub fn executed(&mut self, hash: &Hash, record: Arc<ConsensusRecord>) -> (bool, Vec<Hash>) {
+        let Some(entry) = self.entries.get_mut(hash) else { return (false, Vec::new()) };
         entry.stage = Stage::Executed;
+        let news = !Arc::ptr_eq(&entry.record, &record);
+        entry.justified = entry.justified.max(record.justified.height);
         entry.record = record;
-        if self.merit(hash) <= self.merit(&self.head) {
-            return false;
+        let invalid = if news { self.hand_down(hash) } else { Vec::new() };
+        let moved = self.merit(hash) > self.merit(&self.head);
+        if moved {
+            self.switch_head(*hash);
         }
-        let (undone, done) = self.path(&self.head.clone(), hash);
+        (moved, invalid)
+    }
+
+    /// Hands a block's record down to the headers above it, and finds those that it makes invalid.
+    fn hand_down(&mut self, hash: &Hash) -> Vec<Hash> {
+        let mut wrong = Vec::new();
+        let mut open = vec![*hash];
+        while let Some(parent) = open.pop() {
+            let (record, justified) =
+                (Arc::clone(&self.entries[&parent].record), self.entries[&parent].justified);
+            for child in self.children(&parent).to_vec() {
+                let Some(entry) = self.entries.get_mut(&child) else { continue };
+                entry.justified = entry.justified.max(justified);
+                if entry.stage == Stage::Header {
+                    entry.record = Arc::clone(&record);
+                    let content = &entry.header.content;
+                    if content.set_id != record.set.id
+                        || content.proposer != record.set.proposer(content.slot).key
+                    {
+                        wrong.push(child);
+                        continue;
+                    }
+                }
+                open.push(child);
+            }
+        }
+        let mut invalid: Vec<Hash> = wrong.iter().flat_map(|hash| self.invalidate(hash)).collect();
+        if !invalid.contains(&self.target) {
+            self.choose_target();
+        }
+        invalid.sort_unstable();
+        invalid
+    }
+
+    /// Notes that a checkpoint of the tree is justified, whether or not a body says so. Returns whether the head moved.
+    pub fn justify(&mut self, checkpoint: &Hash) -> bool {
+        let Some(entry) = self.entries.get_mut(checkpoint) else { return false };
+        entry.justified = entry.justified.max(entry.header.height());
+        let mut open = vec![*checkpoint];
+        while let Some(parent) = open.pop() {
+            let justified = self.entries[&parent].justified;
+            for child in self.children(&parent).to_vec() {
+                if let Some(entry) = self.entries.get_mut(&child) {
+                    entry.justified = entry.justified.max(justified);
+                    open.push(child);
+                }
+            }
+        }
+        self.choose_target();
+        let executed = self.entries.iter().filter(|(_, entry)| entry.stage == Stage::Executed);
+        let best = executed.map(|(hash, _)| *hash).max_by_key(|hash| self.merit(hash)).unwrap_or(self.head);
+        let moved = best != self.head;
+        if moved {
+            self.switch_head(best);
+        }
+        moved
+    }
+
+    /// Whether `ancestor` is `block` or below it on its branch. Both must be in the tree.
+    #[must_use]
+    pub fn is_ancestor(&self, ancestor: &Hash, block: &Hash) -> bool {
+        let Some(height) = self.height(ancestor) else { return false };
+        if let (Some(at), Some(known)) = (self.height(block), self.best_chain.get(&height))
+            && at >= height
+            && self.best_chain.get(&at) == Some(block)
+        {
+            return known == ancestor;
+        }
+        let mut at = *block;
+        while let Some(entry) = self.entries.get(&at).filter(|entry| entry.header.height() > height) {
+            at = entry.header.content.parent;
+        }
+        at == *ancestor
+    }
+
+    /// Notes that an executed block is final: from now on only what descends from it counts. Returns whether the head moved;
+    /// `None` when the block is unknown, not executed, or not above the finalised one on its branch.
+    /// [`Self::prune`] drops the rest.
+    pub fn finalise(&mut self, hash: &Hash) -> Option<bool> {
+        let above = self.stage(hash) == Some(Stage::Executed) && self.is_ancestor(&self.finalised, hash);
+        if !above || *hash == self.finalised {
+            return None;
+        }
+        self.finalised = *hash;
+        let moved = !self.is_ancestor(hash, &self.head);
+        if moved {
+            let open = self.with_descendants(hash);
+            let executed = open.iter().filter(|kept| self.stage(kept) == Some(Stage::Executed)).copied();
+            let best = executed.max_by_key(|kept| self.merit(kept)).unwrap_or(*hash);
+            self.switch_head(best);
+        }
+        Some(moved)
+    }
+
+    /// Drops every block that neither descends from the finalised one nor leads to it. Returns them.
+    pub fn prune(&mut self) -> Vec<(Height, Hash)> {
+        let mut keep = self.with_descendants(&self.finalised);
+        keep.extend(self.path(&self.base, &self.finalised).1);
+        keep.insert(self.base);
+        let gone: Vec<Hash> = self.entries.keys().filter(|known| !keep.contains(known)).copied().collect();
+        let mut left = Vec::new();
+        for hash in gone {
+            if let Some(header) = self.remove(&hash) {
+                left.push((header.height(), hash));
+            }
+        }
+        for entry in self.entries.values_mut() {
+            entry.children.retain(|child| keep.contains(child));
+        }
+        if !self.entries.contains_key(&self.target) {
+            self.choose_target();
+        }
+        left
+    }
+
+    fn with_descendants(&self, hash: &Hash) -> BTreeSet<Hash> {
+        let mut found = BTreeSet::new();
+        let mut open = vec![*hash];
+        while let Some(hash) = open.pop() {
+            open.extend(self.children(&hash));
+            found.insert(hash);
+        }
+        found
+    }
+
+    fn remove(&mut self, hash: &Hash) -> Option<Header> {
+        let entry = self.entries.remove(hash)?;
+        let slot = (entry.header.content.proposer, entry.header.slot());
+        if let Some(hashes) = self.by_slot.get_mut(&slot) {
+            hashes.retain(|other| other != hash);
+            if hashes.is_empty() {
+                self.by_slot.remove(&slot);
+            }
+        }
+        Some(entry.header)
+    }
+
+    fn switch_head(&mut self, hash: Hash) {
+        let (undone, done) = self.path(&self.head, &hash);
         for hash in undone {
             let height = self.entries[&hash].header.height();
             self.best_chain.remove(&height);
@@ -220,8 +398,23 @@ impl BlockTree {
             let height = self.entries[&hash].header.height();
             self.best_chain.insert(height, hash);
         }
-        self.head = *hash;
-        true
+        self.head = hash;
+    }
+
+    /// Finds the best block that is not known to be invalid.
+    fn choose_target(&mut self) {
+        let valid = self.entries.iter().filter(|(_, entry)| entry.stage != Stage::Invalid);
+        let best = valid.map(|(hash, _)| *hash).max_by_key(|hash| self.merit(hash));
+        self.target = best.unwrap_or(self.base);
+    }
+
+    /// The two headers for one slot by one proposer that this one is of, if there are two: proof that it equivocates.
+    #[must_use]
+    pub fn equivocation(&self, header: &Header) -> Option<[Header; 2]> {
+        match self.by_slot.get(&(header.content.proposer, header.slot()))?[..] {
+            [a, b] => Some([self.header(&a)?.clone(), self.header(&b)?.clone()]),
+            _ => None,
+        }
     }
 
     /// Notes that a block is invalid, and all that builds on it. Returns them all.
@@ -238,16 +431,14 @@ impl BlockTree {
             }
         }
         if invalid.contains(&self.target) {
-            let valid = self.entries.iter().filter(|(_, entry)| entry.stage != Stage::Invalid);
-            let best = valid.map(|(hash, _)| *hash).max_by_key(|hash| self.merit(hash));
-            self.target = best.unwrap_or(self.base);
+            self.choose_target();
         }
         invalid
     }
 
     fn merit(&self, hash: &Hash) -> Merit {
         let entry = &self.entries[hash];
-        (entry.record.justified.height, entry.header.height(), Reverse(*hash))
+        (entry.justified, entry.header.height(), Reverse(*hash))
     }
 
     /// The way from one block to another: blocks to undo, tip first, and blocks to do, oldest first.
@@ -283,32 +474,23 @@ impl BlockTree {
     /// Moves the base up the best chain to `hash`, dropping all that does not descend from it. Returns the blocks that
     /// leave: those of the best chain below the new base, oldest first, and those of other branches.
     pub fn advance_base(&mut self, hash: &Hash) -> (Vec<Header>, Vec<(Height, Hash)>) {
-        let mut keep = BTreeSet::new();
-        let mut open = vec![*hash];
-        while let Some(hash) = open.pop() {
-            open.extend(self.children(&hash));
-            keep.insert(hash);
-        }
+        let keep = self.with_descendants(hash);
         let (mut settled, mut dropped) = (Vec::new(), Vec::new());
         for gone in self.entries.keys().copied().filter(|hash| !keep.contains(hash)).collect::<Vec<_>>() {
-            let Some(entry) = self.entries.remove(&gone) else { continue };
-            let slot = (entry.header.content.proposer, entry.header.slot());
-            if let Some(hashes) = self.by_slot.get_mut(&slot) {
-                hashes.retain(|other| *other != gone);
-                if hashes.is_empty() {
-                    self.by_slot.remove(&slot);
-                }
-            }
-            if self.best_chain.get(&entry.header.height()) == Some(&gone) {
-                settled.push(entry.header);
+            let Some(header) = self.remove(&gone) else { continue };
+            if self.best_chain.get(&header.height()) == Some(&gone) {
+                settled.push(header);
             } else {
-                dropped.push((entry.header.height(), gone));
+                dropped.push((header.height(), gone));
             }
         }
         settled.sort_by_key(Header::height);
         let base_height = self.entries[hash].header.height();
         self.best_chain = self.best_chain.split_off(&base_height);
         self.base = *hash;
+        if !self.entries.contains_key(&self.finalised) {
+            self.finalised = *hash;
+        }
         if !self.entries.contains_key(&self.target) {
             self.target = self.head;
         }
@@ -376,7 +558,7 @@ mod tests {
 
     fn execute(tree: &mut BlockTree, hash: &Hash) -> bool {
         let record = Arc::clone(tree.record(hash).unwrap());
-        tree.executed(hash, record)
+        tree.executed(hash, record).0
     }
 
     #[test]

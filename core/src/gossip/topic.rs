@@ -68,16 +68,25 @@ impl fmt::Display for Room {
 pub enum Topic {
     /// New blocks of the chain.
     Block,
+    /// Votes for checkpoints.
+    Vote,
+    /// Proof that an authority has equivocated.
+    Evidence,
     /// One chat room; rooms do not belong to a chain.
     Chat(Room),
 }
 
 impl Topic {
+    /// The topics that everybody who follows a chain takes part in.
+    pub const OF_CHAIN: [Self; 3] = [Self::Block, Self::Vote, Self::Evidence];
+
     /// The topic's name on the wire, on the chain with this genesis hash.
     #[must_use]
     pub fn name(&self, genesis: &Hash) -> String {
         match self {
             Self::Block => format!("/weft/{}/block", genesis.short()),
+            Self::Vote => format!("/weft/{}/vote", genesis.short()),
+            Self::Evidence => format!("/weft/{}/evidence", genesis.short()),
             Self::Chat(room) => format!("/weft/chat/{room}"),
         }
     }
@@ -95,6 +104,8 @@ mod tests {
         let genesis = Hash([0xab; 32]);
         let room: Room = "lobby-1".parse().unwrap();
         assert_eq!(Topic::Block.name(&genesis), "/weft/abababab/block");
+        assert_eq!(Topic::Vote.name(&genesis), "/weft/abababab/vote");
+        assert_eq!(Topic::Evidence.name(&genesis), "/weft/abababab/evidence");
         assert_eq!(Topic::Chat(room).name(&genesis), "/weft/chat/lobby-1");
     }
 

@@ -4,8 +4,10 @@
 //! against it, signatures verified, executed after their parent, archived, and written down. Each step that costs is a
 //! job; each that must survive waits for the disk.
 
+mod authority;
 mod blocks;
 mod download;
+mod finality;
 mod pool;
 mod propose;
 mod queries;
@@ -26,7 +28,7 @@ use super::{
     work::JobResult,
 };
 use crate::{
-    chain::{Block, Body, Genesis, Header, Transaction},
+    chain::{Block, Body, ConsensusRecord, Evidence, Genesis, Header, Transaction, Vote},
     finality::BlockTree,
     gossip::TransactionRelay,
     mempool::{Limits, Mempool},
@@ -36,15 +38,10 @@ use crate::{
     sync::Scheduler,
 };
 use download::Download;
+use finality::Gadget;
 use propose::Proposer;
 use storage::Opened;
 
-/// How many blocks below the head count as settled: their siblings are dropped and their changes folded into the base.
-/// A branch that leaves the best chain earlier than that is not followed. Until certificates finalise blocks, this
-/// bounds what an unfinalised chain needs in memory.
-pub(super) const SETTLE_DEPTH: u64 = 1024;
-/// The base moves in steps of so many blocks.
-const SETTLE_STEP: u64 = 16;
 /// How many blocks below the head bodies and tries stay in memory.
 const RECENT_DEPTH: u64 = 64;
 /// The most bytes of bodies waiting for execution.
@@ -61,6 +58,12 @@ enum Purpose {
     Headers(PeerId, Arc<Vec<Header>>),
     /// The signatures of a body's transactions.
     Signatures(Hash),
+    /// The signatures of a body's system items, which yield this record.
+    Items(Hash, Arc<ConsensusRecord>),
+    /// The signatures of gossiped votes.
+    Votes(Vec<(GossipMessage, Vote)>),
+    /// The signatures of gossiped evidence.
+    Evidence(GossipMessage, Box<Evidence>),
     /// Executing a block.
     Execute(Hash),
     /// The trie after a block, from the head's and the diffs between.
@@ -96,7 +99,10 @@ struct Waiting {
     body: Arc<Body>,
     bytes: usize,
     verified: bool,
-    executing: bool,
+    /// The record that the block yields, once its system items are known to be right.
+    record: Option<Arc<ConsensusRecord>>,
+    /// Its system items are being checked, or it is being executed.
+    busy: bool,
 }
 
 /// An executed block that is near the head.
@@ -108,7 +114,11 @@ struct Recent {
 /// What happens once a batch is durable.
 enum Promise {
     /// Our own block may leave.
-    Publish(Box<Block>, Box<Executed>),
+    Publish(Box<Block>, Box<Executed>, Arc<ConsensusRecord>),
+    /// Our own vote may leave.
+    Vote(Box<Vote>),
+    /// What we ask for by ballot is written down.
+    Wished(CommandId),
     /// Our own transaction is accepted, and may leave.
     Accepted(CommandId, Box<Transaction>),
 }
@@ -138,6 +148,7 @@ pub(super) struct Chain {
     scheduler: Scheduler,
     download: Download,
     proposer: Option<Proposer>,
+    gadget: Gadget,
     /// Own transactions that are written down until they are settled.
     own: BTreeMap<Hash, Transaction>,
     /// Archive reads in flight for each peer.
@@ -156,6 +167,8 @@ impl Chain {
             let last_signed = storage::last_signed(&*fx.store, &key.public());
             Proposer::new(key, last_signed)
         });
+        let voted = config.validator.as_ref().and_then(|key| storage::last_vote(&*fx.store, &key.public()));
+        let gadget = Gadget::new(voted, storage::wish(&*fx.store));
         let mut chain = Self {
             id,
             tree,
@@ -179,6 +192,7 @@ impl Chain {
             scheduler: Scheduler::default(),
             download: Download::default(),
             proposer,
+            gadget,
             own,
             serving: BTreeMap::new(),
             starting: restore.is_some(),
@@ -252,6 +266,13 @@ impl Chain {
             (Purpose::Signatures(hash), JobResult::Verified(valid)) => {
                 self.body_verified(fx, &hash, valid.iter().all(|valid| *valid));
             }
+            (Purpose::Items(hash, record), JobResult::Verified(valid)) => {
+                self.items_verified(fx, &hash, record, valid.iter().all(|valid| *valid));
+            }
+            (Purpose::Votes(line), JobResult::Verified(valid)) => self.votes_verified(fx, line, Some(&valid)),
+            (Purpose::Evidence(message, evidence), JobResult::Verified(valid)) => {
+                self.evidence_verified(fx, &message, *evidence, valid == [true]);
+            }
             (Purpose::Execute(hash), JobResult::Executed(outcome)) => self.executed(fx, hash, outcome),
             (Purpose::Rewind(hash), JobResult::Updated(trie)) => self.rewound(fx, hash, trie),
             (Purpose::Build(parent, slot), JobResult::Built(transactions, executed)) => {
@@ -275,7 +296,11 @@ impl Chain {
                 fx.judge(message.id, super::Verdict::Ignore);
             }
             Purpose::Headers(peer, _) => self.headers_lost(fx, &peer),
-            Purpose::Signatures(hash) | Purpose::Execute(hash) => self.drop_waiting(&hash),
+            Purpose::Votes(line) => self.votes_verified(fx, line, None),
+            Purpose::Evidence(message, _) => fx.judge(message.id, super::Verdict::Ignore),
+            Purpose::Signatures(hash) | Purpose::Items(hash, _) | Purpose::Execute(hash) => {
+                self.drop_waiting(&hash)
+            }
             Purpose::Rewind(hash) => {
                 self.rewinding.remove(&hash);
             }
@@ -334,7 +359,9 @@ impl Chain {
         self.promises = later;
         for (_, promise) in due {
             match promise {
-                Promise::Publish(block, executed) => self.publish(fx, *block, *executed),
+                Promise::Publish(block, executed, record) => self.publish(fx, *block, *executed, record),
+                Promise::Vote(vote) => self.publish_vote(fx, *vote),
+                Promise::Wished(command) => fx.reply(command, Ok(super::Reply::Done)),
                 Promise::Accepted(command, transaction) => self.own_accepted(fx, command, *transaction),
             }
         }
@@ -343,7 +370,7 @@ impl Chain {
     /// Nothing more can be promised: whoever waits is told so.
     pub(super) fn break_promises(&mut self, fx: &mut Effects, reason: &str) {
         for (_, promise) in std::mem::take(&mut self.promises) {
-            if let Promise::Accepted(command, _) = promise {
+            if let Promise::Accepted(command, _) | Promise::Wished(command) = promise {
                 fx.reply(command, Err(super::CommandError::Storage(reason.to_owned())));
             }
         }
@@ -352,7 +379,7 @@ impl Chain {
     /// Does what is due.
     pub(super) fn tick(&mut self, fx: &mut Effects) {
         self.release_held(fx);
-        if !self.starting {
+        if !self.starting && !self.is_halted() {
             self.propose(fx);
             self.download(fx);
         }

@@ -5,7 +5,7 @@ use super::{Command, CommandError, CommandId, Node, Reply, StatusView};
 impl Node {
     pub(super) fn command(&mut self, id: CommandId, command: Command) {
         let reply = match command {
-            Command::Status => Ok(Reply::Status(self.status())),
+            Command::Status => Ok(Reply::Status(Box::new(self.status()))),
             Command::Peers => {
                 let height = |peer: &_| self.chain.as_ref()?.height_of(peer);
                 Ok(Reply::Peers(self.connections.views(&self.fx, height)))
@@ -32,7 +32,9 @@ impl Node {
             | Command::Account(_)
             | Command::Block(_)
             | Command::RecentBlocks(_)
-            | Command::Mempool(_) => {
+            | Command::Mempool(_)
+            | Command::Authorities
+            | Command::Propose(_) => {
                 let Some(chain) = &mut self.chain else {
                     self.fx.reply(id, Err(CommandError::NoChain));
                     return;
@@ -40,6 +42,8 @@ impl Node {
                 match command {
                     Command::Submit(transaction) => return chain.submit(&mut self.fx, id, transaction),
                     Command::Block(which) => return chain.show_block(&mut self.fx, id, which),
+                    Command::Propose(change) => return chain.wish(&mut self.fx, id, change),
+                    Command::Authorities => Ok(Reply::Authorities(chain.authorities_view())),
                     Command::Account(address) => chain.account_view(address).map(Reply::Account),
                     Command::RecentBlocks(count) => Ok(Reply::Blocks(chain.recent_blocks(count))),
                     Command::Mempool(count) => Ok(Reply::Mempool(chain.mempool_view(count))),

@@ -3,11 +3,14 @@
 use libp2p::{Multiaddr, PeerId};
 
 use super::{
-    view::{AccountView, BlockSummary, BlockView, ChatView, MempoolView, PeerView, StatusView, SyncView},
+    view::{
+        AccountView, AuthoritiesView, BlockSummary, BlockView, ChatView, MempoolView, PeerView, StatusView,
+        SyncView,
+    },
     work::{Job, JobResult, WorkId},
 };
 use crate::{
-    chain::Transaction,
+    chain::{Change, Checkpoint, Transaction},
     gossip::{Room, SayError, Topic},
     mempool::AdmissionError,
     primitives::{Address, Hash},
@@ -339,6 +342,11 @@ pub enum Command {
     Mempool(usize),
     /// Take a signed transaction into the mempool and pass it on. [`Reply::Submitted`] once it is durable.
     Submit(Transaction),
+    /// Who decides, and what is being decided? [`Reply::Authorities`]
+    Authorities,
+    /// Let this peer's authority ask for a change of the set, by a ballot in its next block. It replaces what was asked for
+    /// before. [`Reply::Done`] once it is durable.
+    Propose(Change),
     /// Take part in a chat room. [`Reply::Done`]
     Join(Room),
     /// Leave a chat room. [`Reply::Done`]
@@ -355,7 +363,7 @@ pub enum Command {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// To [`Command::Status`].
-    Status(StatusView),
+    Status(Box<StatusView>),
     /// To [`Command::Peers`].
     Peers(Vec<PeerView>),
     /// To [`Command::Account`].
@@ -368,6 +376,8 @@ pub enum Reply {
     Mempool(MempoolView),
     /// To [`Command::Submit`]: the transaction's id.
     Submitted(Hash),
+    /// To [`Command::Authorities`].
+    Authorities(AuthoritiesView),
     /// To [`Command::History`].
     History(Vec<ChatView>),
     /// To [`Command::Rooms`].
@@ -388,6 +398,15 @@ pub enum CommandError {
     /// There is no such block.
     #[error("no such block here")]
     NoSuchBlock,
+    /// The peer proposes with no key, or with that of nobody in force.
+    #[error("this peer is no authority: only an authority in force can ask for a change of the set")]
+    NoAuthority,
+    /// The change asked for cannot be made.
+    #[error(
+        "that change cannot be made: who is to be added is in already, who is to be removed is not in or is the last, or \
+         the set is full"
+    )]
+    NoSuchChange,
     /// The mempool refused the transaction.
     #[error("the transaction was refused: {0}")]
     Refused(#[from] AdmissionError),
@@ -413,6 +432,8 @@ pub enum CommandError {
 pub enum Event {
     /// The best chain has a new head; after a reorganisation, blocks above the common ancestor follow in order.
     Block(BlockSummary),
+    /// This checkpoint is final: nothing up to it is ever undone.
+    Finalised(Checkpoint),
     /// The best chain switched to another branch; this many blocks were undone.
     Reorganised(u64),
     /// Someone said something in a joined room.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    chain::Change,
     gossip::Room,
     primitives::{Address, Amount, Hash, Height, PublicKey, Slot},
 };
@@ -61,8 +62,12 @@ pub struct ChainView {
     pub head: Hash,
     /// Its state root.
     pub state_root: Hash,
-    /// The height of the finalised checkpoint.
+    /// The height of the justified checkpoint.
+    pub justified: Height,
+    /// The height of the finalised checkpoint: nothing up to there is ever undone.
     pub finalised: Height,
+    /// The number of authorities in force.
+    pub authorities: usize,
     /// How far synchronisation is.
     pub sync: SyncView,
     /// Transactions in the mempool that could be in the next block.
@@ -71,6 +76,45 @@ pub struct ChainView {
     pub queued: usize,
     /// The validator key this peer proposes with.
     pub validator: Option<PublicKey>,
+}
+
+/// An authority.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthorityView {
+    /// What signs its blocks and votes.
+    pub key: PublicKey,
+    /// Where its fees go.
+    pub fee_address: Address,
+}
+
+/// An open ballot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BallotView {
+    /// Whose.
+    pub by: PublicKey,
+    /// What it asks for.
+    pub change: Change,
+}
+
+/// Who decides, and what is being decided, at the head.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthoritiesView {
+    /// The number of the set in force; 0 is the genesis set.
+    pub set_id: u64,
+    /// The set in force, in the order of turns.
+    pub authorities: Vec<AuthorityView>,
+    /// The set before, while both count.
+    pub outgoing: Vec<AuthorityView>,
+    /// The set that is decided on and waits for finality.
+    pub pending: Vec<AuthorityView>,
+    /// Open ballots. A change needs those of more than two thirds of the set.
+    pub ballots: Vec<BallotView>,
+    /// What this peer's own authority asks for.
+    pub wish: Option<Change>,
+    /// The height of the justified checkpoint.
+    pub justified: Height,
+    /// The height of the finalised checkpoint.
+    pub finalised: Height,
 }
 
 /// How far synchronisation is.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::{
-    chain::{Header, Transaction},
+    chain::{ConsensusRecord, Header, SystemItem, Transaction, Vote},
     primitives::{Hash, SignatureBatch, verify_each},
     state::{Account, BlockContext, Executed, ExecutionError, Trie, execute, select},
 };
@@ -36,6 +36,22 @@ pub enum Job {
         genesis: Hash,
         /// What to check.
         transactions: Arc<Vec<Transaction>>,
+    },
+    /// Which of these system items are rightly signed.
+    VerifyItems {
+        /// The chain.
+        genesis: Hash,
+        /// What to check.
+        items: Arc<Vec<SystemItem>>,
+        /// The record of the certificate's target, if one is among the items.
+        target: Option<Arc<ConsensusRecord>>,
+    },
+    /// Which of these votes are rightly signed.
+    VerifyVotes {
+        /// The chain.
+        genesis: Hash,
+        /// What to check.
+        votes: Arc<Vec<Vote>>,
     },
     /// What these transactions do; their signatures are known to be right.
     Execute {
@@ -67,7 +83,7 @@ pub enum Job {
 /// A job's outcome.
 #[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
 pub enum JobResult {
-    /// For [`Job::VerifyHeaders`] and [`Job::VerifyTransactions`]: which are right, in order.
+    /// For the jobs that verify: which are right, in order.
     Verified(Vec<bool>),
     /// For [`Job::Execute`].
     Executed(Result<Executed, ExecutionError>),
@@ -86,6 +102,15 @@ const TRANSFER_MICROS: u64 = 5;
 /// The modelled cost of setting one account.
 const ACCOUNT_MICROS: u64 = 2;
 
+/// How many signatures a system item holds.
+fn signatures(item: &SystemItem) -> usize {
+    match item {
+        SystemItem::Certificate(certificate) => certificate.signatures.len(),
+        SystemItem::Ballot(_) => 1,
+        SystemItem::Evidence(_) => 2,
+    }
+}
+
 impl Job {
     /// How long the job takes on one thread, in microseconds of virtual time. This is a model for the simulator, so that
     /// runs replay exactly; it is linear in the job's size and was set near what one core of a small server needs.
@@ -94,6 +119,8 @@ impl Job {
         let (count, each) = match self {
             Self::VerifyHeaders { headers, .. } => (headers.len(), SIGNATURE_MICROS),
             Self::VerifyTransactions { transactions, .. } => (transactions.len(), SIGNATURE_MICROS),
+            Self::VerifyItems { items, .. } => (items.iter().map(signatures).sum(), SIGNATURE_MICROS),
+            Self::VerifyVotes { votes, .. } => (votes.len(), SIGNATURE_MICROS),
             Self::Execute { transactions, .. } => (transactions.len(), TRANSFER_MICROS),
             Self::Build { candidates, .. } => (candidates.len(), TRANSFER_MICROS),
             Self::Update { changes, .. } => (changes.len(), ACCOUNT_MICROS),
@@ -113,6 +140,16 @@ impl Job {
             Self::VerifyTransactions { genesis, transactions } => {
                 JobResult::Verified(verify_each(transactions.len(), |index, batch: &mut SignatureBatch| {
                     transactions[index].add_to_batch(genesis, batch)
+                }))
+            }
+            Self::VerifyItems { genesis, items, target } => {
+                JobResult::Verified(verify_each(items.len(), |index, batch: &mut SignatureBatch| {
+                    items[index].add_to_batch(genesis, target.as_deref(), batch)
+                }))
+            }
+            Self::VerifyVotes { genesis, votes } => {
+                JobResult::Verified(verify_each(votes.len(), |index, batch: &mut SignatureBatch| {
+                    votes[index].add_to_batch(genesis, batch)
                 }))
             }
             Self::Execute { trie, context, transactions } => match execute(trie, context, transactions) {

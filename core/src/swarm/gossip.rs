@@ -14,7 +14,7 @@ use libp2p::{
 use crate::{
     gossip::{Room, Topic},
     node::GossipId,
-    primitives::Hash,
+    primitives::{Hash, Hasher},
 };
 
 /// What chat topics' names begin with: on them anybody's libp2p peer takes part, under the ids that js-libp2p makes.
@@ -62,7 +62,7 @@ pub(super) fn gossipsub(key: &Keypair) -> Gossipsub {
 pub(super) fn topic_name(topic: &Topic, genesis: Option<&Hash>) -> Option<String> {
     match topic {
         Topic::Chat(_) => Some(topic.name(&Hash::ZERO)),
-        Topic::Block => genesis.map(|genesis| topic.name(genesis)),
+        Topic::Block | Topic::Vote | Topic::Evidence => genesis.map(|genesis| topic.name(genesis)),
     }
 }
 
@@ -72,10 +72,12 @@ pub(super) fn room(topic: &TopicHash) -> Option<Room> {
 }
 
 /// The identity of a message: author and sequence number in chat rooms, as js-libp2p has it, so that the same words may
-/// be said twice; the content everywhere else, so that the same block from two authors is one.
+/// be said twice; topic and content everywhere else, so that the same block from two authors is one, and that nothing said
+/// on one topic can hide it on another.
 fn message_id(message: &Message) -> MessageId {
     if !message.topic.as_str().starts_with(CHAT) {
-        return MessageId::new(&Hash::of(&message.data).0);
+        let id = Hasher::tagged(message.topic.as_str().as_bytes()).add(&[0]).add(&message.data).finish();
+        return MessageId::new(&id.0);
     }
     let source = message.source.map(PeerId::to_bytes).unwrap_or_default();
     // The id of an ed25519 peer is an identity multihash: code 0, the length, then the protobuf public key itself.

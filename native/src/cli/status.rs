@@ -41,7 +41,7 @@ fn chain_lines(chain: &ChainView) -> Vec<String> {
         format!("chain      {} ({})", printable(&chain.name), chain.genesis),
         format!("slot       {} of {} ms", chain.slot, chain.slot_millis),
         format!("head       {} {}", chain.height, chain.head),
-        format!("finalised  {}", chain.finalised),
+        format!("finalised  {} (justified {})", chain.finalised, chain.justified),
         format!("sync       {progress}"),
         format!("mempool    {} pending, {} queued", chain.pending, chain.queued),
     ];

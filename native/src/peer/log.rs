@@ -15,6 +15,9 @@ pub(super) async fn log(mut events: Events) {
                 tracing::info!(height, hash = %block.hash.short(), slot, transactions, "block");
             }
             Notice::Event(Event::Reorganised(undone)) => tracing::warn!(undone, "reorganised"),
+            Notice::Event(Event::Finalised(checkpoint)) => {
+                tracing::info!(height = checkpoint.height.0, hash = %checkpoint.hash.short(), "final");
+            }
             Notice::Event(Event::Alarm(text)) => tracing::error!("{text}"),
             Notice::Event(Event::AlarmOver(text)) => tracing::info!("over: {text}"),
             Notice::Event(Event::Chat(_) | Event::Peers | Event::Mempool | Event::Sync(_)) => {}

@@ -19,7 +19,7 @@ fn config(listen: &str) -> PeerConfig {
 
 async fn status(peer: &Peer) -> StatusView {
     match peer.handle().call(Command::Status).await.unwrap() {
-        Reply::Status(status) => status,
+        Reply::Status(status) => *status,
         other => panic!("{other:?}"),
     }
 }

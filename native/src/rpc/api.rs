@@ -14,11 +14,11 @@ use jsonrpsee::{
 use libp2p::Multiaddr;
 use serde::{Deserialize, Serialize};
 use weft_core::{
-    chain::Transaction,
+    chain::{Change, Transaction},
     gossip::Room,
     node::{
-        AccountView, BlockRef, BlockSummary, BlockView, ChatView, Command, CommandError, MempoolView,
-        PeerView, Reply, StatusView,
+        AccountView, AuthoritiesView, BlockRef, BlockSummary, BlockView, ChatView, Command, CommandError,
+        MempoolView, PeerView, Reply, StatusView,
     },
     primitives::{Address, Hash, decode},
 };
@@ -61,6 +61,12 @@ pub(super) trait Api {
 
     #[method(name = "submit")]
     async fn submit(&self, transaction: String) -> RpcResult<Hash>;
+
+    #[method(name = "authorities")]
+    async fn authorities(&self) -> RpcResult<AuthoritiesView>;
+
+    #[method(name = "propose")]
+    async fn propose(&self, change: Change) -> RpcResult<()>;
 
     #[method(name = "join")]
     async fn join(&self, room: Room) -> RpcResult<()>;
@@ -116,6 +122,8 @@ pub const fn code(error: &CommandError) -> i32 {
         CommandError::Storage(_) => -32007,
         CommandError::Busy => -32008,
         CommandError::Stopped => -32009,
+        CommandError::NoAuthority => -32010,
+        CommandError::NoSuchChange => -32011,
     }
 }
 
@@ -140,7 +148,7 @@ macro_rules! expect {
 #[async_trait]
 impl ApiServer for Peer {
     async fn status(&self) -> RpcResult<StatusView> {
-        expect!(self.ask(Command::Status).await?, Status)
+        expect!(self.ask(Command::Status).await?, Status).map(|status| *status)
     }
 
     async fn peers(&self) -> RpcResult<Vec<PeerView>> {
@@ -181,6 +189,14 @@ impl ApiServer for Peer {
         let transaction = decode(&bytes, Transaction::MAX_LEN)
             .map_err(|error| invalid(format!("not a transaction: {error}")))?;
         expect!(self.ask(Command::Submit(transaction)).await?, Submitted)
+    }
+
+    async fn authorities(&self) -> RpcResult<AuthoritiesView> {
+        expect!(self.ask(Command::Authorities).await?, Authorities)
+    }
+
+    async fn propose(&self, change: Change) -> RpcResult<()> {
+        self.done(Command::Propose(change)).await
     }
 
     async fn join(&self, room: Room) -> RpcResult<()> {

@@ -5,8 +5,8 @@ use std::{fmt, net::SocketAddr, time::Duration};
 use jsonrpsee::core::client::Error;
 use jsonrpsee_http_client::{HttpClient, HttpClientBuilder};
 use weft_core::{
-    chain::Transaction,
-    node::{AccountView, BlockView, MempoolView, PeerView, StatusView},
+    chain::{Change, Transaction},
+    node::{AccountView, AuthoritiesView, BlockView, MempoolView, PeerView, StatusView},
     primitives::{Address, Hash, encode},
 };
 
@@ -90,6 +90,22 @@ impl RpcClient {
     /// See [`Self::status`].
     pub async fn block(&self, block: BlockParam) -> Result<BlockView, RpcFailure> {
         self.answer(ApiClient::block(&self.http, block).await)
+    }
+
+    /// Who proposes and votes, and what is being decided.
+    ///
+    /// # Errors
+    /// See [`Self::status`].
+    pub async fn authorities(&self) -> Result<AuthoritiesView, RpcFailure> {
+        self.answer(ApiClient::authorities(&self.http).await)
+    }
+
+    /// Lets the peer's authority ask for a change of the set; durable at the peer when this returns.
+    ///
+    /// # Errors
+    /// See [`Self::status`].
+    pub async fn propose(&self, change: &Change) -> Result<(), RpcFailure> {
+        self.answer(ApiClient::propose(&self.http, change.clone()).await)
     }
 
     /// The mempool with its `count` best transactions.

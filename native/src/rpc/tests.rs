@@ -26,7 +26,7 @@ async fn server() -> (RpcServer, Calls) {
         seen.lock().unwrap().push(command.clone());
         async move {
             match command {
-                Command::Status => Ok(Reply::Status(status())),
+                Command::Status => Ok(Reply::Status(Box::new(status()))),
                 Command::Join(_) | Command::Say(..) => Ok(Reply::Done),
                 Command::Submit(_) => Err(AdmissionError::AccountFull.into()),
                 _ => Err(CommandError::NoChain),

@@ -55,7 +55,7 @@ impl World {
     /// When it does not say.
     pub fn status(&mut self, ix: PeerIx) -> StatusView {
         match self.command(ix, Command::Status) {
-            Ok(Reply::Status(status)) => status,
+            Ok(Reply::Status(status)) => *status,
             other => panic!("{ix:?} answered {other:?} when asked for its status"),
         }
     }

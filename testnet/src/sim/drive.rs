@@ -111,7 +111,10 @@ impl World {
             Output::Reply(id, reply) => {
                 self.replies.insert(id, *reply);
             }
-            Output::Notify(event) => self.peers[ix.0].seen.note(event),
+            Output::Notify(event) => {
+                self.watch_event(ix, &event);
+                self.peers[ix.0].seen.note(event);
+            }
         }
     }
 }

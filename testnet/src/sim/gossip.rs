@@ -46,7 +46,9 @@ fn message_id(topic: &Topic, author: &PeerId, sequence: u64, data: &[u8]) -> Has
         Topic::Chat(_) => {
             Hasher::tagged(b"author").add(&author.to_bytes()).add(&sequence.to_le_bytes()).finish()
         }
-        _ => Hash::of(data),
+        Topic::Block | Topic::Vote | Topic::Evidence => {
+            Hasher::tagged(format!("{topic:?}").as_bytes()).add(data).finish()
+        }
     }
 }
 

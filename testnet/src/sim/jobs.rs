@@ -69,6 +69,13 @@ fn key(job: &Job) -> Option<Hash> {
         Job::Execute { trie, context, transactions } => {
             hasher.add(&[2]).add(&trie.root().0).add(&encode(context)).add(&encode(transactions.as_ref()));
         }
+        Job::VerifyItems { genesis, items, target } => {
+            let target = target.as_ref().map(|record| record.root());
+            hasher.add(&[3]).add(&genesis.0).add(&encode(items.as_ref())).add(&encode(&target));
+        }
+        Job::VerifyVotes { genesis, votes } => {
+            hasher.add(&[4]).add(&genesis.0).add(&encode(votes.as_ref()));
+        }
         Job::Build { .. } | Job::Update { .. } => return None,
     }
     Some(hasher.finish())

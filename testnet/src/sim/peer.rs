@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use libp2p::{Multiaddr, PeerId, identity::Keypair, multiaddr::Protocol as Part};
 use weft_core::{
-    chain::Genesis,
+    chain::{Checkpoint, Genesis},
     gossip::Topic,
     node::{
         BlockSummary, ChatView, Config, ConnectionId, Event, GossipId, InboundId, Input, Node, OutboundId,
@@ -92,6 +92,8 @@ pub struct Seen {
     pub head: Option<BlockSummary>,
     /// The number of blocks it announced.
     pub blocks: u64,
+    /// The last checkpoint it called final.
+    pub finalised: Option<Checkpoint>,
     /// How deep each reorganisation went.
     pub reorganised: Vec<u64>,
     /// Chat messages, in order.
@@ -126,6 +128,7 @@ impl Seen {
                 self.head = Some(summary);
             }
             Event::Reorganised(depth) => self.reorganised.push(depth),
+            Event::Finalised(checkpoint) => self.finalised = Some(checkpoint),
             Event::Chat(message) => self.chat.push(message),
             Event::Alarm(text) => {
                 self.past_alarms.insert(text.clone());

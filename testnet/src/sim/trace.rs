@@ -100,6 +100,8 @@ fn brief_output(output: &Output) -> String {
             let (name, count) = match job {
                 Job::VerifyHeaders { headers, .. } => ("verify headers", headers.len()),
                 Job::VerifyTransactions { transactions, .. } => ("verify transactions", transactions.len()),
+                Job::VerifyItems { items, .. } => ("verify items", items.len()),
+                Job::VerifyVotes { votes, .. } => ("verify votes", votes.len()),
                 Job::Execute { transactions, .. } => ("execute", transactions.len()),
                 Job::Build { candidates, .. } => ("build", candidates.len()),
                 Job::Update { changes, .. } => ("update", changes.len()),

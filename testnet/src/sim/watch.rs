@@ -1,14 +1,13 @@
 //! What must hold in every run, checked as it happens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use borsh::BorshDeserialize;
 use weft_core::{
-    chain::Header,
+    chain::{Header, Link, Vote},
     gossip::Topic,
-    node::Command,
-    node::Reply,
-    primitives::{Hash, PublicKey, SecretKey, Slot},
+    node::{Command, Event, Reply},
+    primitives::{Hash, Height, PublicKey, SecretKey, Slot},
 };
 
 use super::{peer::PeerIx, world::World};
@@ -18,14 +17,47 @@ use super::{peer::PeerIx, world::World};
 pub(super) struct Watch {
     /// The one header that each proposer signed for a slot.
     signed: BTreeMap<(PublicKey, Slot), Hash>,
+    /// What each authority voted for.
+    voted: BTreeMap<PublicKey, BTreeSet<Link>>,
+    /// The one checkpoint of each height that somebody honest called final.
+    finalised: BTreeMap<Height, Hash>,
 }
 
 impl World {
     /// An honest validator signs one header for a slot, also across its crashes.
     pub(super) fn watch_published(&mut self, ix: PeerIx, topic: &Topic, data: &[u8]) {
-        if *topic != Topic::Block || !self.peers[ix.0].is_honest() {
-            return;
+        match topic {
+            _ if !self.peers[ix.0].is_honest() => {}
+            Topic::Block => self.watch_block(ix, data),
+            Topic::Vote => self.watch_vote(ix, data),
+            Topic::Evidence | Topic::Chat(_) => {}
         }
+    }
+
+    /// An honest authority never contradicts its votes, also across its crashes.
+    fn watch_vote(&mut self, ix: PeerIx, data: &[u8]) {
+        let vote = Vote::deserialize(&mut &data[..]).expect("an honest vote is one");
+        let own = self.peers[ix.0].config.validator.as_ref().map(SecretKey::public);
+        assert_eq!(own, Some(vote.by), "{ix:?} publishes only its own votes");
+        let votes = self.watch.voted.entry(vote.by).or_default();
+        let contradicted = votes.iter().find(|known| known.conflicts_with(&vote.link));
+        assert_eq!(contradicted, None, "{ix:?} voted for {:?}", vote.link);
+        votes.insert(vote.link);
+    }
+
+    /// No two honest peers call two blocks of one height final.
+    pub(super) fn watch_event(&mut self, ix: PeerIx, event: &Event) {
+        let Event::Finalised(checkpoint) = event else { return };
+        if self.peers[ix.0].is_honest() {
+            let first = *self.watch.finalised.entry(checkpoint.height).or_insert(checkpoint.hash);
+            assert!(
+                first == checkpoint.hash || self.conflict_allowed,
+                "{ix:?} calls {checkpoint:?} final, and somebody else {first:?}"
+            );
+        }
+    }
+
+    fn watch_block(&mut self, ix: PeerIx, data: &[u8]) {
         let header =
             Header::deserialize(&mut &data[..]).expect("an honest announcement begins with a header");
         let own = self.peers[ix.0].config.validator.as_ref().map(SecretKey::public);

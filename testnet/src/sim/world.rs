@@ -44,6 +44,7 @@ pub struct World {
     pub(super) trace: Trace,
     pub(super) watch: Watch,
     pub(super) blame_allowed: bool,
+    pub(super) conflict_allowed: bool,
     pub(super) connections: u64,
     pub(super) inbound: u64,
     pub(super) gossip: u64,
@@ -71,6 +72,7 @@ impl World {
             trace: Trace::new(),
             watch: Watch::default(),
             blame_allowed: false,
+            conflict_allowed: false,
             connections: 0,
             inbound: 0,
             gossip: 0,
@@ -98,6 +100,11 @@ impl World {
     /// Lets honest peers blame each other: for runs with faults that look like malice.
     pub fn allow_blame(&mut self) {
         self.blame_allowed = true;
+    }
+
+    /// Lets honest peers differ on what is final: for runs in which a third or more of a set equivocates.
+    pub fn allow_conflicting_finality(&mut self) {
+        self.conflict_allowed = true;
     }
 
     /// The fingerprint of everything that has happened.

@@ -6,11 +6,11 @@ use libp2p::PeerId;
 
 use super::{Archived, Chain, MAX_WAITING_BYTES, Purpose, RECENT_DEPTH, Recent, Waiting};
 use crate::{
-    chain::{Block, Body, MAX_BLOCK_BYTES},
+    chain::{Block, Body, ConsensusRecord, Evidence, MAX_BLOCK_BYTES, RecordError, SystemItem},
     finality::{BlockTree, InsertError, Stage},
     node::{Event, GossipMessage, Verdict, effects::Effects, work::Job},
     peers::Offence,
-    primitives::{Hash, Slot, decode, encode},
+    primitives::{Hash, Height, Slot, decode, encode},
     state::{BlockContext, Diff, Executed, ExecutionError, Trie},
     store::{ArchiveRequest, ArchivedBlock},
     sync::WINDOW,
@@ -32,7 +32,7 @@ impl Chain {
             return;
         };
         let hash = block.header.hash();
-        if self.starting || self.verifying.contains_key(&hash) {
+        if self.starting || self.is_halted() || self.verifying.contains_key(&hash) {
             fx.judge(message.id, Verdict::Ignore);
             return;
         }
@@ -60,7 +60,8 @@ impl Chain {
                 }
                 Some(Verdict::Ignore)
             }
-            Err(InsertError::TooMany | InsertError::InvalidParent) => {
+            Err(InsertError::UnknownSet) => Some(Verdict::Ignore),
+            Err(InsertError::TooMany | InsertError::InvalidParent | InsertError::Finalised) => {
                 fx.refuse("block-beyond-caps");
                 Some(Verdict::Ignore)
             }
@@ -128,9 +129,13 @@ impl Chain {
             return;
         }
         let height = block.header.height();
+        let header = block.header.clone();
         match self.tree.insert(block.header) {
             Ok(hash) => {
                 fx.judge(message.id, Verdict::Accept);
+                if let Some(pair) = self.tree.equivocation(&header) {
+                    self.hold_evidence(fx, Evidence::Headers(Box::new(pair)));
+                }
                 self.scheduler.seen(message.from, height);
                 self.accept_body(fx, hash, block.body);
             }
@@ -145,7 +150,8 @@ impl Chain {
         if !near || self.tree.stage(&hash) != Some(Stage::Header) || self.waiting.contains_key(&hash) {
             return;
         }
-        let bytes = body.transactions.iter().map(crate::chain::Transaction::encoded_len).sum();
+        let transactions: usize = body.transactions.iter().map(crate::chain::Transaction::encoded_len).sum();
+        let bytes = transactions + body.system.iter().map(|item| encode(item).len()).sum::<usize>();
         let ready = self.tree.stage(&header.content.parent) == Some(Stage::Executed);
         if self.waiting_bytes() + bytes > MAX_WAITING_BYTES && !(ready && self.make_room(bytes)) {
             fx.refuse("bodies-beyond-memory");
@@ -157,7 +163,7 @@ impl Chain {
             .filter(|transaction| !self.mempool.contains(&transaction.id()))
             .cloned()
             .collect();
-        let waiting = Waiting { body: Arc::new(body), bytes, verified: false, executing: false };
+        let waiting = Waiting { body: Arc::new(body), bytes, verified: false, record: None, busy: false };
         self.waiting.insert(hash, waiting);
         if unknown.is_empty() {
             self.body_verified(fx, &hash, true);
@@ -223,19 +229,92 @@ impl Chain {
     pub(super) fn execute_if_ready(&mut self, fx: &mut Effects, hash: Hash) {
         let Some(header) = self.tree.header(&hash) else { return };
         let (parent, slot) = (header.content.parent, header.slot());
-        let Some(waiting) = self.waiting.get_mut(&hash) else { return };
-        if !waiting.verified || waiting.executing || self.tree.stage(&parent) != Some(Stage::Executed) {
+        let height = header.height();
+        let Some(waiting) = self.waiting.get(&hash) else { return };
+        if !waiting.verified || waiting.busy || self.tree.stage(&parent) != Some(Stage::Executed) {
+            return;
+        }
+        if waiting.record.is_none() {
+            let body = Arc::clone(&waiting.body);
+            self.check_items(fx, hash, &parent, height, &body.system);
             return;
         }
         let Some(trie) = self.tries.get(&parent).cloned() else {
             self.rewind(fx, parent);
             return;
         };
-        waiting.executing = true;
+        let Some(waiting) = self.waiting.get_mut(&hash) else { return };
+        waiting.busy = true;
         let transactions = Arc::new(waiting.body.transactions.clone());
         let context = self.context_for(&parent, slot);
         let job = Job::Execute { trie, context, transactions };
         self.jobs.urgent(fx, Purpose::Execute(hash), job);
+    }
+
+    /// The record that a block with these items yields, if it may carry them.
+    pub(super) fn yielded(
+        &self,
+        parent: &Hash,
+        height: Height,
+        items: &[SystemItem],
+    ) -> Result<Arc<ConsensusRecord>, RecordError> {
+        let before = self.tree.record(parent).expect("the parent is in the tree");
+        if items.is_empty() {
+            return Ok(Arc::clone(before));
+        }
+        let target = self.target_record(parent, items);
+        before.after(height, items, target.as_deref()).map(Arc::new)
+    }
+
+    /// Checks what the system items of a body do, and has their signatures checked.
+    fn check_items(
+        &mut self,
+        fx: &mut Effects,
+        hash: Hash,
+        parent: &Hash,
+        height: Height,
+        items: &[SystemItem],
+    ) {
+        let Some(header) = self.tree.header(&hash) else { return };
+        let proposer = header.content.proposer;
+        let right = |record: &Arc<ConsensusRecord>| record.root() == header.content.consensus_root;
+        let record = match self.yielded(parent, height, items) {
+            Ok(record) if right(&record) => record,
+            outcome => {
+                let wrong =
+                    outcome.err().map_or("wrong consensus root".to_owned(), |error| error.to_string());
+                tracing::warn!(%hash, %proposer, wrong, "a properly signed block is invalid: its proposer's doing");
+                self.invalidate(fx, &hash);
+                return;
+            }
+        };
+        if items.is_empty() {
+            self.items_verified(fx, &hash, record, true);
+            return;
+        }
+        let target = self.target_record(parent, items);
+        if let Some(waiting) = self.waiting.get_mut(&hash) {
+            waiting.busy = true;
+            let job = Job::VerifyItems { genesis: self.id, items: Arc::new(items.to_vec()), target };
+            self.jobs.urgent(fx, Purpose::Items(hash, record), job);
+        }
+    }
+
+    pub(super) fn items_verified(
+        &mut self,
+        fx: &mut Effects,
+        hash: &Hash,
+        record: Arc<ConsensusRecord>,
+        valid: bool,
+    ) {
+        if !valid {
+            tracing::warn!(%hash, "a block holds a system item with a wrong signature");
+            self.invalidate(fx, hash);
+        } else if let Some(waiting) = self.waiting.get_mut(hash) {
+            waiting.busy = false;
+            waiting.record = Some(record);
+            self.execute_if_ready(fx, *hash);
+        }
     }
 
     /// Makes the accounts after an executed block that is not near the head, for a branch that starts there.
@@ -278,18 +357,17 @@ impl Chain {
     ) {
         let Some(waiting) = self.waiting.remove(&hash) else { return };
         let Some(header) = self.tree.header(&hash) else { return };
-        let Some(record) = self.tree.record(&header.content.parent).cloned() else { return };
+        let Some(record) = waiting.record else { return };
         let content = &header.content;
         let wrong = match &outcome {
             Err(error) => Some(error.to_string()),
             Ok(executed) if executed.trie.root() != content.state_root => Some("wrong state root".to_owned()),
             Ok(executed) if executed.diff.root() != content.diff_root => Some("wrong diff root".to_owned()),
-            Ok(_) if record.root() != content.consensus_root => Some("wrong consensus root".to_owned()),
             Ok(_) => None,
         };
         match (outcome, wrong) {
             (Ok(executed), None) => {
-                self.complete(fx, hash, waiting.body, executed);
+                self.complete(fx, hash, waiting.body, executed, record);
             }
             (_, wrong) => {
                 let proposer = content.proposer;
@@ -309,9 +387,15 @@ impl Chain {
     }
 
     /// A block is executed and right: it may become the head, and goes to the archive.
-    pub(super) fn complete(&mut self, fx: &mut Effects, hash: Hash, body: Arc<Body>, executed: Executed) {
+    pub(super) fn complete(
+        &mut self,
+        fx: &mut Effects,
+        hash: Hash,
+        body: Arc<Body>,
+        executed: Executed,
+        record: Arc<ConsensusRecord>,
+    ) {
         let Some(header) = self.tree.header(&hash).cloned() else { return };
-        let Some(record) = self.tree.record(&header.content.parent).cloned() else { return };
         let id = fx.archive(ArchiveRequest::Put(vec![ArchivedBlock {
             height: header.height(),
             hash,
@@ -321,18 +405,27 @@ impl Chain {
         self.archived.insert(id, Archived::Block(hash));
         self.tries.insert(hash, executed.trie);
         self.diffs.insert(hash, Arc::new(executed.diff));
+        let system = body.system.clone();
         self.recent.insert(hash, Recent { body, executed_at: fx.now.wall });
         let old = self.tree.head();
-        if self.tree.executed(&hash, record) {
+        let (moved, invalid) = self.tree.executed(&hash, record);
+        for hash in &invalid {
+            fx.refuse("invalid-signed-block");
+            self.waiting.remove(hash);
+        }
+        if moved {
             self.head_moved(fx, old);
         } else {
             // It is on the way to a better branch: what is still missing there is another block now.
             self.download.replan();
         }
+        self.count_block(fx, &hash, &system);
+        self.follow_finality(fx);
+        self.vote(fx);
         self.execute_children(fx, &hash);
     }
 
-    fn head_moved(&mut self, fx: &mut Effects, old: Hash) {
+    pub(super) fn head_moved(&mut self, fx: &mut Effects, old: Hash) {
         let head = self.tree.head();
         let (undone, done) = self.tree.path(&old, &head);
         if !undone.is_empty() {
@@ -374,7 +467,7 @@ impl Chain {
     }
 
     /// A block whose parent is unknown here: someone knows more.
-    fn follow_unknown(&mut self, fx: &mut Effects, from: PeerId, height: crate::primitives::Height) {
+    fn follow_unknown(&mut self, fx: &mut Effects, from: PeerId, height: Height) {
         self.scheduler.seen(from, height);
         self.ask_headers_of(fx, from);
     }

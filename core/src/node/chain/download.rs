@@ -9,8 +9,8 @@ use libp2p::PeerId;
 
 use super::{Chain, MAX_WAITING_BYTES, Purpose};
 use crate::{
-    chain::{Body, Header},
-    finality::{BlockTree, InsertError},
+    chain::{Body, Checkpoint, Header},
+    finality::{BlockTree, InsertError, Stage},
     node::{
         Event, Protocol, RequestFailure, SyncPhase, SyncView,
         effects::{Ask, Effects},
@@ -48,6 +48,8 @@ pub(super) struct Download {
     stale: bool,
     /// Something happened that may allow a request.
     awake: bool,
+    /// The set changes after this block: headers beyond it wait for its execution.
+    set_change: Option<Hash>,
     /// The signatures of downloaded headers are being checked; the next ones are asked for after that.
     checking: bool,
     /// Since when no body has come although headers ran ahead.
@@ -113,8 +115,11 @@ impl Download {
 impl Chain {
     pub(super) fn own_status(&self) -> SyncStatus {
         let head = self.tree.head();
-        let record = self.tree.record(&head).expect("the head is in the tree");
-        let (height, finalised) = (self.head_height(), record.finalised);
+        let finalised = self.tree.finalised();
+        let finalised = self
+            .checkpoint(&finalised)
+            .unwrap_or(Checkpoint { height: self.finalised_height(), hash: finalised });
+        let height = self.head_height();
         SyncStatus { genesis: self.id, head, height, finalised, oldest: Height(0) }
     }
 
@@ -196,7 +201,11 @@ impl Chain {
             self.download.target = Some(target);
             self.download.stale = false;
         }
-        if !self.download.checking && self.download.ahead.len() < MAX_HEADERS_AHEAD {
+        if self.download.set_change.is_some_and(|hash| self.tree.stage(&hash) != Some(Stage::Header)) {
+            self.download.set_change = None;
+        }
+        let headers = !self.download.checking && self.download.set_change.is_none();
+        if headers && self.download.ahead.len() < MAX_HEADERS_AHEAD {
             let height = self.tree.height(&target).unwrap_or_default();
             if let Some(peer) = self.scheduler.ask_headers(height, now) {
                 self.request_headers(fx, peer);
@@ -308,6 +317,10 @@ impl Chain {
             }
             match self.tree.insert(header.clone()) {
                 Ok(_) | Err(InsertError::Known) => {}
+                Err(InsertError::UnknownSet) => {
+                    self.download.set_change = Some(header.content.parent);
+                    break;
+                }
                 Err(InsertError::Invalid(error)) => {
                     tracing::debug!(%peer, %error, "a downloaded header cannot follow its parent");
                     fx.offend(peer, Offence::InvalidBlock);

@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use super::{Chain, Promise, Purpose, storage};
 use crate::{
-    chain::{Block, Body, Header, MAX_BLOCK_TRANSACTIONS, MAX_SYSTEM_BYTES, Transaction, UnsignedHeader},
+    chain::{
+        Ballot, Block, Body, ConsensusRecord, Header, Link, MAX_BLOCK_TRANSACTIONS, MAX_SYSTEM_BYTES,
+        SignedBallot, Transaction, UnsignedHeader, Vote,
+    },
     gossip::Topic,
     node::{Output, effects::Effects, work::Job},
     primitives::{Hash, PublicKey, SecretKey, Slot, encode},
@@ -32,6 +35,14 @@ impl Proposer {
 
     pub(super) fn public(&self) -> PublicKey {
         self.key.public()
+    }
+
+    pub(super) fn vote(&self, link: Link, genesis: &Hash) -> Vote {
+        Vote::sign(link, &self.key, genesis)
+    }
+
+    pub(super) fn ballot(&self, content: Ballot, genesis: &Hash) -> SignedBallot {
+        SignedBallot::sign(content, &self.key, genesis)
     }
 }
 
@@ -91,17 +102,30 @@ impl Chain {
         else {
             return;
         };
-        let body = Body { transactions, system: Vec::new() };
+        let system = self.system_items(fx, &parent);
+        let Some(height) = before.height().checked_add(1) else { return };
+        let yielded = match self.yielded(&parent, height, &system) {
+            Ok(yielded) => yielded,
+            Err(error) => {
+                tracing::error!(%error, "our own system items do not fit; the block goes without");
+                fx.refuse("own-system-items");
+                Arc::clone(record)
+            }
+        };
+        // Items that do not fit are left out together.
+        let system = if Arc::ptr_eq(&yielded, record) { Vec::new() } else { system };
+        let body = Body { transactions, system };
         let roots = [
             body.tx_root(),
             body.system_root(),
             executed.trie.root(),
             executed.diff.root(),
-            record.root(),
+            yielded.root(),
             mmr.root(),
         ];
-        let Some(height) = before.height().checked_add(1) else { return };
-        let header = UnsignedHeader::new(height, slot, parent, roots, record.set.id, proposer.public());
+        let set_id = record.set.id;
+        let Some(proposer) = &mut self.proposer else { return };
+        let header = UnsignedHeader::new(height, slot, parent, roots, set_id, proposer.public());
         // From here on the slot is spent.
         proposer.last_signed = slot;
         let mut batch = Batch::default();
@@ -109,17 +133,23 @@ impl Chain {
         let header = header.sign(&proposer.key, &self.id);
         let seq = fx.apply_now(batch);
         let block = Block { header, body };
-        self.promises.push((seq, Promise::Publish(Box::new(block), Box::new(executed))));
+        self.promises.push((seq, Promise::Publish(Box::new(block), Box::new(executed), yielded)));
     }
 
     /// Our own block may leave: the disk knows that its slot is spent.
-    pub(super) fn publish(&mut self, fx: &mut Effects, block: Block, executed: Executed) {
+    pub(super) fn publish(
+        &mut self,
+        fx: &mut Effects,
+        block: Block,
+        executed: Executed,
+        record: Arc<ConsensusRecord>,
+    ) {
         let data = encode(&block);
         let Block { header, body } = block;
         let (height, slot) = (header.height(), Header::slot(&header));
         let Ok(hash) = self.tree.insert(header) else { return };
         tracing::debug!(%height, %slot, transactions = body.transactions.len(), "proposed a block");
         fx.push(Output::Publish { topic: Topic::Block, data });
-        self.complete(fx, hash, Arc::new(body), executed);
+        self.complete(fx, hash, Arc::new(body), executed, record);
     }
 }

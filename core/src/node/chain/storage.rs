@@ -11,9 +11,9 @@ use std::{
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use super::{Archived, Chain, SETTLE_DEPTH, SETTLE_STEP, row};
+use super::{Archived, Chain, row};
 use crate::{
-    chain::{ConsensusRecord, Genesis, Header, Mmr, Transaction},
+    chain::{Change, ConsensusRecord, Genesis, Header, Link, Mmr, Transaction},
     finality::BlockTree,
     mempool,
     node::{StartError, effects::Effects, work::Job},
@@ -27,6 +27,12 @@ const META: Table = Table("node/meta");
 const META_KEY: &[u8] = b"meta";
 /// Validator key to the last slot it signed a header for.
 pub(super) const SIGNED: Table = Table("node/signed");
+/// Validator key to the link of its last vote.
+pub(super) const VOTED: Table = Table("node/voted");
+/// One row, under no key: the change that this peer's authority asks for.
+pub(super) const WISH: Table = Table("node/wish");
+/// Block hash to the record it yields, for executed blocks above the base whose record differs from their parent's.
+const RECORDS: Table = Table("chain/records");
 /// Height and hash to the header of an executed block above the base.
 const HEADERS: Table = Table("chain/headers");
 /// How many rows are read at a time.
@@ -58,6 +64,23 @@ pub(super) struct Opened {
 pub(super) fn last_signed(store: &dyn Store, key: &PublicKey) -> Slot {
     let bytes = store.get(SIGNED, &key.0);
     bytes.and_then(|bytes| decode(&bytes, 8).ok()).unwrap_or_default()
+}
+
+/// The link that this key has voted for last.
+pub(super) fn last_vote(store: &dyn Store, key: &PublicKey) -> Option<Link> {
+    store.get(VOTED, &key.0).and_then(|bytes| decode(&bytes, 2 * 40).ok())
+}
+
+/// The change that this peer's authority asks for.
+pub(super) fn wish(store: &dyn Store) -> Option<Change> {
+    store.get(WISH, &[]).and_then(|bytes| decode(&bytes, 1 << 10).ok())
+}
+
+/// Removes the rows of an executed block above the base.
+pub(super) fn delete_block(batch: &mut Batch, height: Height, hash: &Hash) {
+    batch.delete(HEADERS, header_key(height, hash));
+    batch.delete(state::DIFFS, hash.0);
+    batch.delete(RECORDS, hash.0);
 }
 
 fn header_key(height: Height, hash: &Hash) -> Vec<u8> {
@@ -145,7 +168,10 @@ fn reopen(store: &dyn Store, meta: Meta) -> Result<Opened, StartError> {
         let Ok(hash) = tree.insert(header) else { continue };
         let diff: Diff =
             row(store, state::DIFFS, &hash.0)?.ok_or_else(|| corrupt(format!("block {hash} has no diff")))?;
-        let record = tree.record(&parent).cloned().ok_or_else(|| corrupt("a record"))?;
+        let record = match row::<ConsensusRecord>(store, RECORDS, &hash.0)? {
+            Some(record) => Arc::new(record),
+            None => tree.record(&parent).cloned().ok_or_else(|| corrupt("a record"))?,
+        };
         tree.executed(&hash, record);
         diffs.insert(hash, Arc::new(diff));
         written.insert(hash);
@@ -212,19 +238,22 @@ impl Chain {
         let mut batch = Batch::default();
         batch.put(HEADERS, header_key(header.height(), &hash), encode(header));
         batch.put(state::DIFFS, hash.0, encode(&**diff));
+        let (record, before) = (self.tree.record(&hash), self.tree.record(&header.content.parent));
+        if let Some(record) = record.filter(|record| before.is_none_or(|before| before != *record)) {
+            batch.put(RECORDS, hash.0, encode(&**record));
+        }
         fx.apply(batch);
         self.written.insert(hash);
         self.advance_base(fx);
     }
 
-    /// Folds what is settled into the base.
-    fn advance_base(&mut self, fx: &mut Effects) {
-        let base = self.tree.height(&self.tree.base()).unwrap_or_default();
-        let settled = self.head_height().saturating_sub(SETTLE_DEPTH);
-        if settled.0 < base.0 + SETTLE_STEP {
+    /// Folds what is final into the base.
+    pub(super) fn advance_base(&mut self, fx: &mut Effects) {
+        let new_base = self.tree.finalised();
+        if new_base == self.tree.base() {
             return;
         }
-        let Some(new_base) = self.tree.on_best_chain(settled) else { return };
+        let settled = self.finalised_height();
         let (_, path) = self.tree.path(&self.tree.base(), &new_base);
         if !path.iter().all(|hash| self.written.contains(hash)) {
             return;
@@ -259,8 +288,7 @@ impl Chain {
         let (below, forks) = self.tree.advance_base(&new_base);
         let gone = below.iter().map(|header| (header.height(), header.hash())).chain(forks.iter().copied());
         for (height, hash) in gone.chain([(settled, new_base)]) {
-            batch.delete(HEADERS, header_key(height, &hash));
-            batch.delete(state::DIFFS, hash.0);
+            delete_block(&mut batch, height, &hash);
             self.diffs.remove(&hash);
             if hash != new_base {
                 self.written.remove(&hash);
@@ -272,6 +300,7 @@ impl Chain {
             self.own.remove(&id);
         }
         fx.apply(batch);
+        self.review_wish(fx);
         self.download.replan();
         if !forks.is_empty() {
             let id = fx.archive(ArchiveRequest::Delete(forks));

@@ -33,7 +33,10 @@ impl Job {
 
     fn trie_mut(&mut self) -> Option<&mut Trie> {
         match self {
-            Self::VerifyHeaders { .. } | Self::VerifyTransactions { .. } => None,
+            Self::VerifyHeaders { .. }
+            | Self::VerifyTransactions { .. }
+            | Self::VerifyItems { .. }
+            | Self::VerifyVotes { .. } => None,
             Self::Execute { trie, .. } | Self::Build { trie, .. } | Self::Update { trie, .. } => Some(trie),
         }
     }
@@ -41,7 +44,10 @@ impl Job {
     /// The keys of all accounts that the job may read or set.
     fn touched(&self) -> BTreeSet<Hash> {
         match self {
-            Self::VerifyHeaders { .. } | Self::VerifyTransactions { .. } => BTreeSet::new(),
+            Self::VerifyHeaders { .. }
+            | Self::VerifyTransactions { .. }
+            | Self::VerifyItems { .. }
+            | Self::VerifyVotes { .. } => BTreeSet::new(),
             Self::Execute { context, transactions, .. } => accounts(context, transactions),
             Self::Build { context, candidates, .. } => accounts(context, candidates),
             Self::Update { changes, .. } => changes.iter().map(|(key, _)| *key).collect(),
@@ -73,6 +79,12 @@ impl JobResult {
             (Job::VerifyTransactions { transactions, .. }, Self::Verified(valid))
                 if valid.len() == transactions.len() =>
             {
+                Self::Verified(valid)
+            }
+            (Job::VerifyItems { items, .. }, Self::Verified(valid)) if valid.len() == items.len() => {
+                Self::Verified(valid)
+            }
+            (Job::VerifyVotes { votes, .. }, Self::Verified(valid)) if valid.len() == votes.len() => {
                 Self::Verified(valid)
             }
             (Job::Execute { trie, .. }, Self::Executed(mut outcome)) => {

@@ -1,0 +1,138 @@
+//! The votes that are not final history yet: gathered into certificates, and watched for equivocation.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use crate::{
+    chain::{Certificate, Checkpoint, ConsensusRecord, Evidence, Link, Vote},
+    primitives::{Height, PublicKey, Signature},
+};
+
+/// The most votes kept of one authority: four checkpoints a minute with slots of a second, so half an hour without
+/// finality; beyond that the lowest go.
+const MAX_OF_VOTER: usize = 128;
+/// How far below the finalised height votes are kept, in blocks.
+const KEEP_BELOW: u64 = 1024;
+/// Two votes for one target height prove an equivocation; more prove nothing further.
+const MAX_OF_HEIGHT: usize = 2;
+
+/// What a vote brought, once its signature is known to be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// It counts.
+    Counts,
+    /// It counts for nothing: known already, or more than anyone needs.
+    Nothing,
+    /// It contradicts an earlier vote of the same authority.
+    Equivocation(Evidence),
+}
+
+/// A certificate with the record that says who counts for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certified {
+    /// The certificate.
+    pub certificate: Certificate,
+    /// The record of its target.
+    pub record: Arc<ConsensusRecord>,
+}
+
+/// Votes for checkpoints above the finalised one, and the certificates made of them or met in bodies.
+#[derive(Clone, Debug, Default)]
+pub struct VotePool {
+    by_voter: BTreeMap<PublicKey, Vec<Vote>>,
+    certified: BTreeMap<Checkpoint, Certified>,
+}
+
+impl VotePool {
+    /// Whether a vote would be new, so that its signature is worth checking.
+    #[must_use]
+    pub fn is_news(&self, vote: &Vote) -> bool {
+        let votes = self.by_voter.get(&vote.by).map_or(&[][..], Vec::as_slice);
+        let of_height = votes.iter().filter(|known| known.link.target.height == vote.link.target.height);
+        let known = votes.iter().any(|known| known.link == vote.link);
+        let full = votes.len() >= MAX_OF_VOTER
+            && votes.iter().all(|known| known.link.target.height >= vote.link.target.height);
+        !known && !full && of_height.count() < MAX_OF_HEIGHT
+    }
+
+    /// Takes in a vote whose signature is right.
+    pub fn add(&mut self, vote: Vote) -> Counted {
+        if !self.is_news(&vote) {
+            return Counted::Nothing;
+        }
+        let votes = self.by_voter.entry(vote.by).or_default();
+        let contradicted = votes.iter().find(|known| known.link.conflicts_with(&vote.link)).cloned();
+        votes.push(vote.clone());
+        if votes.len() > MAX_OF_VOTER
+            && let Some(lowest) = (0..votes.len()).min_by_key(|at| votes[*at].link.target.height)
+        {
+            votes.remove(lowest);
+        }
+        match contradicted {
+            Some(known) => Counted::Equivocation(Evidence::Votes(Box::new([known, vote]))),
+            None => Counted::Counts,
+        }
+    }
+
+    /// Makes the certificate of a target, given its record, if votes for it suffice and none is held yet.
+    pub fn certify(&mut self, target: Checkpoint, record: &Arc<ConsensusRecord>) -> Option<&Certified> {
+        if self.certified.contains_key(&target) {
+            return None;
+        }
+        let link = Link { source: record.justified, target };
+        let votes: BTreeMap<PublicKey, Signature> = self
+            .by_voter
+            .values()
+            .flatten()
+            .filter(|vote| vote.link == link)
+            .map(|vote| (vote.by, vote.signature))
+            .collect();
+        let certificate = Certificate::assemble(link, record, &votes)?;
+        self.hold(Certified { certificate, record: Arc::clone(record) });
+        self.certified.get(&target)
+    }
+
+    /// Keeps a certificate that is known to be right, and its votes with it.
+    pub fn hold(&mut self, certified: Certified) {
+        for vote in certified.certificate.votes(&certified.record) {
+            self.add(vote);
+        }
+        self.certified.entry(certified.certificate.link.target).or_insert(certified);
+    }
+
+    /// The certificates held, lowest target first.
+    pub fn certified(&self) -> impl DoubleEndedIterator<Item = &Certified> {
+        self.certified.values()
+    }
+
+    /// Two certificates that contradict each other, and everyone who signed both sides: more than a third of a set has
+    /// broken a slashing rule. None while fewer have.
+    #[must_use]
+    pub fn conflict(&self) -> Option<(Certificate, Certificate, BTreeSet<PublicKey>)> {
+        let all: Vec<&Certified> = self.certified.values().collect();
+        for (at, one) in all.iter().enumerate() {
+            for other in &all[at + 1..] {
+                if one.certificate.link.conflicts_with(&other.certificate.link) {
+                    let signers = |certified: &Certified| certified.certificate.signers(&certified.record);
+                    let (Ok(a), Ok(b)) = (signers(one), signers(other)) else { continue };
+                    let guilty = a.intersection(&b).copied().collect();
+                    return Some((one.certificate.clone(), other.certificate.clone(), guilty));
+                }
+            }
+        }
+        None
+    }
+
+    /// Forgets votes and certificates for targets deep below a finalised height. The rest stays, since a contradiction
+    /// may yet turn up.
+    pub fn finalised(&mut self, height: Height) {
+        let near = |target: Height| target.0 + KEEP_BELOW >= height.0;
+        for votes in self.by_voter.values_mut() {
+            votes.retain(|vote| near(vote.link.target.height));
+        }
+        self.by_voter.retain(|_, votes| !votes.is_empty());
+        self.certified.retain(|target, _| near(target.height));
+    }
+}
