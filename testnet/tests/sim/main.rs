@@ -4,6 +4,7 @@ mod agreement;
 mod bad_blocks;
 mod crashes;
 mod faults;
+mod finality;
 mod harness;
 mod hostile;
 mod late;

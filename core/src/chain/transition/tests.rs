@@ -107,12 +107,12 @@ fn a_block_carries_one_certificate_from_the_justified_checkpoint_to_an_ancestor(
     let judge = |record: &ConsensusRecord, items: &[SystemItem], target: Option<&ConsensusRecord>| {
         record.after(Height(20), items, target).map(|_| ())
     };
-    assert_eq!(judge(&record, &[good.clone()], Some(&record)), Ok(()));
-    assert_eq!(judge(&record, &[good.clone()], None), Err(RecordError::NotAncestor));
+    assert_eq!(judge(&record, std::slice::from_ref(&good), Some(&record)), Ok(()));
+    assert_eq!(judge(&record, std::slice::from_ref(&good), None), Err(RecordError::NotAncestor));
     let twice = judge(&record, &[good.clone(), good.clone()], Some(&record));
     assert_eq!(twice, Err(RecordError::SecondCertificate));
-    let later = record.after(Height(17), &[good.clone()], Some(&record)).unwrap();
-    assert_eq!(judge(&later, &[good.clone()], Some(&record)), Err(RecordError::NotFromJustified));
+    let later = record.after(Height(17), std::slice::from_ref(&good), Some(&record)).unwrap();
+    assert_eq!(judge(&later, std::slice::from_ref(&good), Some(&record)), Err(RecordError::NotFromJustified));
 
     let SystemItem::Certificate(good) = good else { unreachable!() };
     let spoil = |change: fn(&mut Certificate)| {
