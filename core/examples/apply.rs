@@ -5,6 +5,8 @@
 //! trie, hash the diff. *Bare* is ed25519-zebra's batch verification of as many signatures over messages of the same
 //! length. Both take turns block by block; the result is their ratio, once a round.
 
+mod platform;
+
 use std::sync::Arc;
 
 use chacha20::ChaCha8Rng;
@@ -16,36 +18,6 @@ use weft_core::{
     primitives::{Address, Amount, Hash, Height, PublicKey, SecretKey, Signature, Slot, decode, encode},
     state::{Account, BlockContext, Trie},
 };
-
-/// A clock and a place to print, natively and in JavaScript.
-#[cfg(not(target_arch = "wasm32"))]
-mod platform {
-    use std::{sync::LazyLock, time::Instant};
-
-    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-
-    pub(crate) fn millis() -> f64 {
-        START.elapsed().as_secs_f64() * 1000.0
-    }
-
-    pub(crate) fn say(line: &str) {
-        println!("{line}");
-    }
-}
-
-#[cfg(target_arch = "wasm32")]
-mod platform {
-    use wasm_bindgen::prelude::wasm_bindgen;
-
-    #[wasm_bindgen]
-    extern "C" {
-        #[wasm_bindgen(js_namespace = performance, js_name = now)]
-        pub(crate) fn millis() -> f64;
-
-        #[wasm_bindgen(js_namespace = console, js_name = log)]
-        pub(crate) fn say(line: &str);
-    }
-}
 
 const ACCOUNTS: u32 = 100_000;
 const SENDERS: u32 = 8_000;

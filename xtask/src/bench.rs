@@ -7,22 +7,33 @@ use crate::{
     tools::{Tools, WASM},
 };
 
-/// Runs the benchmark natively, and once more as the wasm that a tab runs, on Node.
+/// The benchmarks: examples of core.
+const EXAMPLES: [&str; 2] = ["apply", "state"];
+
+/// Runs the benchmarks natively, and once more as the wasm that a tab runs, on Node.
 ///
 /// # Errors
-/// When something it needs is missing, does not build, or fails.
+/// When something they need is missing, does not build, or fails.
 pub(crate) fn run_all() -> Fallible<()> {
-    let example = ["--package", "weft-core", "--example", "apply"];
-    println!("-- natively");
-    run(cargo(["run", "--locked", "--release"]).args(example))?;
+    for name in EXAMPLES {
+        println!("-- {name}, natively");
+        run(cargo(["run", "--locked", "--release"]).args(example(name)))?;
+    }
 
     let tools = Tools::ready()?;
     packages::ready()?;
-    println!("-- as wasm, on Node");
-    run(cargo(["build", "--locked", "--profile", "wasm-release", "--target", WASM]).args(example))?;
-    let wasm = target_dir().join(WASM).join("wasm-release/examples/apply.wasm");
-    let out = target_dir().join("bench");
-    let mut bindgen = program(tools.wasm_bindgen(), ["--target", "nodejs", "--out-dir"]);
-    run(bindgen.arg(&out).arg(wasm))?;
-    run(program("node", [] as [&str; 0]).arg(out.join("apply.js")))
+    for name in EXAMPLES {
+        println!("-- {name}, as wasm on Node");
+        run(cargo(["build", "--locked", "--profile", "wasm-release", "--target", WASM]).args(example(name)))?;
+        let wasm = target_dir().join(WASM).join("wasm-release/examples").join(name).with_extension("wasm");
+        let out = target_dir().join("bench");
+        let mut bindgen = program(tools.wasm_bindgen(), ["--target", "nodejs", "--out-dir"]);
+        run(bindgen.arg(&out).arg(wasm))?;
+        run(program("node", [] as [&str; 0]).arg(out.join(name).with_extension("js")))?;
+    }
+    Ok(())
+}
+
+fn example(name: &str) -> [&str; 4] {
+    ["--package", "weft-core", "--example", name]
 }

@@ -166,9 +166,9 @@ fn changed(trie: &Trie, good: &RangeProof) -> Vec<RangeProof> {
         let [own, other] = list(&mut good.clone()).map(|list| list.clone());
         change(&|bad| list(bad)[0].clear());
         change(&|bad| *list(bad)[0] = other.clone());
-        for at in 0..own.len() {
+        for (at, sibling) in own.iter().enumerate() {
             change(&|bad| _ = list(bad)[0].remove(at));
-            change(&|bad| list(bad)[0].insert(at, own[at]));
+            change(&|bad| list(bad)[0].insert(at, *sibling));
             change(&|bad| list(bad)[0].swap(0, at));
             change(&|bad| list(bad)[0][at].bit ^= 1);
             change(&|bad| list(bad)[0][at].hash = trie.root());
