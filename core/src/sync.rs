@@ -3,15 +3,19 @@
 //! Headers come first and bodies follow, from all peers at once. What is downloaded is checked by the
 //! [`node`](crate::node); this folder decides whom to ask for what, and when to give up on an answer.
 
+mod journey;
 mod messages;
 mod scheduler;
+mod state;
 mod strategy;
 mod warp;
 
+pub use journey::{Journey, JourneyError};
 pub use messages::{
     BlockDiff, BodiesRequest, BodiesResponse, MAX_BODIES, MAX_HEADERS, MAX_LOCATOR, MAX_PROOF_BYTES,
-    PivotParts, SOFT_RESPONSE_BYTES, SyncRequest, SyncResponse, SyncStatus,
+    MAX_RANGE_LEAVES, PivotParts, SOFT_RESPONSE_BYTES, SyncRequest, SyncResponse, SyncStatus,
 };
 pub use scheduler::{Scheduler, WINDOW};
+pub use state::{Piece, Progress, StateSync};
 pub use strategy::{Explanation, ParseStrategyError, Strategy, WEAK_SUBJECTIVITY_SLOTS};
 pub use warp::{Fragment, FragmentError, Proven};

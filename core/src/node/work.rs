@@ -13,7 +13,11 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use crate::{
     chain::{ConsensusRecord, Header, SystemItem, Transaction, Vote},
     primitives::{Hash, SignatureBatch, verify_each},
-    state::{Account, BlockContext, Executed, ExecutionError, Trie, execute, select},
+    state::{
+        Account, BlockContext, Executed, ExecutionError, ProofError, RangeProof, Trie, VerifiedRange,
+        execute, select,
+    },
+    sync::Fragment,
 };
 
 /// The name of a job in flight.
@@ -53,6 +57,24 @@ pub enum Job {
         /// What to check.
         votes: Arc<Vec<Vote>>,
     },
+    /// Which of these fragments are rightly signed.
+    VerifyWarp {
+        /// The chain.
+        genesis: Hash,
+        /// What to check.
+        fragments: Arc<Vec<Fragment>>,
+    },
+    /// What accounts this proves.
+    VerifyRange {
+        /// The state root it must lead to.
+        root: Hash,
+        /// The first key of the range.
+        from: Hash,
+        /// The last one.
+        to: Hash,
+        /// The proof.
+        proof: Box<RangeProof>,
+    },
     /// What these transactions do; their signatures are known to be right.
     Execute {
         /// The accounts before.
@@ -85,6 +107,8 @@ pub enum Job {
 pub enum JobResult {
     /// For the jobs that verify: which are right, in order.
     Verified(Vec<bool>),
+    /// For [`Job::VerifyRange`].
+    Range(Result<Box<VerifiedRange>, ProofError>),
     /// For [`Job::Execute`].
     Executed(Result<Executed, ExecutionError>),
     /// For [`Job::Build`]: what was chosen, and what it does.
@@ -99,6 +123,8 @@ pub enum JobResult {
 const SIGNATURE_MICROS: u64 = 33;
 /// The modelled cost of one transfer, the hashing of its accounts' paths included.
 const TRANSFER_MICROS: u64 = 5;
+/// The modelled cost of hashing one account and its share of the branches above.
+const LEAF_MICROS: u64 = 1;
 /// The modelled cost of setting one account.
 const ACCOUNT_MICROS: u64 = 2;
 
@@ -121,6 +147,10 @@ impl Job {
             Self::VerifyTransactions { transactions, .. } => (transactions.len(), SIGNATURE_MICROS),
             Self::VerifyItems { items, .. } => (items.iter().map(signatures).sum(), SIGNATURE_MICROS),
             Self::VerifyVotes { votes, .. } => (votes.len(), SIGNATURE_MICROS),
+            Self::VerifyWarp { fragments, .. } => {
+                (fragments.iter().map(|it| it.certificate.signatures.len()).sum(), SIGNATURE_MICROS)
+            }
+            Self::VerifyRange { proof, .. } => (proof.leaf_count(), LEAF_MICROS),
             Self::Execute { transactions, .. } => (transactions.len(), TRANSFER_MICROS),
             Self::Build { candidates, .. } => (candidates.len(), TRANSFER_MICROS),
             Self::Update { changes, .. } => (changes.len(), ACCOUNT_MICROS),
@@ -151,6 +181,14 @@ impl Job {
                 JobResult::Verified(verify_each(votes.len(), |index, batch: &mut SignatureBatch| {
                     votes[index].add_to_batch(genesis, batch)
                 }))
+            }
+            Self::VerifyWarp { genesis, fragments } => {
+                JobResult::Verified(verify_each(fragments.len(), |index, batch: &mut SignatureBatch| {
+                    fragments[index].add_to_batch(genesis, batch)
+                }))
+            }
+            Self::VerifyRange { root, from, to, proof } => {
+                JobResult::Range(proof.as_ref().clone().verify(root, from, to).map(Box::new))
             }
             Self::Execute { trie, context, transactions } => match execute(trie, context, transactions) {
                 Err(ExecutionError::Stub(_)) => JobResult::Failed,

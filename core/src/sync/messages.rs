@@ -6,7 +6,7 @@ use super::warp::Fragment;
 use crate::{
     chain::{Checkpoint, ConsensusRecord, Header, Mmr, SystemItem},
     primitives::{Hash, Height},
-    state::{Account, AccountProof},
+    state::{Account, AccountProof, RangeProof},
 };
 
 /// The most headers in one response: 345 bytes each.
@@ -20,6 +20,9 @@ pub const SOFT_RESPONSE_BYTES: usize = 2 << 20;
 
 /// A server stops adding fragments or changes to a response before it has more than so many bytes; the first is always in it.
 pub const MAX_PROOF_BYTES: usize = 384 << 10;
+
+/// The most accounts in one response: 240 KB.
+pub const MAX_RANGE_LEAVES: usize = 5_000;
 
 /// Where a peer is on the chain.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -94,6 +97,15 @@ pub enum SyncRequest {
         /// The account's key in the trie.
         key: Hash,
     },
+    /// All accounts between two keys after a finalised checkpoint. Answered with [`SyncResponse::Range`].
+    Range {
+        /// The checkpoint's hash.
+        pivot: Hash,
+        /// The first key.
+        from: Hash,
+        /// The last key.
+        to: Hash,
+    },
 }
 
 /// An answer to a [`SyncRequest`].
@@ -125,6 +137,9 @@ pub enum SyncResponse {
     /// The proof of what the account is, or that there is none; `None` when the state of this checkpoint is not served, or
     /// no longer.
     Account(Option<AccountProof>),
+    /// The first of these accounts, at most [`MAX_RANGE_LEAVES`], with a proof that there are no others between; `None` when
+    /// the state of this checkpoint is not served, or no longer.
+    Range(Option<RangeProof>),
 }
 
 /// What of a checkpoint cannot be told from its header, which commits to it.
@@ -208,6 +223,8 @@ mod tests {
         assert_eq!(request(system), format!("07{three}{hash}"));
         let account = SyncRequest::Account { pivot: to.hash, key: Hash([8; 32]) };
         assert_eq!(request(account), format!("08{hash}{}", "08".repeat(32)));
+        let range = SyncRequest::Range { pivot: to.hash, from: Hash([8; 32]), to: Hash([9; 32]) };
+        assert_eq!(request(range), format!("09{hash}{}{}", "08".repeat(32), "09".repeat(32)));
 
         let response = |response| hex::encode(encode::<SyncResponse>(&response));
         assert_eq!(response(SyncResponse::Warp { fragments: Vec::new(), finished: true }), "030000000001");
@@ -223,6 +240,7 @@ mod tests {
         assert_eq!(response(SyncResponse::Diffs(vec![diff])), bytes);
         assert_eq!(response(SyncResponse::System(None)), "0700");
         assert_eq!(response(SyncResponse::Account(None)), "0800");
+        assert_eq!(response(SyncResponse::Range(None)), "0900");
     }
 
     #[test]

@@ -76,6 +76,12 @@ fn key(job: &Job) -> Option<Hash> {
         Job::VerifyVotes { genesis, votes } => {
             hasher.add(&[4]).add(&genesis.0).add(&encode(votes.as_ref()));
         }
+        Job::VerifyWarp { genesis, fragments } => {
+            hasher.add(&[5]).add(&genesis.0).add(&encode(fragments.as_ref()));
+        }
+        Job::VerifyRange { root, from, to, proof } => {
+            hasher.add(&[6]).add(&root.0).add(&from.0).add(&to.0).add(&encode(proof.as_ref()));
+        }
         Job::Build { .. } | Job::Update { .. } => return None,
     }
     Some(hasher.finish())

@@ -102,6 +102,8 @@ fn brief_output(output: &Output) -> String {
                 Job::VerifyTransactions { transactions, .. } => ("verify transactions", transactions.len()),
                 Job::VerifyItems { items, .. } => ("verify items", items.len()),
                 Job::VerifyVotes { votes, .. } => ("verify votes", votes.len()),
+                Job::VerifyWarp { fragments, .. } => ("verify warp", fragments.len()),
+                Job::VerifyRange { proof, .. } => ("verify range", proof.leaf_count()),
                 Job::Execute { transactions, .. } => ("execute", transactions.len()),
                 Job::Build { candidates, .. } => ("build", candidates.len()),
                 Job::Update { changes, .. } => ("update", changes.len()),

@@ -36,7 +36,9 @@ impl Job {
             Self::VerifyHeaders { .. }
             | Self::VerifyTransactions { .. }
             | Self::VerifyItems { .. }
-            | Self::VerifyVotes { .. } => None,
+            | Self::VerifyVotes { .. }
+            | Self::VerifyWarp { .. }
+            | Self::VerifyRange { .. } => None,
             Self::Execute { trie, .. } | Self::Build { trie, .. } | Self::Update { trie, .. } => Some(trie),
         }
     }
@@ -47,7 +49,9 @@ impl Job {
             Self::VerifyHeaders { .. }
             | Self::VerifyTransactions { .. }
             | Self::VerifyItems { .. }
-            | Self::VerifyVotes { .. } => BTreeSet::new(),
+            | Self::VerifyVotes { .. }
+            | Self::VerifyWarp { .. }
+            | Self::VerifyRange { .. } => BTreeSet::new(),
             Self::Execute { context, transactions, .. } => accounts(context, transactions),
             Self::Build { context, candidates, .. } => accounts(context, candidates),
             Self::Update { changes, .. } => changes.iter().map(|(key, _)| *key).collect(),
@@ -87,6 +91,10 @@ impl JobResult {
             (Job::VerifyVotes { votes, .. }, Self::Verified(valid)) if valid.len() == votes.len() => {
                 Self::Verified(valid)
             }
+            (Job::VerifyWarp { fragments, .. }, Self::Verified(valid)) if valid.len() == fragments.len() => {
+                Self::Verified(valid)
+            }
+            (Job::VerifyRange { .. }, Self::Range(outcome)) => Self::Range(outcome),
             (Job::Execute { trie, .. }, Self::Executed(mut outcome)) => {
                 if let Ok(executed) = &mut outcome {
                     executed.trie = executed.trie.graft(trie, &job.touched());

@@ -62,6 +62,12 @@ impl RangeProof {
     /// The most bytes an encoded proof has.
     pub const MAX_LEN: usize = 3 * 4 + (Self::MAX_LEAVES + 2) * 48 + 2 * 256 * 33;
 
+    /// The number of leaves listed: what checking it costs.
+    #[must_use]
+    pub const fn leaf_count(&self) -> usize {
+        self.leaves.len()
+    }
+
     /// The accounts from `from` to `to`, both included, under `root`; perhaps not up to the end.
     ///
     /// # Errors

@@ -80,7 +80,7 @@ impl Random {
     }
 
     fn job(&mut self) -> Job {
-        match self.below(6) {
+        match self.below(7) {
             0 => Job::VerifyHeaders { genesis: CHAIN, headers: self.headers() },
             1 => Job::VerifyTransactions { genesis: CHAIN, transactions: self.transactions() },
             2 => {
@@ -88,6 +88,11 @@ impl Random {
             }
             3 => Job::Build { trie: self.trie(), context: self.context(), candidates: self.transactions() },
             4 => Job::Update { trie: self.trie(), changes: self.changes() },
+            5 => {
+                let (trie, from, to) = (self.trie(), self.address().trie_key(), self.address().trie_key());
+                let proof = Box::new(trie.prove_range(&from, &to, 9).unwrap());
+                Job::VerifyRange { root: trie.root(), from, to, proof }
+            }
             _ => Job::Update { trie: Trie::default(), changes: self.changes() },
         }
     }
@@ -105,6 +110,8 @@ fn a_job_run_through_bytes_gives_the_same_result() {
         assert_eq!(here.to_bytes(), there.to_bytes(), "seed {seed}");
         kinds.insert(match here {
             JobResult::Verified(_) => "verified",
+            JobResult::Range(Ok(_)) => "range",
+            JobResult::Range(Err(_)) => "no range",
             JobResult::Executed(Ok(_)) => "executed",
             JobResult::Executed(Err(_)) => "invalid",
             JobResult::Built(..) => "built",
@@ -114,7 +121,7 @@ fn a_job_run_through_bytes_gives_the_same_result() {
     }
     assert_eq!(
         kinds.into_iter().collect::<Vec<_>>(),
-        ["built", "executed", "invalid", "updated", "verified"]
+        ["built", "executed", "invalid", "no range", "range", "updated", "verified"]
     );
 }
 
