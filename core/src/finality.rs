@@ -1,5 +1,7 @@
 //! Which chain: votes, certificates, the tree of blocks above the base, and the choice among its branches.
 
+#[cfg(test)]
+mod tests;
 mod tree;
 mod voter;
 mod votes;

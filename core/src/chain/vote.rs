@@ -4,6 +4,9 @@
 //! more than two thirds of those who count for it: it justifies the link's target, and it finalises the source when the
 //! target is the very next checkpoint. Who counts is told by the target's own consensus record.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use borsh::{BorshDeserialize, BorshSerialize};
