@@ -1,5 +1,6 @@
 //! Chains for tests: a genesis with validators and funded accounts, transfers, and whole chains made without a network.
 
+mod disk;
 mod long;
 mod maker;
 

@@ -8,6 +8,7 @@ mod authority;
 mod blocks;
 mod download;
 mod finality;
+mod pivots;
 mod pool;
 mod propose;
 mod queries;
@@ -39,6 +40,7 @@ use crate::{
 };
 use download::Download;
 use finality::Gadget;
+use pivots::Pivots;
 use propose::Proposer;
 use storage::Opened;
 
@@ -74,6 +76,8 @@ enum Purpose {
     Pool(pool::Candidates),
     /// The trie of the stored head.
     Restore,
+    /// The trie of a checkpoint that is served.
+    Pivot(Hash),
 }
 
 /// What an answer of the archive is for.
@@ -86,6 +90,8 @@ enum Archived {
     Check,
     /// Headers for a peer.
     ServeHeaders(InboundId, PeerId, serve::OldHeaders),
+    /// Something else for a peer that needs old headers or one old body.
+    Serve(InboundId, PeerId, serve::Old),
     /// Bodies for a peer.
     ServeBodies(InboundId, PeerId),
     /// A block for a person: its header by height.
@@ -149,10 +155,13 @@ pub(super) struct Chain {
     download: Download,
     proposer: Option<Proposer>,
     gadget: Gadget,
+    pivots: Pivots,
     /// Own transactions that are written down until they are settled.
     own: BTreeMap<Hash, Transaction>,
     /// Archive reads in flight for each peer.
     serving: BTreeMap<PeerId, usize>,
+    /// What each peer may still ask of proofs and states.
+    budgets: BTreeMap<PeerId, serve::Budget>,
     /// The stored state is being rebuilt.
     starting: bool,
     last_mempool_event: Mono,
@@ -169,6 +178,7 @@ impl Chain {
         });
         let voted = config.validator.as_ref().and_then(|key| storage::last_vote(&*fx.store, &key.public()));
         let gadget = Gadget::new(voted, storage::wish(&*fx.store));
+        let pivots = Pivots::open(&*fx.store, &tree, tries.get(&tree.base()))?;
         let mut chain = Self {
             id,
             tree,
@@ -193,8 +203,10 @@ impl Chain {
             download: Download::default(),
             proposer,
             gadget,
+            pivots,
             own,
             serving: BTreeMap::new(),
+            budgets: BTreeMap::new(),
             starting: restore.is_some(),
             last_mempool_event: Mono::default(),
         };
@@ -236,6 +248,7 @@ impl Chain {
         self.scheduler.remove(peer);
         self.forget_peer(peer);
         self.serving.remove(peer);
+        self.budgets.remove(peer);
     }
 
     pub(super) fn work_done(&mut self, fx: &mut Effects, id: WorkId, result: JobResult) {
@@ -282,6 +295,7 @@ impl Chain {
                 self.pool_verified(fx, candidates, &valid);
             }
             (Purpose::Restore, JobResult::Updated(trie)) => self.restored(fx, trie),
+            (Purpose::Pivot(hash), JobResult::Updated(trie)) => self.pivot_rebuilt(fx, &hash, Some(trie)),
             (purpose, _) => self.job_lost(fx, purpose),
         }
     }
@@ -310,6 +324,7 @@ impl Chain {
                 }
             }
             Purpose::Pool(candidates) => self.pool_lost(fx, candidates),
+            Purpose::Pivot(hash) => self.pivot_rebuilt(fx, &hash, None),
             Purpose::Restore => {
                 fx.raise("the stored state could not be rebuilt; restart the peer".to_owned())
             }
@@ -341,7 +356,13 @@ impl Chain {
             (Archived::ShowBody(command, header), Ok(ArchiveAnswer::Bodies(bodies))) => {
                 self.show_body(fx, command, &header, &bodies);
             }
-            (Archived::ServeHeaders(id, peer, _) | Archived::ServeBodies(id, peer), _) => {
+            (Archived::Serve(id, peer, old), Ok(answer)) => self.serve_old(fx, id, &peer, old, &answer),
+            (
+                Archived::ServeHeaders(id, peer, _)
+                | Archived::ServeBodies(id, peer)
+                | Archived::Serve(id, peer, _),
+                _,
+            ) => {
                 self.served(&peer);
                 fx.push(super::Output::Refuse(id));
             }

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use weft_core::{
     chain::{Block, ConsensusRecord, Mmr, SystemItem},
     primitives::{Hash, Height, verify_each},
+    store::{Store, Table},
 };
 use weft_testnet::{
     fixture::{ChainMaker, LongChain, TestChain, address, key},
-    sim::{EPOCH, NodeOptions, World},
+    sim::{EPOCH, NodeOptions, Storage, World},
 };
 
 const SLOT: u64 = 1_000;
@@ -78,16 +79,33 @@ fn with_a_third_silent_nothing_is_final_until_they_are_back() {
     assert_eq!((maker.record().justified.height, maker.record().finalised.height), (Height(80), Height(64)));
 }
 
+/// All rows of the tables that hold the chain.
+fn rows(storage: &Storage) -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
+    let tables = [
+        "node/meta",
+        "chain/headers",
+        "chain/records",
+        "chain/settled",
+        "finality/certificates",
+        "finality/checkpoints",
+        "finality/fragments",
+        "finality/pivots",
+        "finality/turns",
+        "state/diffs",
+        "state/leaves",
+    ];
+    let rows =
+        |name| storage.store.range(Table(name), &[], usize::MAX).into_iter().map(move |(k, v)| (name, k, v));
+    tables.into_iter().flat_map(rows).collect()
+}
+
 #[test]
-fn a_peer_starts_at_the_tip_of_a_chain_that_was_made_for_it() {
-    let chain = TestChain::with_bystanders(EPOCH, SLOT, 4, 3, 50);
-    let made = LongChain::make(ChainMaker::new(&chain), &chain, 200, |_, height| {
-        vec![chain.transfer(height as usize % 3, address(&key("payee", height)), (height - 1) / 3)]
-    });
+fn a_peer_starts_at_the_tip_of_a_made_chain_with_the_rows_of_one_that_followed_it() {
+    let made = made();
     let mut world = World::new(1);
     world.set_wall(made.now().0);
-    let options = || NodeOptions { genesis: Some(chain.genesis.clone()), ..NodeOptions::default() };
-    let ix = world.add_node(NodeOptions { storage: made.storage(Height(176)), ..options() });
+    let options = || NodeOptions { genesis: Some(made.chain.genesis.clone()), ..NodeOptions::default() };
+    let ix = world.add_node(NodeOptions { storage: made.storage(), ..options() });
     let head = |world: &mut World, ix| -> (u64, Hash, Hash) {
         let chain = world.chain(ix);
         (chain.height.0, chain.head, chain.state_root)
@@ -96,7 +114,14 @@ fn a_peer_starts_at_the_tip_of_a_chain_that_was_made_for_it() {
     world.run_until(10_000, |world| head(world, ix) == (200, tip.hash(), tip.content.state_root));
     let late = world.add_node(NodeOptions { bootstrap: vec![ix], ..options() });
     world.run_until(60_000, |world| head(world, late) == head(world, ix));
+    world.run_for(1_000);
     assert!(world.seen(ix).past_alarms.is_empty(), "{:?}", world.seen(ix).past_alarms);
+    let (followed, given) = (rows(&world.storage(late)), rows(&made.storage()));
+    for (followed, given) in followed.iter().zip(&given) {
+        assert_eq!(followed, given);
+    }
+    assert_eq!(followed.len(), given.len());
+    assert_eq!(world.storage(late).archive, made.storage().archive);
     world.check_all();
 }
 

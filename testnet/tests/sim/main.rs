@@ -10,5 +10,6 @@ mod hostile;
 mod late;
 mod made;
 mod payments;
+mod serving;
 mod siege;
 mod town;

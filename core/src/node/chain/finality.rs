@@ -184,6 +184,10 @@ impl Chain {
             self.halt(fx, &one, &other, guilty.iter());
             return;
         }
+        let held = self.gadget.pool.certified().find(|held| held.certificate.link.target == target);
+        if let Some(held) = held {
+            self.note_certificate(fx, &held.certificate);
+        }
         let old = self.tree.head();
         if self.tree.justify(&target.hash) {
             self.head_moved(fx, old);

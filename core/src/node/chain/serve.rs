@@ -1,51 +1,47 @@
 //! Answering peers that catch up.
+//!
+//! What is in memory is answered at once: proofs only read hashes that the tries have already. What lies in the archive is
+//! read from there, a bounded number of times for each peer. Proofs and states are large for the little it takes to ask
+//! for them, so each peer has a budget of bytes.
 
-use std::collections::VecDeque;
+mod budget;
+mod headers;
+mod proofs;
 
 use libp2p::PeerId;
 
 use super::{Archived, Chain};
 use crate::{
-    chain::Header,
+    chain::{Body, ConsensusRecord, Header},
     node::{InboundId, Output, Protocol, effects::Effects},
     peers::Offence,
     primitives::{Hash, Height, decode, encode},
-    store::ArchiveRequest,
+    store::{ArchiveAnswer, ArchiveRequest},
     sync::{
         BodiesRequest, BodiesResponse, MAX_BODIES, MAX_HEADERS, MAX_LOCATOR, SOFT_RESPONSE_BYTES,
         SyncRequest, SyncResponse,
     },
 };
+pub(super) use budget::Budget;
+pub(super) use headers::OldHeaders;
 
 /// The most archive reads in flight for one peer; more are refused, and the peer asks again.
 const MAX_SERVING: usize = 8;
 /// The most archive reads in flight for all peers: half of what a shell queues, so that our own never wait.
 const MAX_SERVING_ALL: usize = 128;
 
-/// What is needed to answer with headers from below the base.
-pub(super) struct OldHeaders {
-    /// Blocks of the asker's, highest first, of which the first on our chain counts; without any, the genesis block.
-    starts: VecDeque<(Height, Hash)>,
-    max: usize,
+/// What makes an answer of what the archive reads.
+pub(super) enum Old {
+    /// The headers before this block, at most so many.
+    Before((Height, Hash), usize),
+    /// The header with this hash, whose record this is.
+    Checkpoint(Hash, Box<ConsensusRecord>),
+    /// The system items of a block that yields this record.
+    System(Box<ConsensusRecord>),
 }
 
-/// The chain above `start` among headers sorted by height. A crash can leave a block of a fork in the archive, so the way
-/// is found backwards, from the last height of which there is just one.
-fn chain_after(start: Height, headers: Vec<Header>) -> Vec<Header> {
-    let alone = |at: usize| {
-        let height = headers[at].height();
-        (at == 0 || headers[at - 1].height() < height)
-            && headers.get(at + 1).is_none_or(|next| next.height() > height)
-    };
-    let Some(last) = (0..headers.len()).rev().find(|at| alone(*at)) else { return Vec::new() };
-    let mut chain: Vec<Header> = Vec::new();
-    for header in headers[..=last].iter().rev().take_while(|header| header.height() > start) {
-        if chain.last().is_none_or(|next| next.content.parent == header.hash()) {
-            chain.push(header.clone());
-        }
-    }
-    chain.reverse();
-    chain
+fn bounded(max: u32) -> usize {
+    usize::try_from(max).unwrap_or(MAX_HEADERS).min(MAX_HEADERS)
 }
 
 impl Chain {
@@ -56,44 +52,46 @@ impl Chain {
                 fx.respond(id, encode(&SyncResponse::Status(self.own_status())));
                 self.status_came(fx, peer, &status);
             }
-            Ok(SyncRequest::Headers { .. }) if self.starting => {
-                fx.respond(id, encode(&SyncResponse::Busy));
-            }
-            Ok(SyncRequest::Headers { locator, max }) if locator.len() <= MAX_LOCATOR => {
-                let max = usize::try_from(max).unwrap_or(MAX_HEADERS).min(MAX_HEADERS);
-                self.headers_asked(fx, id, peer, &locator, max);
-            }
-            Ok(SyncRequest::Headers { .. }) | Err(_) => {
+            Ok(SyncRequest::Headers { locator, .. }) if locator.len() > MAX_LOCATOR => {
                 fx.offend(peer, Offence::Malformed);
                 fx.push(Output::Refuse(id));
             }
-            // Proofs are not served yet.
-            Ok(_) => fx.respond(id, encode(&SyncResponse::Busy)),
+            Ok(_) if self.starting => fx.respond(id, encode(&SyncResponse::Busy)),
+            Ok(SyncRequest::Headers { locator, max }) => {
+                self.headers_asked(fx, id, peer, &locator, bounded(max));
+            }
+            Ok(_) if !self.budgets.entry(peer).or_default().is_left(fx.now.mono) => {
+                fx.refuse("proofs-beyond-budget");
+                fx.respond(id, encode(&SyncResponse::Busy));
+            }
+            Ok(SyncRequest::Warp { from }) => self.warp_asked(fx, id, peer, from),
+            Ok(SyncRequest::Checkpoint { hash }) => self.checkpoint_asked(fx, id, peer, hash),
+            Ok(SyncRequest::Pivot { hash }) => self.pivot_asked(fx, id, peer, &hash),
+            Ok(SyncRequest::Diffs { from, to }) => self.diffs_asked(fx, id, peer, from, to),
+            Ok(SyncRequest::HeadersBefore { height, hash, max }) => {
+                self.headers_before_asked(fx, id, peer, (height, hash), bounded(max));
+            }
+            Ok(SyncRequest::System { height, hash }) => self.system_asked(fx, id, peer, height, hash),
+            Ok(SyncRequest::Account { pivot, key }) => self.account_asked(fx, id, peer, (pivot, key)),
+            Ok(SyncRequest::Range { from, to, .. }) if from > to => {
+                fx.offend(peer, Offence::Malformed);
+                fx.push(Output::Refuse(id));
+            }
+            Ok(SyncRequest::Range { pivot, from, to }) => {
+                self.range_asked(fx, id, peer, pivot, (from, to));
+            }
+            Err(_) => {
+                fx.offend(peer, Offence::Malformed);
+                fx.push(Output::Refuse(id));
+            }
         }
     }
 
-    fn headers_asked(
-        &mut self,
-        fx: &mut Effects,
-        id: InboundId,
-        peer: PeerId,
-        locator: &[(Height, Hash)],
-        max: usize,
-    ) {
-        let base = self.tree.height(&self.tree.base()).unwrap_or_default();
-        let shared = locator.iter().find(|(height, hash)| self.tree.on_best_chain(*height) == Some(*hash));
-        if let Some((height, _)) = shared {
-            fx.respond(id, encode(&SyncResponse::Headers(self.best_headers(height.0 + 1, max))));
-        } else if base.0 == 0 {
-            fx.respond(id, encode(&SyncResponse::Headers(self.best_headers(1, max))));
-        } else {
-            if !self.may_serve(fx, peer) {
-                fx.respond(id, encode(&SyncResponse::Busy));
-                return;
-            }
-            let below = locator.iter().filter(|(height, _)| *height < base && height.0 > 0);
-            self.read_old_headers(fx, id, peer, OldHeaders { starts: below.copied().collect(), max });
-        }
+    /// Answers, at the cost of the peer's budget.
+    fn answer(&mut self, fx: &mut Effects, id: InboundId, peer: PeerId, response: &SyncResponse) {
+        let bytes = encode(response);
+        self.budgets.entry(peer).or_default().spend(bytes.len());
+        fx.respond(id, bytes);
     }
 
     /// Counts one more archive read for a peer, if it may have one.
@@ -108,44 +106,43 @@ impl Chain {
         true
     }
 
-    fn best_headers(&self, from: u64, max: usize) -> Vec<Header> {
-        let heights = (from..).take(max).map(Height);
-        heights
-            .map_while(|height| self.tree.on_best_chain(height))
-            .filter_map(|hash| self.tree.header(&hash).cloned())
-            .collect()
+    /// Reads from the archive what an answer needs, if the peer may have one more.
+    fn read_old(&mut self, fx: &mut Effects, id: InboundId, peer: PeerId, old: Old, request: ArchiveRequest) {
+        if !self.may_serve(fx, peer) {
+            fx.respond(id, encode(&SyncResponse::Busy));
+            return;
+        }
+        let archive = fx.archive(request);
+        self.archived.insert(archive, Archived::Serve(id, peer, old));
     }
 
-    fn read_old_headers(&mut self, fx: &mut Effects, id: InboundId, peer: PeerId, old: OldHeaders) {
-        let from = old.starts.front().map_or(Height(0), |(height, _)| *height);
-        let archive = fx.archive(ArchiveRequest::Headers { from, count: old.max + 1 });
-        self.archived.insert(archive, Archived::ServeHeaders(id, peer, old));
-    }
-
-    /// Headers from the archive; what is above the base may still hold forks, and is left for the next question.
-    pub(super) fn serve_old_headers(
+    /// The archive has what an answer needs, or not.
+    pub(super) fn serve_old(
         &mut self,
         fx: &mut Effects,
         id: InboundId,
-        peer: PeerId,
-        mut old: OldHeaders,
-        rows: Vec<(Height, Hash, Vec<u8>)>,
+        peer: &PeerId,
+        old: Old,
+        answer: &ArchiveAnswer,
     ) {
-        if let Some(start) = old.starts.front()
-            && !rows.iter().any(|(height, hash, _)| (*height, *hash) == *start)
-        {
-            // The asker is on a branch that we have settled against: is the next one of its blocks on ours?
-            old.starts.pop_front();
-            self.read_old_headers(fx, id, peer, old);
-            return;
-        }
-        self.served(&peer);
-        let base = self.tree.height(&self.tree.base()).unwrap_or_default();
-        let headers = rows.iter().filter(|(height, ..)| *height <= base);
-        let headers: Vec<_> =
-            headers.filter_map(|(.., bytes)| decode::<Header>(bytes, Header::LEN).ok()).collect();
-        let start = old.starts.front().map_or(Height(0), |(height, _)| *height);
-        fx.respond(id, encode(&SyncResponse::Headers(chain_after(start, headers))));
+        self.served(peer);
+        let response = match (old, answer) {
+            (Old::Before(block, max), ArchiveAnswer::Headers(rows)) => {
+                Self::old_headers_before(block, max, rows)
+            }
+            (Old::Checkpoint(hash, record), ArchiveAnswer::Headers(rows)) => {
+                let row = rows.iter().find(|(_, of, _)| *of == hash);
+                let header = row.and_then(|(.., bytes)| decode::<Header>(bytes, Header::LEN).ok());
+                SyncResponse::Checkpoint(header.map(|header| Box::new((header, *record))))
+            }
+            (Old::System(record), ArchiveAnswer::Bodies(bodies)) => {
+                let body = bodies.first().and_then(Option::as_ref);
+                let body = body.and_then(|bytes| decode::<Body>(bytes, Body::MAX_LEN).ok());
+                SyncResponse::System(body.map(|body| Box::new((body.system, *record))))
+            }
+            _ => SyncResponse::Busy,
+        };
+        self.answer(fx, id, *peer, &response);
     }
 
     /// A question on `/archive/1`.
@@ -201,48 +198,5 @@ impl Chain {
     ) {
         self.served(peer);
         fx.respond(id, encode(&BodiesResponse(bodies)));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #[cfg(target_arch = "wasm32")]
-    use wasm_bindgen_test::wasm_bindgen_test as test;
-
-    use super::*;
-    use crate::{
-        chain::UnsignedHeader,
-        primitives::{PublicKey, Signature, Slot},
-    };
-
-    fn header(height: u64, parent: Hash, salt: u8) -> Header {
-        let roots = [Hash([salt; 32]); 6];
-        let content = UnsignedHeader::new(Height(height), Slot(height), parent, roots, 0, PublicKey([0; 32]));
-        Header { content, signature: Signature([0; 64]) }
-    }
-
-    fn chain(length: u64) -> Vec<Header> {
-        let mut chain: Vec<Header> = vec![header(1, Hash::ZERO, 0)];
-        for height in 2..=length {
-            let parent = chain[chain.len() - 1].hash();
-            chain.push(header(height, parent, 0));
-        }
-        chain
-    }
-
-    #[test]
-    fn a_fork_that_a_crash_left_in_the_archive_is_not_served() {
-        let chain = chain(6);
-        for at in 1..6 {
-            let mut rows = chain.clone();
-            rows.push(header(chain[at].height().0, chain[at - 1].hash(), 9));
-            rows.sort_by_key(|header| (header.height(), header.hash()));
-            let served = chain_after(Height(1), rows);
-            let whole = if at == 5 { 5 } else { 6 };
-            assert_eq!(served, chain[1..whole], "a fork at height {}", at + 1);
-        }
-        assert_eq!(chain_after(Height(6), chain.clone()), []);
-        assert_eq!(chain_after(Height(0), Vec::new()), []);
-        assert_eq!(chain_after(Height(0), chain.clone()), chain);
     }
 }

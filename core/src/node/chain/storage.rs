@@ -78,8 +78,13 @@ pub(super) fn wish(store: &dyn Store) -> Option<Change> {
 
 /// Removes the rows of an executed block above the base.
 pub(super) fn delete_block(batch: &mut Batch, height: Height, hash: &Hash) {
-    batch.delete(HEADERS, header_key(height, hash));
+    settle_block(batch, height, hash);
     batch.delete(state::DIFFS, hash.0);
+}
+
+/// Removes the rows that an executed block has only above the base.
+fn settle_block(batch: &mut Batch, height: Height, hash: &Hash) {
+    batch.delete(HEADERS, header_key(height, hash));
     batch.delete(RECORDS, hash.0);
 }
 
@@ -87,12 +92,12 @@ fn header_key(height: Height, hash: &Hash) -> Vec<u8> {
     [height.0.to_be_bytes().as_slice(), &hash.0].concat()
 }
 
-fn corrupt(what: impl Into<String>) -> StartError {
+pub(super) fn corrupt(what: impl Into<String>) -> StartError {
     StartError::Corrupt(what.into())
 }
 
 /// All rows of a table, a page at a time.
-fn rows(store: &dyn Store, table: Table) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> + '_ {
+pub(super) fn rows(store: &dyn Store, table: Table) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> + '_ {
     let mut next = Some(Vec::new());
     std::iter::from_fn(move || {
         let page = store.range(table, next.as_ref()?, PAGE);
@@ -217,6 +222,7 @@ impl Chain {
             let id = fx.archive(ArchiveRequest::Bodies { keys, max_bytes: 0 });
             self.archived.insert(id, Archived::Check);
         }
+        self.rebuild_pivots(fx);
         self.reinsert_own(fx);
         self.notify_sync(fx);
     }
@@ -285,10 +291,12 @@ impl Chain {
         };
         batch.put(META, META_KEY, encode(&meta));
         let settled_slot = header.slot();
+        self.keep_pivots(fx, &mut batch, &path);
         let (below, forks) = self.tree.advance_base(&new_base);
-        let gone = below.iter().map(|header| (header.height(), header.hash())).chain(forks.iter().copied());
-        for (height, hash) in gone.chain([(settled, new_base)]) {
-            delete_block(&mut batch, height, &hash);
+        forks.iter().for_each(|(height, hash)| delete_block(&mut batch, *height, hash));
+        let below: Vec<_> = below.iter().map(|header| (header.height(), header.hash())).collect();
+        for (height, hash) in below.into_iter().chain(forks.iter().copied()).chain([(settled, new_base)]) {
+            settle_block(&mut batch, height, &hash);
             self.diffs.remove(&hash);
             if hash != new_base {
                 self.written.remove(&hash);
@@ -300,6 +308,7 @@ impl Chain {
             self.own.remove(&id);
         }
         fx.apply(batch);
+        self.rebuild_pivots(fx);
         self.review_wish(fx);
         self.download.replan();
         if !forks.is_empty() {
