@@ -253,7 +253,9 @@ impl Node {
         tracing::trace!(%peer, ?protocol, failed = outcome.is_err(), "a request is over");
         let fx = &mut self.fx;
         match (&ask, &mut self.chain) {
-            (Ask::Status | Ask::Headers, Some(chain)) => chain.sync_answered(fx, peer, &ask, outcome),
+            (Ask::Status | Ask::Headers | Ask::Claim, Some(chain)) => {
+                chain.sync_answered(fx, peer, &ask, outcome)
+            }
             (Ask::Bodies(keys), Some(chain)) => chain.bodies_answered(fx, peer, keys, outcome),
             (Ask::Transactions(push), Some(chain)) => chain.transactions_answered(fx, peer, *push, outcome),
             (Ask::History(room), _) => self.rooms.answered(fx, peer, room, outcome),

@@ -107,6 +107,19 @@ impl VotePool {
         self.certified.values()
     }
 
+    /// Whether a checkpoint's certificate is held.
+    #[must_use]
+    pub fn is_certified(&self, checkpoint: &Checkpoint) -> bool {
+        self.certified.contains_key(checkpoint)
+    }
+
+    /// Whether another checkpoint of the same height is certified here.
+    #[must_use]
+    pub fn knows_other(&self, checkpoint: &Checkpoint) -> bool {
+        let mut same_height = self.certified.keys().filter(|known| known.height == checkpoint.height);
+        same_height.any(|known| known.hash != checkpoint.hash)
+    }
+
     /// Two certificates that contradict each other, and everyone who signed both sides: more than a third of a set has
     /// broken a slashing rule. None while fewer have.
     #[must_use]

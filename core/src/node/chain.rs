@@ -6,6 +6,7 @@
 
 mod authority;
 mod blocks;
+mod claims;
 mod download;
 mod finality;
 mod pivots;
@@ -36,8 +37,9 @@ use crate::{
     primitives::{Hash, Height, Mono, PublicKey, Slot, Wall},
     state::{Diff, Executed, Trie},
     store::{ArchiveAnswer, ArchiveFailure, Seq, Store},
-    sync::Scheduler,
+    sync::{Fragment, Scheduler},
 };
+use claims::Claims;
 use download::Download;
 use finality::Gadget;
 use pivots::Pivots;
@@ -64,6 +66,8 @@ enum Purpose {
     Items(Hash, Arc<ConsensusRecord>),
     /// The signatures of gossiped votes.
     Votes(Vec<(GossipMessage, Vote)>),
+    /// The signatures of a proof of finality that a peer was asked for.
+    Claim(PeerId, Arc<Vec<Fragment>>),
     /// The signatures of gossiped evidence.
     Evidence(GossipMessage, Box<Evidence>),
     /// Executing a block.
@@ -156,6 +160,7 @@ pub(super) struct Chain {
     proposer: Option<Proposer>,
     gadget: Gadget,
     pivots: Pivots,
+    claims: Claims,
     /// Own transactions that are written down until they are settled.
     own: BTreeMap<Hash, Transaction>,
     /// Archive reads in flight for each peer.
@@ -204,6 +209,7 @@ impl Chain {
             proposer,
             gadget,
             pivots,
+            claims: Claims::default(),
             own,
             serving: BTreeMap::new(),
             budgets: BTreeMap::new(),
@@ -286,6 +292,9 @@ impl Chain {
             (Purpose::Evidence(message, evidence), JobResult::Verified(valid)) => {
                 self.evidence_verified(fx, &message, *evidence, valid == [true]);
             }
+            (Purpose::Claim(peer, fragments), JobResult::Verified(valid)) => {
+                self.claim_verified(fx, peer, &fragments, &valid);
+            }
             (Purpose::Execute(hash), JobResult::Executed(outcome)) => self.executed(fx, hash, outcome),
             (Purpose::Rewind(hash), JobResult::Updated(trie)) => self.rewound(fx, hash, trie),
             (Purpose::Build(parent, slot), JobResult::Built(transactions, executed)) => {
@@ -323,6 +332,7 @@ impl Chain {
                     proposer.building = false;
                 }
             }
+            Purpose::Claim(..) => {}
             Purpose::Pool(candidates) => self.pool_lost(fx, candidates),
             Purpose::Pivot(hash) => self.pivot_rebuilt(fx, &hash, None),
             Purpose::Restore => {
@@ -416,7 +426,7 @@ impl Chain {
             [next_slot.0.saturating_sub(2 * quarter), next_slot.0.saturating_sub(quarter), next_slot.0];
         let wake = wakes.into_iter().find(|at| *at > fx.now.wall.0).unwrap_or(fx.now.wall.0 + 1);
         let slot = fx.now.mono + (wake - fx.now.wall.0);
-        let download = self.download.next_due().filter(|_| !self.starting);
+        let download = self.download.next_due().filter(|_| !self.starting && !self.is_halted());
         let others = [self.relay.poll_timeout(), download];
         others.into_iter().flatten().fold(slot, Mono::min)
     }

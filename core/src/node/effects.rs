@@ -24,6 +24,8 @@ pub(super) enum Ask {
     Status,
     /// Headers past our locator, whose highest entry this was.
     Headers,
+    /// Prove what you call final.
+    Claim,
     /// These bodies.
     Bodies(Vec<(Height, Hash)>),
     /// Take these transactions.

@@ -131,14 +131,62 @@ fn a_longer_branch_does_not_win_against_a_finalised_one() {
     assert!(majority.finalised.0 >= 32);
     town.validators[..3].iter().for_each(|ix| town.world.kill(*ix));
     town.world.run_for(400 * SLOT);
-    assert!(town.world.chain(alone).height > majority.height);
+    let lonely = town.world.chain(alone);
+    assert!(lonely.height.0 > majority.height.0 + 20);
     for ix in town.validators[..3].iter().copied() {
         town.world.restart(ix, Keep::All).unwrap();
     }
     town.world.heal();
+    // Long before the branch is the longer one, the proof that it is final brings everybody over.
+    let all = town.all();
+    town.world.run_until(30 * SLOT, |world| {
+        let right = world.chain(all[0]).head;
+        all.iter().all(|ix| world.chain(*ix).head == right)
+    });
+    assert!(town.world.chain(alone).height < lonely.height);
     town.run_until_finalised(majority.height.0, 300 * SLOT);
-    town.converge(majority.height.0 + 16, 60 * SLOT);
     town.world.check_all();
+}
+
+#[test]
+fn proof_of_conflicting_finality_halts_and_names_the_guilty() {
+    let mut town = Town::new(9, 4, 0);
+    town.world.allow_blame();
+    town.world.allow_conflicting_finality();
+    // Two validators run twice, once on either side, so that both sides have three of four.
+    for index in [2, 3] {
+        town.world.kill(town.validators[index]);
+    }
+    let honest = [town.validators[0], town.validators[1]];
+    let mut sides = [vec![honest[0]], vec![honest[1]]];
+    for side in &mut sides {
+        for index in [2, 3] {
+            let options = NodeOptions {
+                validator: Some(town.chain.validators[index].clone()),
+                bootstrap: side.clone(),
+                tamper: Some(Box::new(|_: Now, output: Output| vec![output])),
+                ..town.options()
+            };
+            side.push(town.world.add_node(options));
+        }
+    }
+    town.world.split(&[&sides[0], &sides[1]]);
+    town.world.run_for(100 * SLOT);
+    for ix in honest {
+        assert!(finalised(&mut town.world, ix) >= 32, "each side finalises");
+    }
+    town.world.heal();
+    let halted = |world: &World, ix: PeerIx| {
+        world.seen(ix).alarms.iter().find(|alarm| alarm.starts_with("finality is broken")).cloned()
+    };
+    town.world.run_until(100 * SLOT, |world| honest.iter().any(|ix| halted(world, *ix).is_some()));
+    let (ix, alarm) = honest.iter().find_map(|ix| Some((*ix, halted(&town.world, *ix)?))).unwrap();
+    for (index, validator) in town.chain.validators.iter().enumerate() {
+        assert_eq!(alarm.contains(&validator.public().to_string()), index >= 2, "{alarm}");
+    }
+    let (height, proposed) = (town.world.chain(ix).height, town.world.proposals(ix));
+    town.world.run_for(20 * SLOT);
+    assert_eq!((town.world.chain(ix).height, town.world.proposals(ix)), (height, proposed));
 }
 
 #[test]

@@ -137,6 +137,7 @@ impl Chain {
                     self.hold_evidence(fx, Evidence::Headers(Box::new(pair)));
                 }
                 self.scheduler.seen(message.from, height);
+                self.header_taken(fx, &hash);
                 self.accept_body(fx, hash, block.body);
             }
             Err(_) => fx.judge(message.id, Verdict::Ignore),

@@ -142,6 +142,7 @@ impl Chain {
         }
         if self.download.peers.contains(&peer) {
             self.scheduler.status(peer, status.height, status.oldest);
+            self.claim_came(fx, peer, status);
         }
         self.download.wake();
         self.notify_sync(fx);
@@ -250,6 +251,10 @@ impl Chain {
         match (ask, decode::<SyncResponse>(&bytes, Protocol::Sync.max_response())) {
             (Ask::Status, Ok(SyncResponse::Status(status))) => self.status_came(fx, peer, &status),
             (Ask::Headers, Ok(SyncResponse::Headers(headers))) => self.headers_came(fx, peer, headers),
+            (Ask::Claim, Ok(SyncResponse::Warp { fragments, .. })) => {
+                self.claim_answered(fx, peer, fragments);
+            }
+            (Ask::Claim, Ok(SyncResponse::Busy)) => {}
             (_, Ok(SyncResponse::Busy)) => self.scheduler.failed(&peer, fx.now.mono),
             (_, Ok(_)) => {
                 self.scheduler.failed(&peer, fx.now.mono);
@@ -316,7 +321,8 @@ impl Chain {
                 break;
             }
             match self.tree.insert(header.clone()) {
-                Ok(_) | Err(InsertError::Known) => {}
+                Ok(hash) => self.header_taken(fx, &hash),
+                Err(InsertError::Known) => {}
                 Err(InsertError::UnknownSet) => {
                     self.download.set_change = Some(header.content.parent);
                     break;

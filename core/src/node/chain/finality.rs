@@ -178,8 +178,15 @@ impl Chain {
         }
     }
 
+    /// A header is new: its certificate may have been here before it.
+    pub(super) fn header_taken(&mut self, fx: &mut Effects, hash: &Hash) {
+        if let Some(checkpoint) = self.checkpoint(hash).filter(|one| self.gadget.pool.is_certified(one)) {
+            self.certificate_held(fx, checkpoint);
+        }
+    }
+
     /// Lets fork choice know of a certificate, and stops if it contradicts another.
-    fn certificate_held(&mut self, fx: &mut Effects, target: Checkpoint) {
+    pub(super) fn certificate_held(&mut self, fx: &mut Effects, target: Checkpoint) {
         if let Some((one, other, guilty)) = self.gadget.pool.conflict() {
             self.halt(fx, &one, &other, guilty.iter());
             return;
