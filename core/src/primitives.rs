@@ -16,6 +16,6 @@ pub(crate) use encoding::at_most;
 pub use encoding::{DecodeError, decode, encode};
 pub use hash::{Hash, Hasher, ParseHashError};
 pub use keys::{Domain, KeyError, PublicKey, SecretKey, Signature, SignatureBatch, verify_each};
-pub use merkle::merkle_root;
+pub use merkle::{InclusionProof, merkle_root};
 pub use quantity::{Amount, Height, Slot};
 pub use time::{Mono, Now, Wall};

@@ -8,6 +8,7 @@ mod messages;
 mod scheduler;
 mod state;
 mod strategy;
+mod transaction;
 mod warp;
 
 pub use journey::{Journey, JourneyError};
@@ -18,4 +19,5 @@ pub use messages::{
 pub use scheduler::{Scheduler, WINDOW};
 pub use state::{Piece, Progress, StateSync};
 pub use strategy::{Explanation, ParseStrategyError, Strategy, WEAK_SUBJECTIVITY_SLOTS};
+pub use transaction::{TransactionProof, TransactionProofError};
 pub use warp::{Fragment, FragmentError, Proven};

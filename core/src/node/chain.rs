@@ -9,6 +9,7 @@ mod blocks;
 mod claims;
 mod download;
 mod finality;
+mod history;
 mod pivots;
 mod pool;
 mod propose;
@@ -30,7 +31,7 @@ use super::{
     work::JobResult,
 };
 use crate::{
-    chain::{Block, Body, ConsensusRecord, Evidence, Genesis, Header, Transaction, Vote},
+    chain::{Block, Body, ConsensusRecord, Evidence, Genesis, Header, MmrProver, Transaction, Vote},
     finality::BlockTree,
     gossip::TransactionRelay,
     mempool::{Limits, Mempool},
@@ -86,8 +87,8 @@ enum Purpose {
 
 /// What an answer of the archive is for.
 enum Archived {
-    /// This block is archived.
-    Block(Hash),
+    /// This block is archived, which holds these transactions.
+    Block(Hash, Vec<u8>),
     /// Old forks are gone.
     Forks,
     /// Whether the archive holds what the store says it does.
@@ -161,6 +162,8 @@ pub(super) struct Chain {
     gadget: Gadget,
     pivots: Pivots,
     claims: Claims,
+    /// What proves that a header is final.
+    prover: MmrProver,
     /// Own transactions that are written down until they are settled.
     own: BTreeMap<Hash, Transaction>,
     /// Archive reads in flight for each peer.
@@ -210,6 +213,7 @@ impl Chain {
             gadget,
             pivots,
             claims: Claims::default(),
+            prover: history::open(&*fx.store)?,
             own,
             serving: BTreeMap::new(),
             budgets: BTreeMap::new(),
@@ -349,8 +353,10 @@ impl Chain {
     ) {
         let Some(purpose) = self.archived.remove(&id) else { return };
         match (purpose, answer) {
-            (Archived::Block(hash), Ok(ArchiveAnswer::Stored)) => self.block_archived(fx, hash),
-            (Archived::Block(_) | Archived::Forks | Archived::Check, Err(failure)) => {
+            (Archived::Block(hash, contents), Ok(ArchiveAnswer::Stored)) => {
+                self.block_archived(fx, hash, contents);
+            }
+            (Archived::Block(..) | Archived::Forks | Archived::Check, Err(failure)) => {
                 super::storage_failed(fx, failure.0);
             }
             (Archived::Check, Ok(answer)) => Self::archive_checked(fx, &answer),
@@ -379,7 +385,7 @@ impl Chain {
             (Archived::ShowHeader(command, _) | Archived::ShowBody(command, _), _) => {
                 fx.reply(command, Err(super::CommandError::NoSuchBlock));
             }
-            (Archived::Block(_) | Archived::Forks, Ok(_)) => {}
+            (Archived::Block(..) | Archived::Forks, Ok(_)) => {}
         }
     }
 

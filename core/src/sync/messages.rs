@@ -2,7 +2,7 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use super::warp::Fragment;
+use super::{transaction::TransactionProof, warp::Fragment};
 use crate::{
     chain::{Checkpoint, ConsensusRecord, Header, Mmr, SystemItem},
     primitives::{Hash, Height},
@@ -106,6 +106,13 @@ pub enum SyncRequest {
         /// The last key.
         to: Hash,
     },
+    /// A transaction in a block up to a finalised checkpoint. Answered with [`SyncResponse::Transaction`].
+    Transaction {
+        /// The checkpoint's hash.
+        pivot: Hash,
+        /// The transaction's id.
+        id: Hash,
+    },
 }
 
 /// An answer to a [`SyncRequest`].
@@ -140,6 +147,9 @@ pub enum SyncResponse {
     /// The first of these accounts, at most [`MAX_RANGE_LEAVES`], with a proof that there are no others between; `None` when
     /// the state of this checkpoint is not served, or no longer.
     Range(Option<RangeProof>),
+    /// The proof that the transaction is final; `None` when the state of this checkpoint is not served, or the transaction is
+    /// not in any block that the peer remembers up to there, which proves nothing.
+    Transaction(Option<Box<TransactionProof>>),
 }
 
 /// What of a checkpoint cannot be told from its header, which commits to it.
@@ -225,6 +235,8 @@ mod tests {
         assert_eq!(request(account), format!("08{hash}{}", "08".repeat(32)));
         let range = SyncRequest::Range { pivot: to.hash, from: Hash([8; 32]), to: Hash([9; 32]) };
         assert_eq!(request(range), format!("09{hash}{}{}", "08".repeat(32), "09".repeat(32)));
+        let transaction = SyncRequest::Transaction { pivot: to.hash, id: Hash([8; 32]) };
+        assert_eq!(request(transaction), format!("0a{hash}{}", "08".repeat(32)));
 
         let response = |response| hex::encode(encode::<SyncResponse>(&response));
         assert_eq!(response(SyncResponse::Warp { fragments: Vec::new(), finished: true }), "030000000001");
@@ -241,6 +253,7 @@ mod tests {
         assert_eq!(response(SyncResponse::System(None)), "0700");
         assert_eq!(response(SyncResponse::Account(None)), "0800");
         assert_eq!(response(SyncResponse::Range(None)), "0900");
+        assert_eq!(response(SyncResponse::Transaction(None)), "0a00");
     }
 
     #[test]

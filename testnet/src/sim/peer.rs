@@ -118,6 +118,8 @@ pub struct Seen {
     pub archive_failures: u64,
     /// Requests it sent.
     pub requests: u64,
+    /// Bytes of the answers it got.
+    pub downloaded: u64,
 }
 
 impl Seen {

@@ -104,6 +104,7 @@ impl World {
     ) {
         // Gone when the answer came before its timeout, or the connection ended before the answer.
         if self.peers[ix.0].outbound.remove(&id).is_some() {
+            self.peers[ix.0].seen.downloaded += outcome.as_ref().map_or(0, |body| body.len() as u64);
             self.deliver(ix, Input::Response { id, outcome });
         }
     }

@@ -83,6 +83,7 @@ fn with_a_third_silent_nothing_is_final_until_they_are_back() {
 fn rows(storage: &Storage) -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
     let tables = [
         "node/meta",
+        "chain/contents",
         "chain/headers",
         "chain/records",
         "chain/settled",
@@ -90,6 +91,7 @@ fn rows(storage: &Storage) -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
         "finality/checkpoints",
         "finality/fragments",
         "finality/pivots",
+        "finality/trees",
         "finality/turns",
         "state/diffs",
         "state/leaves",

@@ -6,7 +6,7 @@ use weft_core::{
     chain::{Checkpoint, Header, SystemItem},
     node::{Command, Input, OutboundId, Output, Protocol, Reply},
     primitives::{Hash, Height, Now, decode, encode, merkle_root, verify_each},
-    sync::{MAX_HEADERS, Proven, SyncRequest, SyncResponse},
+    sync::{MAX_HEADERS, Proven, SyncRequest, SyncResponse, TransactionProofError},
 };
 use weft_testnet::{
     fixture::{ChainMaker, LongChain, TestChain, address, key},
@@ -278,6 +278,39 @@ fn the_system_items_of_a_hand_off_are_served_with_the_record_they_yield() {
     {
         let request = SyncRequest::System { height: Height(height), hash };
         assert_eq!(desk.ask(&request), SyncResponse::System(None), "at {height}");
+    }
+}
+
+#[test]
+fn a_transaction_of_any_block_is_proven_under_every_checkpoint_after_it() {
+    let mut desk = Desk::open();
+    for (block, pivot) in [(1, 1_264), (31, 1_152), (32, 1_264), (640, 1_248), (1_247, 1_248), (1_264, 1_264)]
+    {
+        let transaction = &made().blocks[block - 1].body.transactions[0];
+        let (checkpoint, id) = (made().header(Height(pivot)), transaction.id());
+        let pivot = checkpoint.hash();
+        let SyncResponse::Transaction(Some(proof)) = desk.ask(&SyncRequest::Transaction { pivot, id }) else {
+            panic!("no proof of the transaction of block {block}")
+        };
+        assert_eq!((&proof.transaction, proof.header.height()), (transaction, Height(block as u64)));
+        assert_eq!(proof.verify(checkpoint, &id), Ok(()));
+        assert_eq!(proof.verify(checkpoint, &Hash::ZERO), Err(TransactionProofError::Other));
+        let before = made().header(checkpoint.height().saturating_sub(1));
+        assert_eq!(proof.verify(before, &id), Err(TransactionProofError::Ancestry));
+        let mut other = proof.clone();
+        other.header.content.tx_root = Hash::ZERO;
+        assert_eq!(other.verify(checkpoint, &id), Err(TransactionProofError::Inclusion));
+    }
+    let of = |block: usize| made().blocks[block - 1].body.transactions[0].id();
+    for (pivot, id) in [
+        (checkpoint(1_264).hash, Hash::ZERO),
+        (checkpoint(1_264).hash, of(1_265)),
+        (checkpoint(1_248).hash, of(1_249)),
+        (checkpoint(1_136).hash, of(1)),
+        (Hash::ZERO, of(1)),
+    ] {
+        let request = SyncRequest::Transaction { pivot, id };
+        assert_eq!(desk.ask(&request), SyncResponse::Transaction(None));
     }
 }
 

@@ -79,6 +79,20 @@ impl MmrProver {
         self.levels.first().map_or(0, |level| level.len() as u64) << KEPT
     }
 
+    /// A prover that keeps what another kept, given that one's [`trees`](Self::trees).
+    #[must_use]
+    pub fn restore(trees: impl IntoIterator<Item = Hash>) -> Self {
+        let mut prover = Self::default();
+        trees.into_iter().for_each(|tree| prover.keep(tree));
+        prover
+    }
+
+    /// The hashes of the kept trees of 32 headers, from left to right: all there is to store.
+    #[must_use]
+    pub fn trees(&self) -> &[Hash] {
+        self.levels.first().map_or(&[], Vec::as_slice)
+    }
+
     /// Keeps the trees of the first `count` headers, as far as they fill whole trees of 32.
     ///
     /// `header` gives the hash of the header at an index, and is asked for each once, in order, from
@@ -92,21 +106,26 @@ impl MmrProver {
         mut header: impl FnMut(u64) -> Option<Hash>,
     ) -> Result<(), MmrProveError> {
         for position in self.count() >> KEPT..count >> KEPT {
-            let mut hash = self.hash(Tree { height: KEPT, position }, &mut header)?;
-            for height in 0.. {
-                if self.levels.len() == height {
-                    self.levels.push(Vec::new());
-                }
-                let level = &mut self.levels[height];
-                let left = level.last().copied();
-                level.push(hash);
-                match left {
-                    Some(left) if level.len().is_multiple_of(2) => hash = node(&left, &hash),
-                    _ => break,
-                }
-            }
+            let hash = self.hash(Tree { height: KEPT, position }, &mut header)?;
+            self.keep(hash);
         }
         Ok(())
+    }
+
+    /// Keeps the next tree of 32 headers, and the larger ones it completes.
+    fn keep(&mut self, mut hash: Hash) {
+        for height in 0.. {
+            if self.levels.len() == height {
+                self.levels.push(Vec::new());
+            }
+            let level = &mut self.levels[height];
+            let left = level.last().copied();
+            level.push(hash);
+            match left {
+                Some(left) if level.len().is_multiple_of(2) => hash = node(&left, &hash),
+                _ => break,
+            }
+        }
     }
 
     /// Proves that the header at `index` is in the range of the first `count` headers.

@@ -107,6 +107,7 @@ fn growing_by_steps_keeps_what_growing_at_once_keeps() {
     let mut at_once = MmrProver::default();
     at_once.grow(2200, known(2200)).unwrap();
     assert_eq!(stepwise.levels, at_once.levels);
+    assert_eq!(MmrProver::restore(at_once.trees().iter().copied()).levels, at_once.levels);
     assert!(stepwise.levels.iter().map(Vec::len).sum::<usize>() * 32 <= 2 * 2200);
 }
 

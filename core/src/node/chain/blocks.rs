@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use libp2p::PeerId;
 
-use super::{Archived, Chain, MAX_WAITING_BYTES, Purpose, RECENT_DEPTH, Recent, Waiting};
+use super::{Archived, Chain, MAX_WAITING_BYTES, Purpose, RECENT_DEPTH, Recent, Waiting, history};
 use crate::{
     chain::{Block, Body, ConsensusRecord, Evidence, MAX_BLOCK_BYTES, RecordError, SystemItem},
     finality::{BlockTree, InsertError, Stage},
@@ -403,7 +403,7 @@ impl Chain {
             header: encode(&header),
             body: encode(&*body),
         }]));
-        self.archived.insert(id, Archived::Block(hash));
+        self.archived.insert(id, Archived::Block(hash, history::contents(&body)));
         self.tries.insert(hash, executed.trie);
         self.diffs.insert(hash, Arc::new(executed.diff));
         let system = body.system.clone();

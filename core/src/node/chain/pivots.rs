@@ -173,9 +173,14 @@ impl Pivots {
         (fragments, true)
     }
 
+    /// The header of a finalised block below the base or at it, if its diff is kept.
+    pub(super) fn settled_header(store: &dyn Store, height: Height) -> Option<Header> {
+        decode(&store.get(SETTLED, &height_key(height))?, Header::LEN).ok()
+    }
+
     /// The header and changes of a finalised block below the base or at it, if they are kept.
     pub(super) fn settled(store: &dyn Store, height: Height) -> Option<(Header, Diff)> {
-        let header: Header = decode(&store.get(SETTLED, &height_key(height))?, Header::LEN).ok()?;
+        let header = Self::settled_header(store, height)?;
         let diff = decode(&store.get(state::DIFFS, &header.hash().0)?, usize::MAX).ok()?;
         Some((header, diff))
     }

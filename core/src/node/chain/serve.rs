@@ -7,6 +7,7 @@
 mod budget;
 mod headers;
 mod proofs;
+mod search;
 
 use libp2p::PeerId;
 
@@ -24,6 +25,7 @@ use crate::{
 };
 pub(super) use budget::Budget;
 pub(super) use headers::OldHeaders;
+use search::Search;
 
 /// The most archive reads in flight for one peer; more are refused, and the peer asks again.
 const MAX_SERVING: usize = 8;
@@ -38,6 +40,8 @@ pub(super) enum Old {
     Checkpoint(Hash, Box<ConsensusRecord>),
     /// The system items of a block that yields this record.
     System(Box<ConsensusRecord>),
+    /// The block that holds a transaction, and what is around it.
+    Transaction(Box<Search>),
 }
 
 fn bounded(max: u32) -> usize {
@@ -79,6 +83,9 @@ impl Chain {
             }
             Ok(SyncRequest::Range { pivot, from, to }) => {
                 self.range_asked(fx, id, peer, pivot, (from, to));
+            }
+            Ok(SyncRequest::Transaction { pivot, id: transaction }) => {
+                self.transaction_asked(fx, id, peer, pivot, transaction);
             }
             Err(_) => {
                 fx.offend(peer, Offence::Malformed);
@@ -127,6 +134,10 @@ impl Chain {
     ) {
         self.served(peer);
         let response = match (old, answer) {
+            (Old::Transaction(search), answer) => {
+                self.search_on(fx, id, *peer, *search, answer);
+                return;
+            }
             (Old::Before(block, max), ArchiveAnswer::Headers(rows)) => {
                 Self::old_headers_before(block, max, rows)
             }

@@ -11,7 +11,7 @@ use std::{
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use super::{Archived, Chain, row};
+use super::{Archived, Chain, history, row};
 use crate::{
     chain::{Change, ConsensusRecord, Genesis, Header, Link, Mmr, Transaction},
     finality::BlockTree,
@@ -80,6 +80,7 @@ pub(super) fn wish(store: &dyn Store) -> Option<Change> {
 pub(super) fn delete_block(batch: &mut Batch, height: Height, hash: &Hash) {
     settle_block(batch, height, hash);
     batch.delete(state::DIFFS, hash.0);
+    history::forget_contents(batch, height, hash);
 }
 
 /// Removes the rows that an executed block has only above the base.
@@ -88,7 +89,7 @@ fn settle_block(batch: &mut Batch, height: Height, hash: &Hash) {
     batch.delete(RECORDS, hash.0);
 }
 
-fn header_key(height: Height, hash: &Hash) -> Vec<u8> {
+pub(super) fn header_key(height: Height, hash: &Hash) -> Vec<u8> {
     [height.0.to_be_bytes().as_slice(), &hash.0].concat()
 }
 
@@ -239,11 +240,12 @@ impl Chain {
     }
 
     /// A block is in the archive for good: now its rows may say that it is executed.
-    pub(super) fn block_archived(&mut self, fx: &mut Effects, hash: Hash) {
+    pub(super) fn block_archived(&mut self, fx: &mut Effects, hash: Hash, contents: Vec<u8>) {
         let (Some(header), Some(diff)) = (self.tree.header(&hash), self.diff(&hash)) else { return };
         let mut batch = Batch::default();
         batch.put(HEADERS, header_key(header.height(), &hash), encode(header));
         batch.put(state::DIFFS, hash.0, encode(&**diff));
+        history::note_contents(&mut batch, header.height(), &hash, contents);
         let (record, before) = (self.tree.record(&hash), self.tree.record(&header.content.parent));
         if let Some(record) = record.filter(|record| before.is_none_or(|before| before != *record)) {
             batch.put(RECORDS, hash.0, encode(&**record));
@@ -292,6 +294,7 @@ impl Chain {
         batch.put(META, META_KEY, encode(&meta));
         let settled_slot = header.slot();
         self.keep_pivots(fx, &mut batch, &path);
+        self.keep_history(&*fx.store, &mut batch, &path);
         let (below, forks) = self.tree.advance_base(&new_base);
         forks.iter().for_each(|(height, hash)| delete_block(&mut batch, *height, hash));
         let below: Vec<_> = below.iter().map(|header| (header.height(), header.hash())).collect();

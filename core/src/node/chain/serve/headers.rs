@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How many more headers than wanted are read from the archive, for blocks of forks that a crash left there.
-const SPARE: usize = 64;
+pub(super) const SPARE: usize = 64;
 
 /// What is needed to answer with headers from below the base.
 pub(in super::super) struct OldHeaders {

@@ -1,0 +1,121 @@
+//! Where to find an old transaction, and what it takes to prove that its block is final.
+//!
+//! The index holds 8 bytes a transaction, in a row for each block, and is searched from end to end: that takes a
+//! millisecond, costs no row a transaction, and is rare. What the 8 bytes find is compared with the block before it is believed.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Chain,
+    pivots::Pivots,
+    storage::{corrupt, header_key, rows},
+};
+use crate::{
+    chain::{Body, MmrProof, MmrProver},
+    node::StartError,
+    primitives::{Hash, Height},
+    store::{Batch, Store, Table},
+};
+
+/// Height and hash of a block to the first bytes of its transactions' ids, in order.
+const CONTENTS: Table = Table("chain/contents");
+/// Place to hash of a tree of 32 finalised headers: see [`MmrProver::trees`].
+const TREES: Table = Table("finality/trees");
+/// How many bytes of an id are kept.
+const SHORT: usize = 8;
+/// The most transactions in the index.
+const MAX_TRANSACTIONS: usize = 1 << 18;
+/// The most blocks that are looked into for one transaction.
+const MAX_CANDIDATES: usize = 4;
+
+/// The row of a block for the index: empty when it holds no transactions.
+pub(super) fn contents(body: &Body) -> Vec<u8> {
+    body.transactions.iter().flat_map(|transaction| transaction.id().0.into_iter().take(SHORT)).collect()
+}
+
+/// Adds a block to the index.
+pub(super) fn note_contents(batch: &mut Batch, height: Height, hash: &Hash, contents: Vec<u8>) {
+    if !contents.is_empty() {
+        batch.put(CONTENTS, header_key(height, hash), contents);
+    }
+}
+
+/// Takes a block out of the index.
+pub(super) fn forget_contents(batch: &mut Batch, height: Height, hash: &Hash) {
+    batch.delete(CONTENTS, header_key(height, hash));
+}
+
+/// The blocks up to a height that may hold a transaction, newest first.
+pub(super) fn find(store: &dyn Store, id: &Hash, up_to: Height) -> Vec<(Height, Hash)> {
+    let block = |key: Vec<u8>| {
+        let (height, hash) = key.split_first_chunk()?;
+        Some((Height(u64::from_be_bytes(*height)), Hash(hash.try_into().ok()?)))
+    };
+    let holding = rows(store, CONTENTS)
+        .filter(|(_, contents)| contents.chunks(SHORT).any(|short| id.0.starts_with(short)))
+        .filter_map(|(key, _)| block(key));
+    let mut found: Vec<_> = holding.take_while(|(height, _)| *height <= up_to).collect();
+    found.reverse();
+    found.truncate(MAX_CANDIDATES);
+    found
+}
+
+/// Keeps the index within bounds: the oldest blocks leave it first.
+fn trim(store: &dyn Store, batch: &mut Batch) {
+    let sizes: Vec<_> = rows(store, CONTENTS).map(|(key, contents)| (key, contents.len() / SHORT)).collect();
+    let mut total: usize = sizes.iter().map(|(_, count)| count).sum();
+    for (key, count) in sizes {
+        if total <= MAX_TRANSACTIONS {
+            return;
+        }
+        total -= count;
+        batch.delete(CONTENTS, key);
+    }
+}
+
+/// The trees over finalised headers as the store has them.
+pub(super) fn open(store: &dyn Store) -> Result<MmrProver, StartError> {
+    let trees: Result<Vec<Hash>, _> = rows(store, TREES)
+        .map(|(_, bytes)| bytes.try_into().map(Hash).map_err(|_| corrupt("a tree of headers")))
+        .collect();
+    Ok(MmrProver::restore(trees?))
+}
+
+impl Chain {
+    /// The base is about to move up along `path`, which begins with its child and is still in the tree. A peer that has
+    /// not all headers keeps no trees, and proves no transaction.
+    pub(super) fn keep_history(&mut self, store: &dyn Store, batch: &mut Batch, path: &[Hash]) {
+        trim(store, batch);
+        let Self { tree, prover, .. } = self;
+        let hashes: BTreeMap<u64, Hash> = std::iter::once(&tree.base())
+            .chain(path)
+            .filter_map(|hash| Some((tree.height(hash)?.0, *hash)))
+            .collect();
+        let (known, count) = (prover.trees().len(), hashes.keys().next_back().map_or(0, |last| last + 1));
+        let hash = |height: u64| match hashes.get(&height) {
+            Some(hash) => Some(*hash),
+            None => Pivots::settled_header(store, Height(height)).map(|header| header.hash()),
+        };
+        if let Err(error) = prover.grow(count, hash) {
+            tracing::trace!(%error, "no trees over headers are kept");
+        }
+        for (place, tree) in (0_u64..).zip(prover.trees()).skip(known) {
+            batch.put(TREES, place.to_be_bytes(), tree.0);
+        }
+    }
+
+    /// Proves that a block of a known height is before a finalised checkpoint, given the headers around it.
+    pub(super) fn ancestry(
+        &self,
+        store: &dyn Store,
+        height: Height,
+        checkpoint: Height,
+        around: &BTreeMap<u64, Hash>,
+    ) -> Option<MmrProof> {
+        let hash = |height: u64| match around.get(&height) {
+            Some(hash) => Some(*hash),
+            None => Pivots::settled_header(store, Height(height)).map(|header| header.hash()),
+        };
+        self.prover.prove(height.0, checkpoint.0, hash).ok()
+    }
+}
