@@ -20,6 +20,7 @@ use weft_core::{
     primitives::Now,
     store::{ArchiveRequest, MemoryStore, Seq},
     swarm::{Behaviour, BehaviourEvent, Driver, Handle, InputSender, Shell, inputs},
+    sync::Strategy,
 };
 
 use self::{archive::Archive, reservation::Reservations};
@@ -64,6 +65,7 @@ pub(crate) fn start(
         genesis: Some(genesis),
         validator: None,
         bootstrap,
+        strategy: Strategy::Full,
         mempool_bytes: MEMPOOL_BYTES,
         max_jobs: workers * 2,
     };

@@ -31,6 +31,7 @@ use crate::{
     gossip::Topic,
     primitives::{Hash, Mono, Now, SecretKey},
     store::Store,
+    sync::Strategy,
 };
 
 /// What a peer is, decided before it starts.
@@ -46,6 +47,8 @@ pub struct Config {
     pub validator: Option<SecretKey>,
     /// Peers to connect to, and to come back to.
     pub bootstrap: Vec<Multiaddr>,
+    /// How to join the chain, unless the store holds it already: then the peer goes on from there.
+    pub strategy: Strategy,
     /// The most bytes of transactions the mempool holds.
     pub mempool_bytes: usize,
     /// The most jobs in flight: about twice the number of workers.
@@ -258,6 +261,7 @@ impl Node {
             }
             (Ask::Bodies(keys), Some(chain)) => chain.bodies_answered(fx, peer, keys, outcome),
             (Ask::Transactions(push), Some(chain)) => chain.transactions_answered(fx, peer, *push, outcome),
+            (Ask::Light(ask), Some(chain)) => chain.light_answered(fx, peer, ask.clone(), outcome),
             (Ask::History(room), _) => self.rooms.answered(fx, peer, room, outcome),
             (_, None) => {}
         }

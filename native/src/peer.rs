@@ -25,6 +25,7 @@ use weft_core::{
     node::{Config, Input, Node, Role, StartError},
     primitives::SecretKey,
     swarm::{Behaviour, Driver, Handle, Shell, inputs},
+    sync::Strategy,
 };
 
 pub use self::extra::{Extra, Limits};
@@ -55,6 +56,8 @@ pub struct PeerConfig {
     pub limits: Limits,
     /// Where its chain is kept.
     pub storage: Storage,
+    /// How it joins the chain, unless its storage holds it already.
+    pub strategy: Strategy,
     /// The most bytes of transactions the mempool holds.
     pub mempool_bytes: usize,
 }
@@ -77,6 +80,7 @@ impl PeerConfig {
             mdns: false,
             limits: Limits::PEER,
             storage: Storage::Memory,
+            strategy: Strategy::Full,
             mempool_bytes: Self::MEMPOOL_BYTES,
         }
     }
@@ -192,6 +196,7 @@ impl Peer {
             genesis: config.genesis,
             validator: config.validator,
             bootstrap: config.bootstrap,
+            strategy: config.strategy,
             mempool_bytes: config.mempool_bytes,
             max_jobs,
         };

@@ -15,6 +15,13 @@ fn words(sync: &SyncView) -> String {
     match sync.phase {
         SyncPhase::Starting => "Rebuilding the accounts".into(),
         SyncPhase::Searching => "Looking for peers that have the chain".into(),
+        SyncPhase::Proof => "Checking the proof of the finalised chain".into(),
+        SyncPhase::State => format!(
+            "Downloading accounts: {} of about {}",
+            text::grouped(sync.done),
+            text::grouped(sync.total)
+        ),
+        SyncPhase::Light => "Light: following finalised checkpoints".into(),
         SyncPhase::Headers => "Checking headers".into(),
         SyncPhase::Bodies => {
             let left = sync
@@ -36,6 +43,9 @@ const fn phase(phase: SyncPhase) -> &'static str {
     match phase {
         SyncPhase::Starting => "starting",
         SyncPhase::Searching => "searching",
+        SyncPhase::Proof => "proof",
+        SyncPhase::State => "state",
+        SyncPhase::Light => "light",
         SyncPhase::Headers => "headers",
         SyncPhase::Bodies => "bodies",
         SyncPhase::Following => "following",

@@ -10,6 +10,7 @@ mod claims;
 mod download;
 mod finality;
 mod history;
+mod light;
 mod pivots;
 mod pool;
 mod propose;
@@ -38,14 +39,16 @@ use crate::{
     primitives::{Hash, Height, Mono, PublicKey, Slot, Wall},
     state::{Diff, Executed, Trie},
     store::{ArchiveAnswer, ArchiveFailure, Seq, Store},
-    sync::{Fragment, Scheduler},
+    sync::{Fragment, Piece, Scheduler},
 };
 use claims::Claims;
 use download::Download;
 use finality::Gadget;
+pub(super) use light::AccountQuestion;
+use light::{Arrival, Candidates, Light};
 use pivots::Pivots;
 use propose::Proposer;
-use storage::Opened;
+use storage::{Joined, Opened};
 
 /// How many blocks below the head bodies and tries stay in memory.
 const RECENT_DEPTH: u64 = 64;
@@ -81,6 +84,12 @@ enum Purpose {
     Pool(pool::Candidates),
     /// The trie of the stored head.
     Restore,
+    /// The signatures of fragments.
+    Warp(Candidates),
+    /// The proof of a piece of the state.
+    Range(PeerId, Piece),
+    /// The accounts that are here, with the changes up to a newer pivot.
+    Arrival(Box<Arrival>),
     /// The trie of a checkpoint that is served.
     Pivot(Hash),
 }
@@ -170,8 +179,12 @@ pub(super) struct Chain {
     serving: BTreeMap<PeerId, usize>,
     /// What each peer may still ask of proofs and states.
     budgets: BTreeMap<PeerId, serve::Budget>,
-    /// The stored state is being rebuilt.
+    /// The stored state is being rebuilt, or there is none yet.
     starting: bool,
+    /// How this peer joins the chain, while it does.
+    light: Option<Light>,
+    /// What it has of the chain before it joined.
+    joined: Joined,
     last_mempool_event: Mono,
 }
 
@@ -179,7 +192,8 @@ impl Chain {
     pub(super) fn open(config: &Config, genesis: Genesis, fx: &mut Effects) -> Result<Self, StartError> {
         genesis.check()?;
         let id = genesis.hash();
-        let Opened { tree, tries, diffs, written, restore, own } = storage::open(&genesis, fx)?;
+        let Opened { tree, tries, diffs, written, restore, own, light, joined } =
+            storage::open(&genesis, config.strategy, fx)?;
         let proposer = config.validator.clone().map(|key| {
             let last_signed = storage::last_signed(&*fx.store, &key.public());
             Proposer::new(key, last_signed)
@@ -217,12 +231,14 @@ impl Chain {
             own,
             serving: BTreeMap::new(),
             budgets: BTreeMap::new(),
-            starting: restore.is_some(),
+            starting: restore.is_some() || light.is_some(),
+            light,
+            joined,
             last_mempool_event: Mono::default(),
         };
         if let Some(job) = restore {
             chain.jobs.urgent(fx, Purpose::Restore, job);
-        } else {
+        } else if !chain.starting {
             chain.reinsert_own(fx);
         }
         Ok(chain)
@@ -257,6 +273,7 @@ impl Chain {
         self.relay.peer_disconnected(peer);
         self.scheduler.remove(peer);
         self.forget_peer(peer);
+        self.light_left(peer);
         self.serving.remove(peer);
         self.budgets.remove(peer);
     }
@@ -308,6 +325,15 @@ impl Chain {
                 self.pool_verified(fx, candidates, &valid);
             }
             (Purpose::Restore, JobResult::Updated(trie)) => self.restored(fx, trie),
+            (Purpose::Warp(candidates), JobResult::Verified(valid)) => {
+                self.fragments_verified(fx, candidates, Some(&valid));
+            }
+            (Purpose::Range(peer, piece), JobResult::Range(outcome)) => {
+                self.range_verified(fx, peer, &piece, Some(outcome));
+            }
+            (Purpose::Arrival(arrival), JobResult::Updated(trie)) => {
+                self.arrived_at_pivot(fx, *arrival, Some(trie));
+            }
             (Purpose::Pivot(hash), JobResult::Updated(trie)) => self.pivot_rebuilt(fx, &hash, Some(trie)),
             (purpose, _) => self.job_lost(fx, purpose),
         }
@@ -339,6 +365,9 @@ impl Chain {
             Purpose::Claim(..) => {}
             Purpose::Pool(candidates) => self.pool_lost(fx, candidates),
             Purpose::Pivot(hash) => self.pivot_rebuilt(fx, &hash, None),
+            Purpose::Warp(candidates) => self.fragments_verified(fx, candidates, None),
+            Purpose::Range(peer, piece) => self.range_verified(fx, peer, &piece, None),
+            Purpose::Arrival(arrival) => self.arrived_at_pivot(fx, *arrival, None),
             Purpose::Restore => {
                 fx.raise("the stored state could not be rebuilt; restart the peer".to_owned())
             }
@@ -420,6 +449,7 @@ impl Chain {
             self.propose(fx);
             self.download(fx);
         }
+        self.light_tick(fx);
         self.push_transactions(fx);
     }
 
@@ -433,7 +463,7 @@ impl Chain {
         let wake = wakes.into_iter().find(|at| *at > fx.now.wall.0).unwrap_or(fx.now.wall.0 + 1);
         let slot = fx.now.mono + (wake - fx.now.wall.0);
         let download = self.download.next_due().filter(|_| !self.starting && !self.is_halted());
-        let others = [self.relay.poll_timeout(), download];
+        let others = [self.relay.poll_timeout(), download, self.light_due(fx)];
         others.into_iter().flatten().fold(slot, Mono::min)
     }
 

@@ -44,6 +44,9 @@ impl Node {
                     Command::Block(which) => return chain.show_block(&mut self.fx, id, which),
                     Command::Propose(change) => return chain.wish(&mut self.fx, id, change),
                     Command::Authorities => Ok(Reply::Authorities(chain.authorities_view())),
+                    Command::Account(address) if chain.is_light() => {
+                        return chain.light_account(&mut self.fx, id, address);
+                    }
                     Command::Account(address) => chain.account_view(address).map(Reply::Account),
                     Command::RecentBlocks(count) => Ok(Reply::Blocks(chain.recent_blocks(count))),
                     Command::Mempool(count) => Ok(Reply::Mempool(chain.mempool_view(count))),

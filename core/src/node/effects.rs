@@ -8,13 +8,14 @@ use rand_core::Rng;
 
 use super::{
     ArchiveId, CommandError, CommandId, Event, GossipId, InboundId, OutboundId, Output, Protocol, Reply,
-    Verdict, WorkId, work::Job,
+    Verdict, WorkId, chain::AccountQuestion, work::Job,
 };
 use crate::{
     gossip::{PushId, Room},
     peers::Offence,
     primitives::{Hash, Height, Now},
     store::{ArchiveRequest, Batch, Seq, Store},
+    sync::Piece,
 };
 
 /// What a request to a peer was for.
@@ -32,6 +33,25 @@ pub(super) enum Ask {
     Transactions(PushId),
     /// What was said in this room?
     History(Room),
+    /// What joining by proof needs.
+    Light(LightAsk),
+}
+
+/// What a peer that joins by proof asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum LightAsk {
+    /// The person's checkpoint.
+    Checkpoint,
+    /// Fragments.
+    Warp,
+    /// What a pivot's header does not tell.
+    Pivot,
+    /// The changes from one pivot to the next.
+    Diffs,
+    /// Accounts of the pivot.
+    Range(Piece),
+    /// One account, for a person.
+    Account(Box<AccountQuestion>),
 }
 
 /// A request in flight.

@@ -395,6 +395,9 @@ pub enum CommandError {
     /// The peer is still reading its state from disk.
     #[error("the peer is still starting; try again in a moment")]
     Starting,
+    /// This peer is light, and no peer has proven the answer.
+    #[error("no peer has proven what was asked for; try again in a moment")]
+    Unproven,
     /// There is no such block.
     #[error("no such block here")]
     NoSuchBlock,

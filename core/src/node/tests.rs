@@ -42,6 +42,7 @@ fn config(validator: bool) -> Config {
         genesis: Some(genesis()),
         validator: validator.then(|| key(1)),
         bootstrap: Vec::new(),
+        strategy: Strategy::Full,
         mempool_bytes: 1 << 20,
         max_jobs: 4,
     }

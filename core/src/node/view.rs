@@ -122,11 +122,11 @@ pub struct AuthoritiesView {
 pub struct SyncView {
     /// What the peer is doing.
     pub phase: SyncPhase,
-    /// Blocks executed.
+    /// Blocks executed, unless the phase says otherwise.
     pub done: u64,
-    /// Blocks there are, as far as known.
+    /// Blocks there are, as far as known, unless the phase says otherwise.
     pub total: u64,
-    /// Blocks executed a second, over the last few seconds.
+    /// How much is done a second, over the last few seconds.
     pub rate: u32,
     /// Seconds left at that rate, when it is known.
     pub seconds_left: Option<u64>,
@@ -140,6 +140,13 @@ pub enum SyncPhase {
     Starting,
     /// No peer has told its head yet.
     Searching,
+    /// Proof of the newest finalised checkpoint is being asked for; done and total are heights.
+    Proof,
+    /// The accounts of a finalised checkpoint are being downloaded; done and total are accounts, the total as far as can
+    /// be told.
+    State,
+    /// The peer follows finalised checkpoints, without executing anything.
+    Light,
     /// Headers are being downloaded and checked.
     Headers,
     /// Bodies are being downloaded and executed.

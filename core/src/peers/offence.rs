@@ -35,6 +35,8 @@ pub enum Offence {
     WrongGenesis,
     /// It sent something whose signature is wrong; whoever passes things on checks them first.
     BadSignature,
+    /// It sent a proof that proves nothing; whoever passes one on checks it first.
+    BadProof,
     /// It sent a header or block that cannot follow its parent.
     InvalidBlock,
     /// It answered a request with a body that is not the one asked for.
@@ -54,7 +56,7 @@ impl Offence {
     #[must_use]
     pub const fn severity(self) -> Severity {
         match self {
-            Self::WrongGenesis | Self::BadSignature => Severity::Fatal,
+            Self::WrongGenesis | Self::BadSignature | Self::BadProof => Severity::Fatal,
             Self::InvalidBlock | Self::WrongBody | Self::Malformed => Severity::High,
             Self::Unrequested | Self::InvalidTransaction => Severity::Mid,
             Self::Flood => Severity::Low,
@@ -67,6 +69,7 @@ impl Offence {
         match self {
             Self::WrongGenesis => "wrong-genesis",
             Self::BadSignature => "bad-signature",
+            Self::BadProof => "bad-proof",
             Self::InvalidBlock => "invalid-block",
             Self::WrongBody => "wrong-body",
             Self::Malformed => "malformed",

@@ -20,6 +20,8 @@ pub struct Journey {
     at: Checkpoint,
     /// The last header met.
     header: Option<Header>,
+    /// The hashes of the headers before that one.
+    passed: Vec<Hash>,
     changes: BTreeMap<Hash, Account>,
 }
 
@@ -41,7 +43,7 @@ impl Journey {
     /// From one checkpoint to a later one.
     #[must_use]
     pub const fn new(from: Checkpoint, to: Checkpoint) -> Self {
-        Self { to, at: from, header: None, changes: BTreeMap::new() }
+        Self { to, at: from, header: None, passed: Vec::new(), changes: BTreeMap::new() }
     }
 
     /// Where it leads.
@@ -74,17 +76,27 @@ impl Journey {
                 return Err(JourneyError::Changes);
             }
             self.changes.extend(accounts);
+            if self.header.is_some() {
+                self.passed.push(self.at.hash);
+            }
             self.at = Checkpoint { height: header.height(), hash };
             self.header = Some(header);
         }
         Ok(())
     }
 
-    /// At the end: the later checkpoint's header, and each account that changed, as it is then.
+    /// Whether the later checkpoint is reached.
     #[must_use]
-    pub fn finish(self) -> Option<(Header, BTreeMap<Hash, Account>)> {
-        let Self { to, at, header, changes } = self;
-        header.filter(|_| at == to).map(|header| (header, changes))
+    pub fn is_over(&self) -> bool {
+        self.at == self.to
+    }
+
+    /// At the end: the later checkpoint's header, the hashes of the blocks between the two, and each account that changed,
+    /// as it is then.
+    #[must_use]
+    pub fn finish(self) -> Option<(Header, Vec<Hash>, BTreeMap<Hash, Account>)> {
+        let Self { to, at, header, passed, changes } = self;
+        header.filter(|_| at == to).map(|header| (header, passed, changes))
     }
 }
 
@@ -138,8 +150,10 @@ mod tests {
                 journey.add(part.to_vec()).unwrap();
             }
             assert_eq!(journey.at(), Height(48));
-            let (header, changes) = journey.finish().unwrap();
+            assert!(journey.is_over());
+            let (header, passed, changes) = journey.finish().unwrap();
             assert_eq!(header, blocks[31].header);
+            assert_eq!(passed, blocks[..31].iter().map(|block| block.header.hash()).collect::<Vec<_>>());
             assert_eq!(changes.len(), 33);
             assert_eq!(changes[&Hash([5; 32])].nonce, 31, "the last change counts");
         }

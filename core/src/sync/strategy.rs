@@ -20,13 +20,13 @@ pub enum Strategy {
     /// Execute everything from genesis on.
     #[default]
     Full,
-    /// All headers, and the state of a finalised checkpoint.
+    /// As snap: headers before the checkpoint are not downloaded yet.
     Fast,
-    /// The proof of the newest finalised checkpoint, its state, and later all headers.
+    /// As snap: headers before the checkpoint are not downloaded yet.
     Warp,
-    /// As warp, without the headers.
+    /// The proof of the newest finalised checkpoint, and its state.
     Snap,
-    /// As snap, from the checkpoint with this hash on, with the headers since.
+    /// As snap, from the checkpoint with this hash on.
     Checkpoint(Hash),
     /// The proof and the newest headers; accounts on demand.
     Light,
@@ -57,20 +57,7 @@ impl Strategy {
                 "every signature, every transaction, every root",
                 "the genesis",
             ),
-            Self::Fast => (
-                "every header, the records and certificates at each change of the authorities, the accounts at a \
-                 finalised block, and bodies from there on",
-                "header signatures, each change of the authorities, certificates, range proofs; executes from there on",
-                "more than two thirds of each set of authorities, while it was in force or later",
-            ),
-            Self::Warp => (
-                "a certificate for each change of the authorities and for the newest finalised block, its accounts \
-                 from many peers, bodies from there on, and in the background all headers backwards",
-                "the chain of certificates, range proofs, the roots of changes, the final root, and how headers are \
-                 linked; executes from there on",
-                "more than two thirds of each set of authorities, while it was in force or later",
-            ),
-            Self::Snap => (
+            Self::Fast | Self::Warp | Self::Snap => (
                 "a certificate for each change of the authorities and for the newest finalised block, its accounts \
                  from many peers, and bodies from there on",
                 "the chain of certificates, range proofs, the roots of changes, and the final root; executes from \
@@ -79,7 +66,7 @@ impl Strategy {
             ),
             Self::Checkpoint(_) => (
                 "the header with the hash you give, which must be a finalised checkpoint and no more than 302,400 \
-                 slots old, and from there as snap; in the background the headers back to that boundary",
+                 slots old, and from there as snap",
                 "the hash, then as snap",
                 "whoever gave you the hash, and more than two thirds of each set of authorities since then",
             ),

@@ -30,6 +30,14 @@ fn chain_lines(chain: &ChainView) -> Vec<String> {
     let progress = match sync.phase {
         SyncPhase::Starting => "reading the state from disk".to_owned(),
         SyncPhase::Searching => "looking for peers of this chain".to_owned(),
+        SyncPhase::Proof => {
+            format!("asking for proof of the finalised chain, {} of {}", sync.done, sync.total)
+        }
+        SyncPhase::State => {
+            let left = sync.seconds_left.map(|left| format!(", {left} s left")).unwrap_or_default();
+            format!("{} of about {} accounts, {} a second{left}", sync.done, sync.total, sync.rate)
+        }
+        SyncPhase::Light => "light: following finalised checkpoints".to_owned(),
         SyncPhase::Headers => format!("downloading headers, {} of {} blocks", sync.done, sync.total),
         SyncPhase::Bodies => {
             let left = sync.seconds_left.map(|left| format!(", {left} s left")).unwrap_or_default();

@@ -11,6 +11,7 @@ use weft_core::{
         Output, Protocol, Role,
     },
     primitives::{Hash, Now, SecretKey},
+    sync::Strategy,
 };
 
 use super::{
@@ -48,6 +49,8 @@ pub struct NodeOptions {
     pub bootstrap: Vec<PeerIx>,
     /// Its kind.
     pub role: Role,
+    /// How it joins the chain.
+    pub strategy: Strategy,
     /// The mempool's bound in bytes.
     pub mempool_bytes: usize,
     /// The most jobs in flight; there are half as many workers.
@@ -67,6 +70,7 @@ impl Default for NodeOptions {
             validator: None,
             bootstrap: Vec::new(),
             role: Role::Native,
+            strategy: Strategy::Full,
             mempool_bytes: 8 << 20,
             max_jobs: 4,
             skew_millis: 0,

@@ -149,6 +149,7 @@ impl World {
                 genesis: options.genesis,
                 validator: options.validator,
                 bootstrap,
+                strategy: options.strategy,
                 mempool_bytes: options.mempool_bytes,
                 max_jobs: options.max_jobs,
             },

@@ -12,4 +12,5 @@ mod made;
 mod payments;
 mod serving;
 mod siege;
+mod strategies;
 mod town;

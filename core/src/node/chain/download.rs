@@ -120,13 +120,19 @@ impl Chain {
             .checkpoint(&finalised)
             .unwrap_or(Checkpoint { height: self.finalised_height(), hash: finalised });
         let height = self.head_height();
-        SyncStatus { genesis: self.id, head, height, finalised, oldest: Height(0) }
+        SyncStatus { genesis: self.id, head, height, finalised, oldest: self.joined.oldest }
     }
 
     pub(super) fn ask_status(&mut self, fx: &mut Effects, peer: PeerId) {
         self.download.peers.insert(peer);
         let body = encode(&SyncRequest::Status(self.own_status()));
         fx.ask(peer, Protocol::Sync, Ask::Status, body);
+    }
+
+    pub(super) fn ask_statuses(&mut self, fx: &mut Effects) {
+        for peer in self.download.peers.clone() {
+            self.ask_status(fx, peer);
+        }
     }
 
     pub(super) fn forget_peer(&mut self, peer: &PeerId) {
@@ -143,6 +149,7 @@ impl Chain {
         if self.download.peers.contains(&peer) {
             self.scheduler.status(peer, status.height, status.oldest);
             self.claim_came(fx, peer, status);
+            self.light_status(fx, peer, status);
         }
         self.download.wake();
         self.notify_sync(fx);
@@ -187,9 +194,7 @@ impl Chain {
         let now = fx.now.mono;
         if self.download.next_status <= now {
             self.download.next_status = now + STATUS_MILLIS;
-            for peer in self.download.peers.clone() {
-                self.ask_status(fx, peer);
-            }
+            self.ask_statuses(fx);
         }
         let overdue = self.download.next_look.is_some_and(|due| due <= now);
         if !self.download.awake && !overdue {
@@ -383,6 +388,9 @@ impl Chain {
     }
 
     pub(super) fn sync_view(&self, now: Mono) -> SyncView {
+        if let Some(view) = self.light_view(now) {
+            return view;
+        }
         let done = self.head_height().0;
         let headers = self.tree.height(&self.tree.target()).unwrap_or_default().0;
         let claimed = self.scheduler.claimed().0.max(headers);

@@ -139,6 +139,26 @@ impl Pivots {
         Ok(pivots)
     }
 
+    /// What a peer has that joined at this checkpoint, proven by these fragments, lowest first, from a block with the record
+    /// `start` on.
+    pub(super) fn joined<'a>(
+        batch: &mut Batch,
+        start: &ConsensusRecord,
+        fragments: impl Iterator<Item = &'a Fragment>,
+        pivot: Pivot,
+        record: &ConsensusRecord,
+    ) -> Self {
+        let mut pivots = Self::default();
+        for fragment in fragments {
+            pivots.note_fragment(batch, fragment, start);
+        }
+        let (height, hash) = (pivot.header.height(), pivot.header.hash());
+        pivots.note_turn(batch, height, &hash, record);
+        pivots.note_checkpoint(batch, height, &hash, record);
+        pivots.note_pivot(batch, pivot);
+        pivots
+    }
+
     /// A checkpoint whose accounts are served, by its header's hash.
     pub(super) fn get(&self, hash: &Hash) -> Option<&Pivot> {
         self.served.iter().rev().find(|pivot| pivot.header.hash() == *hash)

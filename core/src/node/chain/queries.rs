@@ -53,9 +53,15 @@ fn block_view(hash: Hash, header: &Header, body: &Body, executed_at: u64) -> Blo
 
 impl Chain {
     pub(in crate::node) fn chain_view(&self, fx: &Effects) -> ChainView {
-        let head = self.tree.head();
-        let header = self.tree.header(&head).expect("the head is in the tree");
-        let record = self.tree.record(&head).expect("the head is in the tree");
+        let (head, header, record) = match &self.light {
+            Some(light) => (light.proven().checkpoint.hash, light.header(), &light.proven().record),
+            None => {
+                let head = self.tree.head();
+                let header = self.tree.header(&head).expect("the head is in the tree");
+                (head, header, &**self.tree.record(&head).expect("the head is in the tree"))
+            }
+        };
+        let light = self.light.as_ref().map(|light| light.proven().checkpoint.height);
         ChainView {
             name: self.genesis.name.clone(),
             genesis: self.id,
@@ -66,7 +72,7 @@ impl Chain {
             head,
             state_root: header.content.state_root,
             justified: record.justified.height,
-            finalised: self.finalised_height(),
+            finalised: light.unwrap_or_else(|| self.finalised_height()),
             authorities: record.set.authorities.len(),
             sync: self.sync_view(fx.now.mono),
             pending: self.mempool.pending_count(),

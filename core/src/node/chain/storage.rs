@@ -11,7 +11,11 @@ use std::{
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use super::{Archived, Chain, history, row};
+use super::{
+    Archived, Chain, history,
+    light::{Begun, Light},
+    row,
+};
 use crate::{
     chain::{Change, ConsensusRecord, Genesis, Header, Link, Mmr, Transaction},
     finality::BlockTree,
@@ -20,11 +24,16 @@ use crate::{
     primitives::{Hash, Height, PublicKey, Slot, decode, encode},
     state::{self, Account, Diff, Trie},
     store::{ArchiveAnswer, ArchiveRequest, Batch, SCHEMA, Store, Table},
+    sync::Strategy,
 };
 
-/// One row: what everything else in the store builds on.
+/// One row: what everything else in the store builds on. A peer that joins by proof has it once its state is installed.
 const META: Table = Table("node/meta");
 const META_KEY: &[u8] = b"meta";
+/// Until then this one stands for it.
+const BEGUN_KEY: &[u8] = b"begun";
+/// For a peer that joined by proof: what it has of the chain before.
+const JOINED_KEY: &[u8] = b"joined";
 /// Validator key to the last slot it signed a header for.
 pub(super) const SIGNED: Table = Table("node/signed");
 /// Validator key to the link of its last vote.
@@ -49,6 +58,15 @@ struct Meta {
     record: ConsensusRecord,
 }
 
+/// What a peer has of the chain before it joined: everything, if it has executed it from the genesis on.
+#[derive(Clone, Copy, Debug, Default, BorshSerialize, BorshDeserialize)]
+pub(super) struct Joined {
+    /// The lowest block whose body it has; 0 for all.
+    pub(super) oldest: Height,
+    /// The height from which on it can prove what is final.
+    pub(super) proven_from: Height,
+}
+
 /// A chain as the store has it.
 pub(super) struct Opened {
     pub(super) tree: BlockTree,
@@ -58,6 +76,9 @@ pub(super) struct Opened {
     /// How to make the trie of the head, unless it is here.
     pub(super) restore: Option<Job>,
     pub(super) own: BTreeMap<Hash, Transaction>,
+    /// How the chain is joined, if it is not here yet.
+    pub(super) light: Option<Light>,
+    pub(super) joined: Joined,
 }
 
 /// The last slot that this key has signed a header for.
@@ -108,48 +129,92 @@ pub(super) fn rows(store: &dyn Store, table: Table) -> impl Iterator<Item = (Vec
     .flatten()
 }
 
+/// The format of a row: it comes first, so that it can be read even when the rest has another shape.
+fn schema(store: &dyn Store, key: &[u8]) -> Option<u32> {
+    store.get(META, key)?.first_chunk().copied().map(u32::from_le_bytes)
+}
+
 /// Opens what the store holds of this chain, or begins it.
-pub(super) fn open(genesis: &Genesis, fx: &mut Effects) -> Result<Opened, StartError> {
-    // The schema comes first in the row, so that it can be read even when the rest has another shape.
-    let stored = fx.store.get(META, META_KEY);
-    if let Some(schema) =
-        stored.as_ref().and_then(|bytes| bytes.first_chunk().copied().map(u32::from_le_bytes))
-        && schema != SCHEMA
-    {
+pub(super) fn open(genesis: &Genesis, strategy: Strategy, fx: &mut Effects) -> Result<Opened, StartError> {
+    let stored = [META_KEY, BEGUN_KEY].into_iter().filter_map(|key| schema(&*fx.store, key));
+    if let Some(schema) = stored.into_iter().find(|schema| *schema != SCHEMA) {
         return Err(StartError::Schema { stored: schema, supported: SCHEMA });
     }
-    match row::<Meta>(&*fx.store, META, META_KEY)? {
-        Some(meta) if meta.genesis != genesis.hash() => {
-            Err(StartError::OtherChain { stored: meta.genesis, given: genesis.hash() })
-        }
+    let meta = row::<Meta>(&*fx.store, META, META_KEY)?;
+    let begun = row::<Begun>(&*fx.store, META, BEGUN_KEY)?;
+    let of = meta.as_ref().map(|meta| meta.genesis).or_else(|| begun.as_ref().map(Begun::genesis));
+    if let Some(stored) = of.filter(|stored| *stored != genesis.hash()) {
+        return Err(StartError::OtherChain { stored, given: genesis.hash() });
+    }
+    match meta {
         Some(meta) => reopen(&*fx.store, meta),
-        None => begin(genesis, fx),
+        None if strategy == Strategy::Full => {
+            write_genesis(genesis, fx);
+            at_genesis(genesis)
+        }
+        None => {
+            let mut opened = at_genesis(genesis)?;
+            let header = opened.tree.header(&opened.tree.base()).ok_or_else(|| corrupt("the genesis"))?;
+            opened.light = Some(Light::open(strategy, genesis, header, begun, fx));
+            Ok(opened)
+        }
     }
 }
 
-fn begin(genesis: &Genesis, fx: &mut Effects) -> Result<Opened, StartError> {
-    let accounts: BTreeMap<Hash, Account> = genesis
-        .grants
-        .iter()
-        .map(|grant| (grant.address.trie_key(), Account { nonce: 0, balance: grant.amount }))
-        .collect();
-    let trie = Trie::default().update(&accounts).map_err(|error| corrupt(error.to_string()))?;
-    let header = genesis.header(trie.root());
-    let record = ConsensusRecord::of_genesis(genesis);
+fn grants(genesis: &Genesis) -> BTreeMap<Hash, Account> {
+    let account = |amount| Account { nonce: 0, balance: amount };
+    genesis.grants.iter().map(|grant| (grant.address.trie_key(), account(grant.amount))).collect()
+}
+
+fn genesis_trie(genesis: &Genesis) -> Trie {
+    Trie::default().update(&grants(genesis)).expect("a trie made of leaves has no stubs")
+}
+
+/// Writes down the genesis as the base, over whatever was downloaded.
+pub(super) fn write_genesis(genesis: &Genesis, fx: &mut Effects) {
     let mut batch = Batch::default();
-    for (key, account) in &accounts {
-        batch.put(state::LEAVES, key.0, encode(account));
+    remove_leaves(&*fx.store, &mut batch);
+    for (key, account) in grants(genesis) {
+        batch.put(state::LEAVES, key.0, encode(&account));
     }
+    let header = genesis.header(genesis_trie(genesis).root());
+    put_base(&mut batch, genesis.hash(), &header, &Mmr::default(), &ConsensusRecord::of_genesis(genesis));
+    fx.apply(batch);
+}
+
+/// Removes all accounts.
+pub(super) fn remove_leaves(store: &dyn Store, batch: &mut Batch) {
+    rows(store, state::LEAVES).for_each(|(key, _)| batch.delete(state::LEAVES, key));
+}
+
+/// Sets the row that everything else builds on.
+pub(super) fn put_base(batch: &mut Batch, genesis: Hash, base: &Header, mmr: &Mmr, record: &ConsensusRecord) {
     let meta = Meta {
         schema: SCHEMA,
-        genesis: genesis.hash(),
-        base: header.clone(),
-        mmr_count: 0,
-        mmr_peaks: Vec::new(),
+        genesis,
+        base: base.clone(),
+        mmr_count: mmr.count(),
+        mmr_peaks: mmr.peaks().to_vec(),
         record: record.clone(),
     };
     batch.put(META, META_KEY, encode(&meta));
-    fx.apply(batch);
+    batch.delete(META, BEGUN_KEY);
+}
+
+/// Writes down how far a peer has joined.
+pub(super) fn put_begun(batch: &mut Batch, begun: &Begun) {
+    batch.put(META, BEGUN_KEY, encode(begun));
+}
+
+/// Writes down what a peer has of the chain before it joined.
+pub(super) fn put_joined(batch: &mut Batch, joined: &Joined) {
+    batch.put(META, JOINED_KEY, encode(joined));
+}
+
+fn at_genesis(genesis: &Genesis) -> Result<Opened, StartError> {
+    let trie = genesis_trie(genesis);
+    let header = genesis.header(trie.root());
+    let record = ConsensusRecord::of_genesis(genesis);
     let hash = header.hash();
     Ok(Opened {
         tree: BlockTree::new(header, Mmr::default(), Arc::new(record)),
@@ -158,6 +223,8 @@ fn begin(genesis: &Genesis, fx: &mut Effects) -> Result<Opened, StartError> {
         written: BTreeSet::from([hash]),
         restore: None,
         own: BTreeMap::new(),
+        light: None,
+        joined: Joined::default(),
     })
 }
 
@@ -198,7 +265,8 @@ fn reopen(store: &dyn Store, meta: Meta) -> Result<Opened, StartError> {
         own.insert(transaction.id(), transaction);
     }
     let restore = Some(Job::Update { trie: Trie::default(), changes: accounts });
-    Ok(Opened { tree, tries: BTreeMap::new(), diffs, written, restore, own })
+    let joined = row(store, META, JOINED_KEY)?.unwrap_or_default();
+    Ok(Opened { tree, tries: BTreeMap::new(), diffs, written, restore, own, light: None, joined })
 }
 
 impl Chain {
@@ -218,7 +286,8 @@ impl Chain {
         self.starting = false;
         self.download.replan();
         tracing::info!(height = %self.head_height(), "the stored state is rebuilt");
-        if self.head_height().0 > 0 {
+        // The block a peer joined at has no body here.
+        if self.head_height() >= self.joined.oldest && self.head_height().0 > 0 {
             let keys = vec![(self.head_height(), head)];
             let id = fx.archive(ArchiveRequest::Bodies { keys, max_bytes: 0 });
             self.archived.insert(id, Archived::Check);
@@ -283,15 +352,7 @@ impl Chain {
         else {
             return;
         };
-        let meta = Meta {
-            schema: SCHEMA,
-            genesis: self.id,
-            base: header.clone(),
-            mmr_count: mmr.count(),
-            mmr_peaks: mmr.peaks().to_vec(),
-            record: (**record).clone(),
-        };
-        batch.put(META, META_KEY, encode(&meta));
+        put_base(&mut batch, self.id, header, mmr, record);
         let settled_slot = header.slot();
         self.keep_pivots(fx, &mut batch, &path);
         self.keep_history(&*fx.store, &mut batch, &path);

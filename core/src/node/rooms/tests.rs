@@ -13,6 +13,7 @@ use crate::{
     },
     primitives::{Mono, Now, Wall},
     store::MemoryStore,
+    sync::Strategy,
 };
 
 const NOW: Now = Now { mono: Mono(5), wall: Wall(1_000_000) };
@@ -32,6 +33,7 @@ fn node_as(seed: u8, role: Role) -> Node {
         genesis: None,
         validator: None,
         bootstrap: Vec::new(),
+        strategy: Strategy::Full,
         mempool_bytes: 0,
         max_jobs: 1,
     };

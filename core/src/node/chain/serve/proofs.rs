@@ -19,6 +19,11 @@ const MAX_OF_HEIGHT: usize = 8;
 
 impl Chain {
     pub(super) fn warp_asked(&mut self, fx: &mut Effects, id: InboundId, peer: PeerId, from: Height) {
+        if from < self.joined.proven_from {
+            // What is here does not follow from so far back.
+            self.answer(fx, id, peer, &SyncResponse::Warp { fragments: Vec::new(), finished: true });
+            return;
+        }
         let (fragments, finished) = self.pivots.fragments(&*fx.store, from, MAX_PROOF_BYTES);
         self.answer(fx, id, peer, &SyncResponse::Warp { fragments, finished });
     }

@@ -1,0 +1,394 @@
+//! Joining the chain by proof instead of by execution.
+//!
+//! While a peer does this it has no chain of its own yet: it knows one finalised checkpoint, at first the genesis. The steps:
+//! 1. *Anchor*: with a checkpoint from the person, its header and record are asked for, and nothing older is believed.
+//! 2. *Proof*: fragments are asked of whoever claims the highest finalised checkpoint, until nobody shows more.
+//! 3. *Pivot*: what that checkpoint's header does not tell is asked for.
+//! 4. *State*: its accounts are downloaded from all peers. When servers forget the pivot it moves, by the changes up to a newer one.
+//! 5. The state is [installed](Chain::install): the peer goes on from there as any other.
+//!
+//! A light peer stops after the proof, follows newer ones, and asks for accounts with proofs.
+//!
+//! One question is in flight at a time, and while accounts are downloaded those for accounts beside it. Accounts are
+//! written down as they come, but only the batch that installs the state says that there is a chain: after a crash before
+//! it, what was downloaded is removed, and all begins again at the last proven checkpoint at the earliest.
+
+mod accounts;
+mod answers;
+mod start;
+
+pub(in crate::node) use accounts::AccountQuestion;
+pub(super) use answers::{Arrival, Candidates};
+pub(super) use start::Begun;
+
+use std::collections::BTreeMap;
+
+use libp2p::PeerId;
+
+use super::Chain;
+use crate::{
+    chain::{CHECKPOINT_INTERVAL, Checkpoint, ConsensusRecord, Header, Mmr},
+    node::{
+        Protocol, SyncPhase, SyncView,
+        effects::{Ask, Effects, LightAsk},
+    },
+    primitives::{Hash, Height, Mono, encode},
+    sync::{Fragment, Journey, Proven, StateSync, Strategy, SyncRequest, SyncStatus},
+};
+
+/// So many peers are heard before a proof counts as the newest, or one second is waited for more.
+const ENOUGH_PEERS: usize = 3;
+const GATHER_MILLIS: u64 = 1_000;
+/// Nothing finalised is believed only after a longer wait.
+const GATHER_NOTHING_MILLIS: u64 = 5_000;
+/// The shortest patience with an answer.
+const PATIENCE_MIN_MILLIS: u64 = 2_000;
+/// The longest.
+const PATIENCE_MAX_MILLIS: u64 = 64_000;
+/// How long a peer that failed to answer is not asked again; doubles with each failure in a row.
+const REST_MILLIS: u64 = 1_000;
+/// How often peers are asked where they are, at least.
+const STATUS_MILLIS: u64 = 10_000;
+/// A pivot moves once it is so many blocks behind: servers keep the accounts of eight checkpoints.
+const OLD_PIVOT: u64 = 4 * CHECKPOINT_INTERVAL;
+/// Without any step forward for so long, people are told.
+const STUCK_MILLIS: u64 = 30_000;
+/// How the alarm about it begins.
+pub(super) const STUCK_ALARM: &str = "no peer brings what joining the chain needs";
+/// How the alarm about a chain that contradicts what is believed begins.
+const OTHER_ALARM: &str = "a peer proves another chain than the one this peer has joined";
+
+/// Where joining is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Anchor(Hash),
+    Proof,
+    Pivot,
+    State,
+    /// A light peer that knows the newest checkpoint.
+    Follow,
+    /// What the person asked for cannot be had; an alarm says why.
+    Refused,
+}
+
+/// A peer that may be asked.
+#[derive(Clone, Copy, Debug, Default)]
+struct Server {
+    /// The height of the finalised checkpoint it claims.
+    finalised: Height,
+    resting_until: Mono,
+    failures: u32,
+    /// A checkpoint that it does not know, or has no state or changes for.
+    lacks: Option<Hash>,
+    /// It is on another chain than what is believed here.
+    other: bool,
+}
+
+/// Whom to ask for what.
+type Question = (PeerId, LightAsk, SyncRequest);
+
+/// See the [module](self).
+pub(super) struct Light {
+    strategy: Strategy,
+    stage: Stage,
+    /// The newest checkpoint known to be final.
+    proven: Proven,
+    /// Its header.
+    header: Header,
+    /// Where the proof began: at the genesis, or at the person's checkpoint.
+    start: Proven,
+    /// What proved it since the genesis, or the person's checkpoint.
+    fragments: Vec<Fragment>,
+    servers: BTreeMap<PeerId, Server>,
+    asking: Option<(PeerId, Mono)>,
+    /// A job is checking fragments, or applying changes.
+    busy: bool,
+    patience: u64,
+    next_status: Mono,
+    /// When the first peer was heard.
+    heard: Option<Mono>,
+    /// When the last step forward was made.
+    moved: Mono,
+    state: Option<Download>,
+    /// Changes on the way to a newer pivot, the last one proven.
+    journey: Option<Journey>,
+    /// Who brings them.
+    guide: Option<PeerId>,
+}
+
+/// The accounts of a pivot, and what is needed to go on from it.
+struct Download {
+    /// The mountain range before the pivot's header.
+    mmr: Mmr,
+    /// The record of the pivot.
+    record: ConsensusRecord,
+    sync: StateSync,
+}
+
+impl Light {
+    fn new(strategy: Strategy, proven: Proven, header: Header, now: Mono) -> Self {
+        let stage = match strategy {
+            Strategy::Checkpoint(hash) => Stage::Anchor(hash),
+            _ => Stage::Proof,
+        };
+        Self {
+            strategy,
+            stage,
+            start: proven.clone(),
+            proven,
+            header,
+            fragments: Vec::new(),
+            servers: BTreeMap::new(),
+            asking: None,
+            busy: false,
+            patience: PATIENCE_MIN_MILLIS,
+            next_status: now,
+            heard: None,
+            moved: now,
+            state: None,
+            journey: None,
+            guide: None,
+        }
+    }
+
+    /// The newest header known to be final.
+    pub(super) const fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// What is known to be final.
+    pub(super) const fn proven(&self) -> &Proven {
+        &self.proven
+    }
+
+    fn status_came(&mut self, peer: PeerId, status: &SyncStatus, now: Mono) {
+        self.servers.entry(peer).or_default().finalised = status.finalised.height;
+        self.heard.get_or_insert(now);
+        if let Some(Download { sync, .. }) = &mut self.state {
+            sync.add_peer(peer);
+        }
+    }
+
+    fn remove_peer(&mut self, peer: &PeerId) {
+        self.servers.remove(peer);
+        if self.asking.is_some_and(|(by, _)| by == *peer) {
+            self.lose_answer();
+        }
+        if let Some(Download { sync, .. }) = &mut self.state {
+            sync.remove_peer(peer);
+        }
+    }
+
+    /// Nothing more is expected from whoever was asked last. A journey comes from one peer, so it begins again.
+    fn lose_answer(&mut self) {
+        (self.asking, self.guide) = (None, None);
+        if let (Some(Download { sync, .. }), Some(journey)) = (&self.state, &self.journey) {
+            self.journey = Some(Journey::new(checkpoint(sync.pivot()), journey.to()));
+        }
+    }
+
+    fn rest(&mut self, peer: &PeerId, now: Mono) {
+        if let Some(server) = self.servers.get_mut(peer) {
+            server.failures = (server.failures + 1).min(6);
+            server.resting_until = now + (REST_MILLIS << server.failures);
+        }
+    }
+
+    /// A step forward was made, with this peer's help.
+    fn advance(&mut self, peer: &PeerId, now: Mono) {
+        self.moved = now;
+        self.patience = (self.patience * 7 / 8).max(PATIENCE_MIN_MILLIS);
+        if let Some(server) = self.servers.get_mut(peer) {
+            server.failures = 0;
+        }
+    }
+
+    fn give_up_on_stalled(&mut self, now: Mono) {
+        if let Some((peer, since)) = self.asking
+            && since + self.patience <= now
+        {
+            self.lose_answer();
+            self.patience = (self.patience * 2).min(PATIENCE_MAX_MILLIS);
+            self.rest(&peer, now);
+        }
+    }
+
+    /// The best claim among peers that could be asked now.
+    fn best_claim(&self, now: Mono) -> Option<(Height, PeerId)> {
+        let able = self.servers.iter().filter(|(_, server)| !server.other && server.resting_until <= now);
+        able.map(|(peer, server)| (server.finalised, *peer)).max_by_key(|(height, _)| *height)
+    }
+
+    /// A peer that could be asked about a checkpoint now.
+    fn server_of(&self, height: Height, hash: &Hash, now: Mono) -> Option<PeerId> {
+        let able = self.servers.iter().find(|(_, server)| {
+            server.finalised >= height && server.lacks != Some(*hash) && server.resting_until <= now
+        });
+        able.map(|(peer, _)| *peer)
+    }
+
+    /// Whether no peer that claims a checkpoint has what it takes.
+    fn nobody_has(&self, height: Height, hash: &Hash) -> bool {
+        let mut claim = self.servers.values().filter(|server| server.finalised >= height).peekable();
+        claim.peek().is_some() && claim.all(|server| server.lacks == Some(*hash))
+    }
+
+    /// Whether enough was heard to believe that nothing newer is final.
+    fn is_gathered(&self, now: Mono) -> bool {
+        let wait = if self.proven.checkpoint.height.0 == 0 { GATHER_NOTHING_MILLIS } else { GATHER_MILLIS };
+        self.servers.len() >= ENOUGH_PEERS || self.heard.is_some_and(|heard| heard + wait <= now)
+    }
+
+    /// Whether the accounts' pivot should move.
+    fn wants_newer(&self, now: Mono) -> bool {
+        let Some(Download { sync, .. }) = &self.state else { return true };
+        let old = sync.pivot().height().0 + OLD_PIVOT;
+        sync.is_stranded() || self.best_claim(now).is_some_and(|(height, _)| height.0 >= old)
+    }
+
+    /// Takes the steps that need no answer, and says what to ask whom next.
+    fn next(&mut self, now: Mono) -> Option<Question> {
+        self.give_up_on_stalled(now);
+        if self.asking.is_some() || self.busy {
+            return None;
+        }
+        let Checkpoint { height, hash } = self.proven.checkpoint;
+        let newer = self.best_claim(now).filter(|(claim, _)| *claim > height);
+        let proof = newer.map(|(_, peer)| (peer, LightAsk::Warp, SyncRequest::Warp { from: height }));
+        match self.stage {
+            Stage::Refused => None,
+            Stage::Anchor(hash) => {
+                let peer = self.server_of(Height(1), &hash, now)?;
+                Some((peer, LightAsk::Checkpoint, SyncRequest::Checkpoint { hash }))
+            }
+            Stage::Proof | Stage::Follow => {
+                if proof.is_none() && self.stage == Stage::Proof && self.is_gathered(now) && height.0 > 0 {
+                    self.stage = if self.strategy == Strategy::Light { Stage::Follow } else { Stage::Pivot };
+                    return self.next(now);
+                }
+                proof
+            }
+            Stage::Pivot if self.nobody_has(height, &hash) => proof,
+            Stage::Pivot => {
+                let peer = self.server_of(height, &hash, now)?;
+                Some((peer, LightAsk::Pivot, SyncRequest::Pivot { hash }))
+            }
+            Stage::State => self.next_move(proof, now),
+        }
+    }
+
+    /// How the pivot moves, if it should.
+    fn next_move(&mut self, proof: Option<Question>, now: Mono) -> Option<Question> {
+        let pivot = self.state.as_ref().map(|download| checkpoint(download.sync.pivot()))?;
+        if self.journey.is_none() && self.wants_newer(now) {
+            if self.proven.checkpoint.height <= pivot.height || proof.is_some() {
+                return proof;
+            }
+            self.journey = Some(Journey::new(pivot, self.proven.checkpoint));
+        }
+        let journey = self.journey.as_ref()?;
+        let to = journey.to();
+        let peer = self.guide.or_else(|| self.server_of(to.height, &to.hash, now))?;
+        Some((peer, LightAsk::Diffs, SyncRequest::Diffs { from: journey.at(), to }))
+    }
+
+    fn next_due(&self, now: Mono) -> Mono {
+        let asking = self.asking.iter().map(|(_, since)| *since + self.patience);
+        let rested = self.servers.values().map(|server| server.resting_until);
+        let heard = self
+            .heard
+            .iter()
+            .flat_map(|heard| [GATHER_MILLIS, GATHER_NOTHING_MILLIS].map(|wait| *heard + wait));
+        let state = self.state.iter().filter_map(|download| download.sync.next_due(now));
+        let stuck = [self.moved + STUCK_MILLIS];
+        let dues = asking.chain(rested).chain(heard).chain(state).chain(stuck);
+        dues.filter(|due| *due > now).fold(self.next_status, Mono::min)
+    }
+
+    fn view(&self, now: Mono) -> SyncView {
+        let height = self.proven.checkpoint.height.0;
+        let claimed = self.servers.values().map(|server| server.finalised.0).max().unwrap_or(0).max(height);
+        let blocks = |phase| SyncView { phase, done: height, total: claimed, rate: 0, seconds_left: None };
+        match (self.stage, &self.state) {
+            (Stage::Follow, _) => SyncView { total: height, ..blocks(SyncPhase::Light) },
+            (Stage::State, Some(Download { sync, .. })) => {
+                let progress = sync.progress(now);
+                let left = progress.total - progress.done;
+                let seconds_left =
+                    (progress.rate > 0 && left > 0).then(|| left.div_ceil(u64::from(progress.rate)));
+                let (done, total, rate) = (progress.done, progress.total, progress.rate);
+                SyncView { phase: SyncPhase::State, done, total, rate, seconds_left }
+            }
+            _ if self.servers.is_empty() => blocks(SyncPhase::Searching),
+            _ => blocks(SyncPhase::Proof),
+        }
+    }
+}
+
+/// A header as a checkpoint. Not for the genesis, whose checkpoint has another hash.
+fn checkpoint(header: &Header) -> Checkpoint {
+    Checkpoint { height: header.height(), hash: header.hash() }
+}
+
+impl Chain {
+    /// Whether this peer is joining by proof, or stays light.
+    pub(in crate::node) const fn is_light(&self) -> bool {
+        self.light.is_some()
+    }
+
+    pub(super) fn light_status(&mut self, fx: &Effects, peer: PeerId, status: &SyncStatus) {
+        if let Some(light) = &mut self.light {
+            light.status_came(peer, status, fx.now.mono);
+        }
+    }
+
+    pub(super) fn light_left(&mut self, peer: &PeerId) {
+        if let Some(light) = &mut self.light {
+            light.remove_peer(peer);
+        }
+    }
+
+    pub(super) fn light_due(&self, fx: &Effects) -> Option<Mono> {
+        self.light.as_ref().map(|light| light.next_due(fx.now.mono))
+    }
+
+    pub(super) fn light_view(&self, now: Mono) -> Option<SyncView> {
+        self.light.as_ref().map(|light| light.view(now))
+    }
+
+    /// Asks for whatever can be asked for now.
+    pub(super) fn light_tick(&mut self, fx: &mut Effects) {
+        let now = fx.now.mono;
+        let Some(light) = &mut self.light else { return };
+        if light.next_status <= now {
+            light.next_status = now + STATUS_MILLIS.min(CHECKPOINT_INTERVAL * self.genesis.slot_millis / 2);
+            self.ask_statuses(fx);
+        }
+        if self.begin_if_nothing_is_final(fx) {
+            return;
+        }
+        let Some(light) = &mut self.light else { return };
+        if let Some((peer, ask, request)) = light.next(now) {
+            light.asking = Some((peer, now));
+            fx.ask(peer, Protocol::Sync, Ask::Light(ask), encode(&request));
+        }
+        if light.journey.is_none()
+            && !light.busy
+            && let Some(Download { sync, .. }) = &mut light.state
+        {
+            for (peer, piece) in sync.ask(now) {
+                let request = SyncRequest::Range { pivot: piece.pivot, from: piece.from, to: piece.to };
+                fx.ask(peer, Protocol::Sync, Ask::Light(LightAsk::Range(piece)), encode(&request));
+            }
+        }
+        self.start_over_if_lost(fx);
+        if let Some(light) = &self.light
+            && light.stage != Stage::Refused
+            && light.stage != Stage::Follow
+            && !light.servers.is_empty()
+            && light.moved + STUCK_MILLIS <= now
+        {
+            fx.raise(format!("{STUCK_ALARM}; it goes on asking"));
+        }
+    }
+}
