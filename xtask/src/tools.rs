@@ -4,9 +4,8 @@
 
 use std::{
     ffi::OsString,
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
-    process,
 };
 
 use crate::{
@@ -100,7 +99,18 @@ fn add_wasm_target() -> Fallible<()> {
 /// The directory of a tool's executables; builds it unless it is there.
 fn installed(tool: &Tool) -> Fallible<PathBuf> {
     let cache = cache_dir()?;
-    let home = cache.join("tools").join(format!("{}-{}", tool.package, tool.version));
+    let name = format!("{}-{}", tool.package, tool.version);
+    let home = cache.join("tools").join(&name);
+    if works(tool, &home) {
+        return Ok(home.join("bin"));
+    }
+    // Of two runs at once, the second waits here and then finds what the first has built.
+    let lock = cache.join(format!("building-{name}.lock"));
+    let locked = fs::create_dir_all(&cache).and_then(|()| File::create(&lock)).and_then(|file| {
+        file.lock()?;
+        Ok(file)
+    });
+    let _locked = locked.map_err(|error| format!("{} cannot be locked: {error}", lock.display()))?;
     if works(tool, &home) {
         return Ok(home.join("bin"));
     }
@@ -111,35 +121,33 @@ fn installed(tool: &Tool) -> Fallible<PathBuf> {
         home.display(),
         tool.minutes
     );
-    // Built aside and moved into place whole: an interrupted build is never taken for a finished one.
-    let aside = cache.join(format!("building-{}-{}", tool.package, process::id()));
-    let built = build(tool, &aside).and_then(|()| move_into_place(tool, &aside.join("root"), &home));
-    let removed = fs::remove_dir_all(&aside);
-    built?;
-    removed.map_err(|error| format!("{} could not be removed: {error}", aside.display()))?;
+    // Built aside and moved into place whole: an interrupted build is never taken for a finished one, and the next run
+    // goes on with it.
+    let aside = cache.join(format!("building-{name}"));
+    build(tool, &aside)?;
+    move_into_place(&aside.join("root"), &home)?;
+    fs::remove_dir_all(&aside)
+        .map_err(|error| format!("{} could not be removed: {error}", aside.display()))?;
     Ok(home.join("bin"))
 }
 
 fn build(tool: &Tool, aside: &Path) -> Fallible<()> {
     fs::create_dir_all(aside).map_err(|error| format!("{} cannot be made: {error}", aside.display()))?;
-    let mut install = cargo(["install", "--locked", "--version", tool.version, "--root"]);
+    let mut install = cargo(["install", "--locked", "--force", "--version", tool.version, "--root"]);
     install.arg(aside.join("root")).arg(tool.package);
     // Away from the workspace, so that neither its settings nor its target directory matter.
     run(install.current_dir(aside).env("CARGO_TARGET_DIR", aside.join("target")).env_remove("RUSTFLAGS"))
 }
 
-fn move_into_place(tool: &Tool, built: &Path, home: &Path) -> Fallible<()> {
+fn move_into_place(built: &Path, home: &Path) -> Fallible<()> {
     let fail = |error| format!("{} could not be moved to {}: {error}", built.display(), home.display());
     if let Some(tools) = home.parent() {
         fs::create_dir_all(tools).map_err(fail)?;
     }
-    if home.exists() && !works(tool, home) {
+    if home.exists() {
         fs::remove_dir_all(home).map_err(fail)?;
     }
-    match fs::rename(built, home) {
-        Err(_) if works(tool, home) => Ok(()),
-        moved => moved.map_err(fail),
-    }
+    fs::rename(built, home).map_err(fail)
 }
 
 /// Whether the tool is there, runs, and is the version asked for.
