@@ -32,6 +32,13 @@ impl Archive {
                 }
                 ArchiveAnswer::Stored
             }
+            ArchiveRequest::Prune { below } => {
+                let lowest = (below, Hash::ZERO);
+                self.headers = self.headers.split_off(&lowest);
+                self.bodies = self.bodies.split_off(&lowest);
+                self.body_bytes = self.bodies.values().map(Vec::len).sum();
+                ArchiveAnswer::Stored
+            }
             ArchiveRequest::Headers { from, count } => {
                 let headers = self.headers.range((from, Hash::ZERO)..).take(count);
                 ArchiveAnswer::Headers(

@@ -22,6 +22,11 @@ pub enum ArchiveRequest {
     Put(Vec<ArchivedBlock>),
     /// Forget these blocks; those not there are passed over. Answered with [`ArchiveAnswer::Stored`].
     Delete(Vec<(Height, Hash)>),
+    /// Forget every block below a height, headers and bodies. Answered with [`ArchiveAnswer::Stored`].
+    Prune {
+        /// The lowest height that stays.
+        below: Height,
+    },
     /// The headers from `from` on, in key order, at most `count`. Answered with [`ArchiveAnswer::Headers`].
     Headers {
         /// The first height wanted.

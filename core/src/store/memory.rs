@@ -57,6 +57,10 @@ impl MemoryArchive {
                 }
                 ArchiveAnswer::Stored
             }
+            ArchiveRequest::Prune { below } => {
+                self.0 = self.0.split_off(&(below, Hash::ZERO));
+                ArchiveAnswer::Stored
+            }
             ArchiveRequest::Headers { from, count } => {
                 let blocks = self.0.range((from, Hash::ZERO)..).take(count);
                 ArchiveAnswer::Headers(
@@ -104,6 +108,15 @@ mod tests {
         let bodies = |max_bytes| ArchiveRequest::Bodies { keys: vec![key(1), key(2), key(3)], max_bytes };
         let body = Some(vec![0; 10]);
         assert_eq!(archive.answer(bodies(10)), ArchiveAnswer::Bodies(vec![None, body.clone(), body.clone()]));
-        assert_eq!(archive.answer(bodies(9)), ArchiveAnswer::Bodies(vec![None, body]));
+        assert_eq!(archive.answer(bodies(9)), ArchiveAnswer::Bodies(vec![None, body.clone()]));
+
+        archive.answer(ArchiveRequest::Prune { below: Height(3) });
+        assert_eq!(archive.answer(bodies(30)), ArchiveAnswer::Bodies(vec![None, None, body]));
+        let headers = archive.answer(ArchiveRequest::Headers { from: Height(0), count: 9 });
+        assert_eq!(
+            headers,
+            ArchiveAnswer::Headers(vec![(Height(3), key(3).1, vec![3])]),
+            "the height itself stays"
+        );
     }
 }

@@ -96,7 +96,7 @@ impl Archive {
 }
 
 fn is_change(request: &ArchiveRequest) -> bool {
-    matches!(request, ArchiveRequest::Put(_) | ArchiveRequest::Delete(_))
+    matches!(request, ArchiveRequest::Put(_) | ArchiveRequest::Delete(_) | ArchiveRequest::Prune { .. })
 }
 
 fn weight(request: &ArchiveRequest) -> usize {
@@ -157,6 +157,11 @@ fn change(database: &Database, requests: &[ArchiveRequest]) -> Result<(), Troubl
                         bodies.remove(&key)?;
                     }
                 }
+                ArchiveRequest::Prune { below } => {
+                    let below = key(*below, &Hash::ZERO);
+                    headers.retain_in::<&Key, _>(..&below, |_, _| false)?;
+                    bodies.retain_in::<&Key, _>(..&below, |_, _| false)?;
+                }
                 ArchiveRequest::Headers { .. } | ArchiveRequest::Bodies { .. } => {}
             }
         }
@@ -201,6 +206,8 @@ fn read(database: &Database, request: &ArchiveRequest) -> Result<ArchiveAnswer, 
             }
             Ok(ArchiveAnswer::Bodies(found))
         }
-        ArchiveRequest::Put(_) | ArchiveRequest::Delete(_) => Ok(ArchiveAnswer::Stored),
+        ArchiveRequest::Put(_) | ArchiveRequest::Delete(_) | ArchiveRequest::Prune { .. } => {
+            Ok(ArchiveAnswer::Stored)
+        }
     }
 }

@@ -168,6 +168,31 @@ fn the_archive_keeps_blocks_by_height_and_hash() {
 }
 
 #[test]
+fn pruning_forgets_what_is_below_a_height_and_no_more() {
+    let directory = TempDir::new().unwrap();
+    {
+        let (_store, handles, inputs) = open(directory.path()).unwrap();
+        handles.archive(ArchiveId(1), ArchiveRequest::Prune { below: Height(9) });
+        assert_eq!(answer(&inputs, 1), Ok(ArchiveAnswer::Stored), "an empty archive");
+        // Heights that differ in more than their last byte, and the lowest and highest hash at the boundary.
+        let heights = [(1, 1), (255, 2), (256, 0), (256, 255), (300, 3)];
+        let blocks = heights.map(|(height, tag)| block(height, tag, 100)).to_vec();
+        handles.archive(ArchiveId(2), ArchiveRequest::Put(blocks));
+        handles.archive(ArchiveId(3), ArchiveRequest::Prune { below: Height(256) });
+        assert_eq!(answer(&inputs, 2), Ok(ArchiveAnswer::Stored));
+        assert_eq!(answer(&inputs, 3), Ok(ArchiveAnswer::Stored));
+    }
+    let (_store, handles, inputs) = open(directory.path()).unwrap();
+    handles.archive(ArchiveId(4), ArchiveRequest::Headers { from: Height(0), count: 9 });
+    let row = |height, tag| (Height(height), Hash([tag; 32]), vec![tag; 10]);
+    let kept = vec![row(256, 0), row(256, 255), row(300, 3)];
+    assert_eq!(answer(&inputs, 4), Ok(ArchiveAnswer::Headers(kept)));
+    let keys = [(255, 2), (256, 0)].map(|(height, tag)| (Height(height), Hash([tag; 32]))).to_vec();
+    handles.archive(ArchiveId(5), ArchiveRequest::Bodies { keys, max_bytes: 1000 });
+    assert_eq!(answer(&inputs, 5), Ok(ArchiveAnswer::Bodies(vec![None, Some(vec![0; 100])])));
+}
+
+#[test]
 fn one_process_at_a_time() {
     let directory = TempDir::new().unwrap();
     let (_store, _handles, _) = open(directory.path()).unwrap();

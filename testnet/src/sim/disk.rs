@@ -154,6 +154,10 @@ impl Disk {
                 }
                 ArchiveAnswer::Stored
             }
+            ArchiveRequest::Prune { below } => {
+                self.archive = self.archive.split_off(&(below, Hash::ZERO));
+                ArchiveAnswer::Stored
+            }
             ArchiveRequest::Headers { from, count } => ArchiveAnswer::Headers(
                 self.archive
                     .range((from, Hash::ZERO)..)
@@ -270,5 +274,27 @@ impl World {
     #[must_use]
     pub fn applied(&self, ix: PeerIx) -> u64 {
         self.peers[ix.0].disk.applied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weft_core::store::ArchivedBlock;
+
+    use super::*;
+
+    #[test]
+    fn pruning_forgets_what_is_below_a_height_and_a_crash_does_not_bring_it_back() {
+        let mut disk = Disk::default();
+        let blocks = (1..=4).map(|height| ArchivedBlock {
+            height: Height(height),
+            hash: Hash::ZERO,
+            header: Vec::new(),
+            body: Vec::new(),
+        });
+        assert_eq!(disk.carry_out(ArchiveRequest::Put(blocks.collect())), ArchiveAnswer::Stored);
+        assert_eq!(disk.carry_out(ArchiveRequest::Prune { below: Height(3) }), ArchiveAnswer::Stored);
+        let kept: Vec<_> = disk.after_crash(Keep::Prefix(0)).archive.into_keys().collect();
+        assert_eq!(kept, [(Height(3), Hash::ZERO), (Height(4), Hash::ZERO)]);
     }
 }
