@@ -6,9 +6,16 @@
 //! Each folder owns its own tables and names them itself.
 
 mod archive;
+mod journal;
 mod memory;
 
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+};
+
 pub use archive::{ArchiveAnswer, ArchiveFailure, ArchiveRequest, ArchivedBlock};
+pub use journal::{Commit, Journal, JournalError, JournalReader};
 pub use memory::{MemoryArchive, MemoryStore};
 
 /// The version of everything that is stored. A store of another version is refused, not misread.
@@ -17,6 +24,27 @@ pub const SCHEMA: u32 = 1;
 /// The name of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Table(pub &'static str);
+
+/// The most names of tables that are kept; more are a sign of damage.
+const MAX_TABLES: usize = 256;
+
+impl Table {
+    /// The table of this name, for a name read from a disk: it is kept forever, once. `None` when there are too many.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+        let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = names.get(name) {
+            return Some(Self(known));
+        }
+        if names.len() >= MAX_TABLES || name.len() > usize::from(u8::MAX) {
+            return None;
+        }
+        let kept: &'static str = name.to_owned().leak();
+        names.insert(kept);
+        Some(Self(kept))
+    }
+}
 
 /// The number of a batch: 1 for the first since the peer started. Durability is reported as "all up to".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

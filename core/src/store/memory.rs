@@ -1,6 +1,6 @@
 //! The store that lives in memory alone, and the memory of those that do not.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Bound};
 
 use super::{ArchiveAnswer, ArchiveRequest, ArchivedBlock, Batch, Seq, Store, Table};
 use crate::primitives::{Hash, Height};
@@ -12,14 +12,33 @@ pub struct MemoryStore {
     seq: Seq,
 }
 
+impl MemoryStore {
+    /// The rows of a table with keys from `from` on and before `end`, in key order.
+    pub(super) fn rows(
+        &self,
+        table: Table,
+        from: &[u8],
+        end: Option<&[u8]>,
+    ) -> impl Iterator<Item = (&Vec<u8>, &Vec<u8>)> {
+        let end = end.map_or(Bound::Unbounded, Bound::Excluded);
+        let rows = self.tables.get(&table);
+        rows.into_iter().flat_map(move |rows| rows.range::<[u8], _>((Bound::Included(from), end)))
+    }
+
+    /// Adds rows.
+    pub(super) fn insert(&mut self, table: Table, rows: Vec<(Vec<u8>, Vec<u8>)>) {
+        self.tables.entry(table).or_default().extend(rows);
+    }
+}
+
 impl Store for MemoryStore {
     fn get(&self, table: Table, key: &[u8]) -> Option<Vec<u8>> {
         self.tables.get(&table)?.get(key).cloned()
     }
 
     fn range(&self, table: Table, from: &[u8], limit: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let Some(rows) = self.tables.get(&table) else { return Vec::new() };
-        rows.range(from.to_vec()..).take(limit).map(|(key, value)| (key.clone(), value.clone())).collect()
+        let rows = self.rows(table, from, None);
+        rows.take(limit).map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
     fn apply(&mut self, batch: Batch) -> Seq {

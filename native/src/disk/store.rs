@@ -1,10 +1,6 @@
 //! The store's rows: in memory for reading, and as redb keeps them.
 
-use std::{
-    collections::BTreeSet,
-    fmt,
-    sync::{Mutex, PoisonError},
-};
+use std::fmt;
 
 use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 use weft_core::{
@@ -21,8 +17,6 @@ use super::{
 /// All rows of all tables: the length of the table's name, the name, the key.
 pub(super) const ROWS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("rows");
 
-/// The most names of tables a file may hold; more are a sign of damage.
-const MAX_TABLES: usize = 256;
 /// Rows are taken into memory so many at a time.
 const LOAD: usize = 1024;
 
@@ -114,21 +108,6 @@ fn parts(row: &[u8]) -> Option<(&str, &[u8])> {
     Some((std::str::from_utf8(name).ok()?, key))
 }
 
-/// The table of this name. [`Table`] holds a name forever, so a name read from disk is kept forever, once.
-fn table(name: &str) -> Option<Table> {
-    static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
-    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(known) = names.get(name) {
-        return Some(Table(known));
-    }
-    if names.len() >= MAX_TABLES {
-        return None;
-    }
-    let kept: &'static str = name.to_owned().leak();
-    names.insert(kept);
-    Some(Table(kept))
-}
-
 /// Reads every row, and compares their checksum with the one written beside them.
 pub(super) fn load(file: &File) -> Result<(MemoryStore, Digest), DiskError> {
     file.with(|database| {
@@ -143,7 +122,7 @@ pub(super) fn load(file: &File) -> Result<(MemoryStore, Digest), DiskError> {
                     let (row, value) = entry?;
                     digest.add(row.value(), value.value());
                     let (table, key) = parts(row.value())
-                        .and_then(|(name, key)| Some((table(name)?, key)))
+                        .and_then(|(name, key)| Some((Table::named(name)?, key)))
                         .ok_or_else(|| Trouble::Damaged("a row has no table".to_owned()))?;
                     batch.put(table, key, value.value());
                     if batch.0.len() >= LOAD {
