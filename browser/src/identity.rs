@@ -11,6 +11,7 @@ use std::cell::RefCell;
 
 use weft_core::primitives::SecretKey;
 
+use self::database::Database;
 use crate::{
     measure::{Mark, mark},
     random,
@@ -95,11 +96,11 @@ async fn stored() -> Result<Seeds, String> {
         return Err("another tab of this browser is already the peer with your stored identity".into());
     }
     let unavailable = |error: String| format!("this browser keeps no data for this page ({error})");
-    let database = database::open().await.map_err(unavailable)?;
-    if let Some(bytes) = database::read(&database).await.map_err(unavailable)? {
+    let database = Database::open().await.map_err(unavailable)?;
+    if let Some(bytes) = database.read().await.map_err(unavailable)? {
         return Seeds::from_bytes(&bytes);
     }
     let seeds = Seeds::new()?;
-    database::write(&database, &seeds.to_bytes()).await.map_err(unavailable)?;
+    database.write(&seeds.to_bytes()).await.map_err(unavailable)?;
     Ok(seeds)
 }

@@ -21,7 +21,8 @@
 //!   (`data-author`, `data-own`) with `chat-author`, `chat-text` and `chat-hearsay`, `chat-input`, `chat-send`,
 //!   `chat-error`
 //! - network: `peers`, `peer` (`data-peer`) with `peer-transport`, `peer-id`, `chain`, `state-root`, `relay`
-//!   (`data-reserved`)
+//!   (`data-reserved`), `storage` (`data-opened-at`: the height that the stored chain had, empty
+//!   when none is kept)
 //! - on a narrow page, `section-chain`, `section-wallet`, `section-chat` and `section-network` switch between them
 //!
 //! `window.weft.debug()` tells what was measured: see `measure`.
@@ -29,12 +30,14 @@
 mod clock;
 mod console;
 mod identity;
+mod indexed;
 mod measure;
 mod page;
 mod payments;
 mod session;
 mod shell;
 mod start;
+mod storage;
 mod text;
 mod workers;
 

@@ -21,6 +21,8 @@ pub(crate) enum Mark {
     Started,
     /// The keys are there.
     Identified,
+    /// What is stored of the chain has been read.
+    Loaded,
     /// A peer is connected.
     Connected,
     /// A header's signature was found right.
@@ -36,6 +38,7 @@ impl Mark {
         match self {
             Self::Started => "program started",
             Self::Identified => "keys loaded",
+            Self::Loaded => "stored chain loaded",
             Self::Connected => "connected",
             Self::FirstHeader => "first header verified",
             Self::FirstBlock => "first block verified",

@@ -76,11 +76,13 @@ const NO_WORKERS: &str = "This browser cannot start the background worker that c
                           nothing at the moment. It keeps trying.";
 
 fn tell(model: Model, condition: Condition) {
-    model.alarms.update(|alarms| {
-        alarms.retain(|alarm| !alarm.starts_with(NO_WORKERS));
-        if let Condition::NoWorkers(error) = condition {
+    model.alarms.update(|alarms| match condition {
+        Condition::NoWorkers(error) => {
+            alarms.retain(|alarm| !alarm.starts_with(NO_WORKERS));
             alarms.push(format!("{NO_WORKERS} ({error})"));
         }
+        Condition::Workers => alarms.retain(|alarm| !alarm.starts_with(NO_WORKERS)),
+        Condition::Storage(alarm) => alarms.push(alarm),
     });
 }
 

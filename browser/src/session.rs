@@ -3,7 +3,7 @@
 use libp2p::{Multiaddr, PeerId};
 use weft_core::{
     chain::Genesis,
-    primitives::{Address, Hash, SecretKey},
+    primitives::{Address, Hash, Height, SecretKey},
     swarm::Handle,
 };
 
@@ -25,4 +25,6 @@ pub(crate) struct Session {
     pub(crate) faucet: Option<SecretKey>,
     /// The relays this tab begins with.
     pub(crate) relays: Vec<Multiaddr>,
+    /// The height of the chain that was stored when this tab was opened; `None` when it keeps nothing.
+    pub(crate) opened_at: Option<Height>,
 }

@@ -1,9 +1,5 @@
-//! The platform under the node: WebSocket and relayed connections, Web Workers, the browser's clocks, and memory as the
-//! only storage.
-//!
-//! What a tab knows of the chain it forgets when it is closed, and verifies again from genesis when it is opened.
+//! The platform under the node: WebSocket and relayed connections, Web Workers, the browser's clocks and its storage.
 
-mod archive;
 mod reservation;
 
 use libp2p::{
@@ -16,41 +12,46 @@ use libp2p::{
 };
 use weft_core::{
     chain::Genesis,
-    node::{ArchiveId, Config, Input, Job, Node, Role, WorkId},
-    primitives::Now,
-    store::{ArchiveRequest, MemoryStore, Seq},
+    node::{ArchiveId, Config, Input, Job, Node, Role, StartError, WorkId},
+    primitives::{Hash, Now},
+    store::{ArchiveRequest, Seq, Store},
     swarm::{Behaviour, BehaviourEvent, Driver, Handle, InputSender, Shell, inputs},
     sync::Strategy,
 };
 
-use self::{archive::Archive, reservation::Reservations};
+use self::reservation::Reservations;
 use crate::{
     clock::{self, Turns},
     in_words, measure, random,
+    storage::{self, Opened, Storage},
     workers::{self, Report, Workers},
 };
 
 /// The most bytes of transactions a tab's mempool holds.
 const MEMPOOL_BYTES: usize = 4 << 20;
 
-/// What a tab tells about its workers.
+/// What a tab tells about itself.
 pub(crate) enum Condition {
     /// No worker can be started, in words.
     NoWorkers(String),
     /// Workers run again.
     Workers,
+    /// The chain is not kept, or not the one that was kept before, in words.
+    Storage(String),
 }
 
-/// Starts the peer with this key on this chain; it runs until the tab is closed.
+/// Starts the peer with this key on this chain; it runs until the tab is closed. With `keep` it goes on from what an earlier
+/// tab stored, and stores what it does itself; then `true` comes back, unless the browser refuses.
 ///
 /// # Errors
 /// In words, when the genesis is invalid or the browser lacks something.
-pub(crate) fn start(
+pub(crate) async fn start(
     key: &Keypair,
     genesis: Genesis,
     bootstrap: Vec<Multiaddr>,
+    keep: bool,
     tell: impl Fn(Condition) + 'static,
-) -> Result<Handle, String> {
+) -> Result<(Handle, bool), String> {
     let local = key.public().to_peer_id();
     let chain = genesis.hash();
     let (relayed, relay) = relay::client::new(local);
@@ -69,21 +70,54 @@ pub(crate) fn start(
         mempool_bytes: MEMPOOL_BYTES,
         max_jobs: workers * 2,
     };
-    let node = Node::new(config, Box::new(MemoryStore::default()), random()?, clock::now())
-        .map_err(|error| error.to_string())?;
     let (sender, inbox) = inputs();
+    let (node, storage, alarm) = if keep {
+        wasm_bindgen_futures::spawn_local(storage::ask_to_persist());
+        kept(config, &chain, &sender).await?
+    } else {
+        let Opened { store, storage, alarm } = Opened::memory(&sender);
+        (node(config, store)?.map_err(|error| error.to_string())?, storage, alarm)
+    };
+    let kept = storage.is_kept();
+    if let Some(alarm) = alarm {
+        tell(Condition::Storage(alarm));
+    }
     let shell = Tab {
-        workers: Workers::start(workers, report(sender.clone(), tell)),
-        archive: Archive::default(),
+        workers: Workers::start(workers, report(sender, tell)),
+        storage,
         reservations,
         turns: Turns::new().map_err(in_words)?,
-        sender,
     };
     let (driver, handle) = Driver::new(swarm, node, shell, inbox, Some(chain));
     wasm_bindgen_futures::spawn_local(async move {
         driver.run().await;
     });
-    Ok(handle)
+    Ok((handle, kept))
+}
+
+fn node(config: Config, store: Box<dyn Store + Send>) -> Result<Result<Node, StartError>, String> {
+    Ok(Node::new(config, store, random()?, clock::now()))
+}
+
+/// A node on what is stored, or on an empty database when it cannot make sense of that.
+async fn kept(
+    config: Config,
+    chain: &Hash,
+    sender: &InputSender,
+) -> Result<(Node, Storage, Option<String>), String> {
+    let mut opened = Opened::kept(chain, sender).await;
+    measure::mark(measure::Mark::Loaded);
+    let reason = match node(config.clone(), opened.store)? {
+        Ok(node) => return Ok((node, opened.storage, opened.alarm)),
+        Err(error @ StartError::Genesis(_)) => return Err(error.to_string()),
+        Err(StartError::Corrupt(what)) => format!("it is corrupt: {what}"),
+        Err(StartError::Schema { .. }) => "another version of this app wrote it".into(),
+        Err(StartError::OtherChain { .. }) => "it is another chain's".into(),
+    };
+    drop(opened.storage);
+    opened = Opened::over(chain, sender, &reason).await;
+    let node = node(config, opened.store)?.map_err(|error| error.to_string())?;
+    Ok((node, opened.storage, opened.alarm))
 }
 
 fn transport(
@@ -112,10 +146,9 @@ fn report(sender: InputSender, tell: impl Fn(Condition)) -> impl Fn(Report) {
 
 struct Tab {
     workers: Workers,
-    archive: Archive,
+    storage: Storage,
     reservations: Reservations,
     turns: Turns,
-    sender: InputSender,
 }
 
 type Extra = relay::client::Behaviour;
@@ -133,12 +166,11 @@ impl Shell for Tab {
     }
 
     fn archive(&mut self, id: ArchiveId, request: ArchiveRequest) {
-        let answer = self.archive.answer(request);
-        self.sender.send(Input::Archive(id, Ok(answer)));
+        self.storage.archive(id, request);
     }
 
     fn flush(&mut self, seq: Seq) {
-        self.sender.send(Input::Persisted(seq));
+        self.storage.flush(seq);
     }
 
     fn observe(

@@ -9,8 +9,10 @@ use libp2p::{Multiaddr, multiaddr::Protocol};
 use serde::Deserialize;
 use weft_core::{
     chain::Genesis,
+    node::{Command, Reply},
     peers::{MAX_NODE_LIST_BYTES, NodeList, NodeListError},
-    primitives::{Address, Hash, SecretKey},
+    primitives::{Address, Hash, Height, SecretKey},
+    swarm::Handle,
 };
 
 use self::download::download;
@@ -59,7 +61,9 @@ pub(crate) async fn start(
     step("Starting the peer");
     let chain = genesis.hash();
     let relays = dialable(&bootstrap, &chain)?;
-    let handle = shell::start(&identity.peer, genesis.clone(), relays.clone(), tell)?;
+    let keep = identity.guest.is_none();
+    let (handle, kept) = shell::start(&identity.peer, genesis.clone(), relays.clone(), keep, tell).await?;
+    let opened_at = if kept { height(&handle).await } else { None };
     let session = Session {
         handle,
         peer: identity.peer.public().to_peer_id(),
@@ -69,8 +73,17 @@ pub(crate) async fn start(
         chain,
         faucet,
         relays,
+        opened_at,
     };
     Ok(Started { session, guest: identity.guest })
+}
+
+/// The height of the chain as the peer has it.
+async fn height(handle: &Handle) -> Option<Height> {
+    match handle.call(Command::Status).await {
+        Ok(Reply::Status(status)) => status.chain.map(|chain| chain.height),
+        _ => None,
+    }
 }
 
 async fn genesis() -> Result<Genesis, String> {

@@ -30,12 +30,14 @@ pub(crate) fn shortened(name: &str, head: usize, tail: usize) -> String {
 }
 
 /// Bytes: `812 B`, `1.4 KB`.
-pub(crate) fn bytes(count: usize) -> String {
-    match count {
-        0..1000 => format!("{count} B"),
-        1000..1_000_000 => format!("{}.{} KB", count / 1000, count % 1000 / 100),
-        _ => format!("{}.{} MB", count / 1_000_000, count % 1_000_000 / 100_000),
-    }
+pub(crate) fn bytes(count: u64) -> String {
+    let (unit, name) = match count {
+        0..1000 => return format!("{count} B"),
+        1000..1_000_000 => (1000, "KB"),
+        1_000_000..1_000_000_000 => (1_000_000, "MB"),
+        _ => (1_000_000_000, "GB"),
+    };
+    format!("{}.{} {name}", count / unit, count % unit / (unit / 10))
 }
 
 /// A stretch of time: `8 s`, `3 min`, `2 h`.

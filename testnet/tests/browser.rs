@@ -3,6 +3,8 @@
 //! Needs the app in `browser/dist`, Chromium and its driver; `cargo xtask test app browser` sees to all of it.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
+#[path = "browser/storage.rs"]
+mod storage;
 #[path = "browser/tab.rs"]
 mod tab;
 

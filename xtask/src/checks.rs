@@ -30,13 +30,14 @@ struct Step {
 }
 
 /// In the order they run: the quick ones first, and what is built before what needs it.
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step { name: "fmt", what: "the code is formatted", run: fmt },
     Step { name: "clippy", what: "no lint fires in native code and in tests", run: clippy },
     Step { name: "clippy-wasm", what: "no lint fires in what runs in a tab", run: clippy_wasm },
     Step { name: "build", what: "the native programs build", run: build },
     Step { name: "test", what: "unit, property, simulation and process tests pass", run: test },
     Step { name: "test-wasm", what: "core's unit tests pass as wasm, on Node", run: test_wasm },
+    Step { name: "test-tab", what: "the tab's storage passes its tests, in Chromium", run: test_tab },
     Step { name: "app", what: "the app builds in release", run: app },
     Step { name: "browser", what: "tabs and natives form one network", run: browser },
     Step { name: "outside", what: "js-libp2p is a peer like any other", run: outside },
@@ -136,6 +137,15 @@ fn test_wasm(_: Extent) -> Fallible<()> {
     packages::ready()?;
     let mut test = cargo(["test", "--locked", "--target", WASM, "--package", "weft-core", "--lib"]);
     command::run(test.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner))
+}
+
+fn test_tab(_: Extent) -> Fallible<()> {
+    let runner = Tools::ready()?.wasm_test_runner();
+    packages::ready()?;
+    let mut test = cargo(["test", "--locked", "--target", WASM, "--package", "weft-browser"]);
+    test.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner);
+    // So that the runner takes this browser, and no other that may be there.
+    command::run(test.env("CHROMEDRIVER", "chromedriver"))
 }
 
 fn app(_: Extent) -> Fallible<()> {

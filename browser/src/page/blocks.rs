@@ -124,7 +124,7 @@ fn facts(view: BlockView) -> impl IntoView {
             <dt>"Slot"</dt>
             <dd>{grouped(summary.slot.0)}</dd>
             <dt>"Size"</dt>
-            <dd>{bytes(summary.bytes)}</dd>
+            <dd>{bytes(summary.bytes as u64)}</dd>
         </dl>
         {none.then(|| view! { <p class="dim">"No transactions."</p> })}
         <ul class="transactions">{view.transactions.into_iter().map(transaction).collect_view()}</ul>

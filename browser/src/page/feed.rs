@@ -18,12 +18,15 @@ use super::model::Model;
 use crate::{
     measure::{Mark, mark},
     session::Session,
+    storage,
 };
 
 /// How often the page is brought up to date.
 const PERIOD: Duration = Duration::from_millis(250);
 /// After how many periods everything is asked for, changed or not: slots and rates move by themselves.
 const FULL_EVERY: u32 = 8;
+/// After how many periods the browser is asked how much is stored.
+const USAGE_EVERY: u32 = 40;
 /// Blocks in the list.
 const BLOCKS: usize = 50;
 /// Mempool transactions in the list.
@@ -67,6 +70,9 @@ pub(crate) async fn feed(model: Model, session: Arc<Session>) {
             () = tick => {
                 let wanted = if round.is_multiple_of(FULL_EVERY) { Stale::ALL } else { stale };
                 stale = Stale::NOTHING;
+                if session.opened_at.is_some() && round.is_multiple_of(USAGE_EVERY) {
+                    show(model.usage, storage::usage().await.unwrap_or_default());
+                }
                 round = round.wrapping_add(1);
                 refresh(model, &session, wanted).await;
                 tick = Delay::new(PERIOD).fuse();
@@ -128,7 +134,7 @@ async fn refresh(model: Model, session: &Session, stale: Stale) {
         if let Some(chain) = &status.chain {
             show(model.sync, Some(chain.sync.clone()));
         }
-        show(model.status, Some(status));
+        show(model.status, Some(*status));
     }
     if stale.peers
         && let Ok(Reply::Peers(peers)) = handle.call(Command::Peers).await

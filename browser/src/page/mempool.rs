@@ -22,7 +22,7 @@ pub(super) fn card() -> impl IntoView {
                     " ready, "
                     <span data-testid="mempool-queued">{move || grouped(count(|view| view.queued) as u64)}</span>
                     " waiting, "
-                    {move || bytes(count(|view| view.bytes))}
+                    {move || bytes(count(|view| view.bytes) as u64)}
                 </span>
             </div>
             <Show

@@ -75,6 +75,8 @@ pub(crate) struct Model {
     pub(crate) unread: RwSignal<BTreeSet<Room>>,
     /// Of the shown room, oldest first.
     pub(crate) messages: RwSignal<Vec<ChatView>>,
+    /// How much this page stores, in words, where the browser tells.
+    pub(crate) usage: RwSignal<String>,
     /// What is wrong with the shell rather than the node.
     pub(crate) alarms: RwSignal<Vec<String>>,
 }
@@ -97,6 +99,7 @@ impl Model {
             room: RwSignal::new(None),
             unread: RwSignal::new(BTreeSet::new()),
             messages: RwSignal::new(Vec::new()),
+            usage: RwSignal::new(String::new()),
             alarms: RwSignal::new(Vec::new()),
         }
     }

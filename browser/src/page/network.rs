@@ -71,6 +71,12 @@ pub(super) fn this_peer() -> impl IntoView {
             .with(|status| Some(status.as_ref()?.chain.as_ref()?.state_root.to_string()))
             .map(|root| short(root, 12, 6))
     };
+    let opened_at = session.opened_at;
+    let opened_at = opened_at.map_or_else(String::new, |height| height.to_string());
+    let stored = match opened_at.as_str() {
+        "" => "the chain is in memory only".to_owned(),
+        height => format!("went on from block {height}"),
+    };
     view! {
         <section class="card" data-in="network" aria-labelledby="self-title">
             <h2 id="self-title">"This tab"</h2>
@@ -88,6 +94,14 @@ pub(super) fn this_peer() -> impl IntoView {
                 <dd data-testid="relay" data-reserved=move || reserved.get().to_string()>
                     {move || if reserved.get() { "others can reach this tab" } else { "asking for a slot" }}
                     {relays.into_iter().map(|relay| view! { <span class="address dim">{relay}</span> }).collect_view()}
+                </dd>
+                <dt>"Storage"</dt>
+                <dd
+                    data-testid="storage"
+                    data-opened-at=opened_at
+                >
+                    {stored}
+                    {move || model.usage.get()}
                 </dd>
                 <dt>"Version"</dt>
                 <dd>{version}</dd>

@@ -46,6 +46,11 @@ impl Driver {
     /// Opens `url` in a browser with a profile of its own.
     pub(crate) async fn open(&self, url: &str) -> Tab {
         let number = self.tabs.fetch_add(1, Ordering::Relaxed);
+        self.open_in(self.dir.join(format!("profile-{number}")), url).await
+    }
+
+    /// Opens `url` in a browser with this profile, which no other browser has open.
+    pub(crate) async fn open_in(&self, profile: PathBuf, url: &str) -> Tab {
         let mut arguments: Vec<String> = [
             "--headless",
             "--no-sandbox",
@@ -60,7 +65,7 @@ impl Driver {
         ]
         .map(str::to_owned)
         .into();
-        arguments.push(format!("--user-data-dir={}", self.dir.join(format!("profile-{number}")).display()));
+        arguments.push(format!("--user-data-dir={}", profile.display()));
         let mut capabilities = Capabilities::new();
         capabilities.insert("goog:chromeOptions".into(), json!({ "args": arguments }));
         capabilities.insert("goog:loggingPrefs".into(), json!({ "browser": "ALL" }));
@@ -70,7 +75,7 @@ impl Driver {
             .await;
         let client = client.unwrap();
         client.goto(url).await.unwrap();
-        Tab { client, driver: self.address.clone() }
+        Tab { client, driver: self.address.clone(), profile }
     }
 }
 
@@ -78,6 +83,7 @@ impl Driver {
 pub(crate) struct Tab {
     client: Client,
     driver: String,
+    profile: PathBuf,
 }
 
 impl Tab {
@@ -88,13 +94,18 @@ impl Tab {
 
     /// Makes the page as large as a screen of this size, whatever the least size of a window is.
     pub(crate) async fn resize(&self, width: u32, height: u32, mobile: bool) {
-        let session = self.client.session_id().await.unwrap().unwrap();
         let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile });
-        let command = json!({ "cmd": "Emulation.setDeviceMetricsOverride", "params": metrics });
+        self.devtools("Emulation.setDeviceMetricsOverride", &metrics).await;
+        self.until("the page has the size", &format!("innerWidth === {width}")).await;
+    }
+
+    /// Gives the browser a command of the DevTools protocol.
+    pub(crate) async fn devtools(&self, command: &str, parameters: &Value) {
+        let session = self.client.session_id().await.unwrap().unwrap();
+        let command = json!({ "cmd": command, "params": parameters });
         let path = format!("/session/{session}/goog/cdp/execute");
         let answer = post(&self.driver, &path, "application/json", command.to_string().as_bytes()).unwrap();
         assert_eq!(answer.0, 200, "{}", answer.1);
-        self.until("the page has the size", &format!("innerWidth === {width}")).await;
     }
 
     /// Waits until the expression holds in the page, and returns its value.
@@ -193,6 +204,34 @@ impl Tab {
     /// What `window.weft.debug()` tells.
     pub(crate) async fn debug(&self) -> Value {
         self.until("the page can be asked", "window.weft.debug()").await
+    }
+
+    /// The height of the chain that was stored when the page was opened.
+    pub(crate) async fn opened_at(&self) -> u64 {
+        self.attribute("storage", "data-opened-at").await.parse().unwrap()
+    }
+
+    /// Kills the browser, as a crash or the end of the battery would. Returns the profile, to be opened again.
+    pub(crate) async fn kill(self) -> PathBuf {
+        let argument = format!("--user-data-dir={}", self.profile.display());
+        // The browser itself first: the processes it has started go with it.
+        let mut pids = Vec::new();
+        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+            let Ok(command) = std::fs::read_to_string(entry.path().join("cmdline")) else { continue };
+            let words: Vec<&str> = command.split(['\0', ' ']).collect();
+            if words.contains(&argument.as_str()) && !words.iter().any(|word| word.starts_with("--type=")) {
+                pids.push(entry.file_name().into_string().unwrap());
+            }
+        }
+        assert!(!pids.is_empty(), "no browser has {argument}");
+        assert!(Command::new("kill").arg("-KILL").args(&pids).status().unwrap().success());
+        wait_for("the browser is gone", PATIENCE, || {
+            Ok(pids.iter().all(|pid| !Path::new("/proc").join(pid).join("exe").exists()).then_some(()))
+        })
+        .unwrap();
+        // Nothing to end any more, which is an error to the driver.
+        let _ = self.client.close().await;
+        self.profile
     }
 
     /// Leaves; the browser ends.

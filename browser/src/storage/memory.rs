@@ -12,7 +12,7 @@ use weft_core::{
 const MAX_BODY_BYTES: usize = 64 << 20;
 
 #[derive(Default)]
-pub(super) struct Archive {
+pub(crate) struct Archive {
     headers: BTreeMap<(Height, Hash), Vec<u8>>,
     bodies: BTreeMap<(Height, Hash), Vec<u8>>,
     body_bytes: usize,
@@ -34,9 +34,10 @@ impl Archive {
             }
             ArchiveRequest::Prune { below } => {
                 let lowest = (below, Hash::ZERO);
-                self.headers = self.headers.split_off(&lowest);
-                self.bodies = self.bodies.split_off(&lowest);
-                self.body_bytes = self.bodies.values().map(Vec::len).sum();
+                while let Some((&key, _)) = self.headers.first_key_value().filter(|(key, _)| **key < lowest) {
+                    self.headers.remove(&key);
+                    self.forget_body(key);
+                }
                 ArchiveAnswer::Stored
             }
             ArchiveRequest::Headers { from, count } => {
