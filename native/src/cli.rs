@@ -11,16 +11,18 @@ mod mempool;
 mod node;
 mod output;
 mod peers;
+mod progress;
 mod send;
 mod signals;
 mod status;
+mod sync;
 
-use std::{io::IsTerminal, net::SocketAddr, process::ExitCode};
+use std::{net::SocketAddr, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use self::{failure::Failure, output::Output};
+use self::{failure::Failure, output::Output, progress::Screen};
 use crate::rpc::{RpcClient, RpcFailure};
 
 /// Where a node's RPC is unless told otherwise.
@@ -61,6 +63,8 @@ enum Command {
     Send(send::SendArgs),
     /// How is the peer?
     Status(RpcArgs),
+    /// How far is the peer, and how do the ways to join a chain differ?
+    Sync(sync::SyncArgs),
     /// Who is connected to the peer?
     Peers(RpcArgs),
     /// What does an account hold?
@@ -107,18 +111,20 @@ pub fn main() -> ExitCode {
 impl Cli {
     fn run(self, output: Output) -> Result<(), Failure> {
         let level = if matches!(self.command, Command::Node(_)) { "info" } else { "warn" };
-        log_to_stderr(self.log.as_deref().unwrap_or(level))?;
+        let screen = Screen::new();
+        log_to_stderr(self.log.as_deref().unwrap_or(level), screen.clone())?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()
             .map_err(|error| Failure::Failed(format!("cannot start threads: {error}")))?;
         let outcome = runtime.block_on(async {
             match self.command {
-                Command::Node(args) => node::run(args, output).await,
+                Command::Node(args) => node::run(args, output, &screen).await,
                 Command::Key(command) => key::run(command, output),
                 Command::Genesis(args) => genesis::run(*args, output),
                 Command::Send(args) => send::run(args, output).await,
                 Command::Status(args) => status::run(&args, output).await,
+                Command::Sync(args) => sync::run(args, output, &screen).await,
                 Command::Peers(args) => peers::run(&args, output).await,
                 Command::Account(args) => account::run(args, output).await,
                 Command::Authority(command) => authority::run(command, output).await,
@@ -133,14 +139,14 @@ impl Cli {
     }
 }
 
-fn log_to_stderr(filter: &str) -> Result<(), Failure> {
+fn log_to_stderr(filter: &str, screen: Screen) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(filter)
         .map_err(|error| Failure::Usage(format!("`{filter}` is not a log filter: {error}")))?;
     // Fails only when the process has a subscriber already, which then keeps it.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
+        .with_ansi(screen.is_terminal())
+        .with_writer(screen)
         .try_init();
     Ok(())
 }

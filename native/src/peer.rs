@@ -60,6 +60,8 @@ pub struct PeerConfig {
     pub strategy: Strategy,
     /// The most bytes of transactions the mempool holds.
     pub mempool_bytes: usize,
+    /// Log how far it is while it catches up; not wanted where a bar shows it.
+    pub log_progress: bool,
 }
 
 impl PeerConfig {
@@ -82,6 +84,7 @@ impl PeerConfig {
             storage: Storage::Memory,
             strategy: Strategy::Full,
             mempool_bytes: Self::MEMPOOL_BYTES,
+            log_progress: true,
         }
     }
 }
@@ -210,7 +213,7 @@ impl Peer {
             // Waits for the disk.
             let _ = tokio::task::spawn_blocking(move || drop(shell)).await;
         });
-        tokio::spawn(log::log(handle.subscribe().await));
+        tokio::spawn(log::log(handle.subscribe().await, config.log_progress));
         Ok(Self { id, handle, task })
     }
 

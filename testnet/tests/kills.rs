@@ -1,5 +1,5 @@
 //! A validator that is killed a hundred times, at moments drawn from a seed, keeps every promise it made: what it took
-//! it keeps, and it never signs two blocks for one slot.
+//! it keeps, and it never signs two blocks for one slot, nor two votes that contradict each other.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 use std::{
@@ -21,9 +21,10 @@ const SEED: u64 = 7;
 /// A kill comes at most so long after the start, or after the peer was ready.
 const LATEST_MILLIS: u64 = 500;
 
-/// What the victim logs of itself, so that the slots it signed for can be read.
-const LOG: &str = "weft_core::node::chain::propose=debug";
+/// What the victim logs of itself, so that the slots it signed for, and its votes, can be read.
+const LOG: &str = "weft_core::node::chain::propose=debug,weft_core::node::chain::finality=debug";
 const PROPOSED: &str = "proposed a block";
+const VOTED: &str = "voted target=";
 
 /// Every block that was seen by slot and proposer.
 #[derive(Default)]
@@ -35,6 +36,16 @@ fn published(victim: &Process) -> Vec<u64> {
     let lines = log.lines().filter(|line| line.contains(PROPOSED));
     let slot = |line: &str| line.split_once(" slot=")?.1.split_whitespace().next()?.parse().ok();
     lines.filter_map(slot).collect()
+}
+
+/// The heights of the votes that a run of the victim published, by its own account: target, source.
+fn votes(victim: &Process) -> Vec<(u64, u64)> {
+    let log = victim.log();
+    let vote = |line: &str| {
+        let (target, rest) = line.split_once(VOTED)?.1.split_once(" source=")?;
+        Some((target.parse().ok()?, rest.split_whitespace().next()?.parse().ok()?))
+    };
+    log.lines().filter_map(vote).collect()
 }
 
 /// How the next kill is timed.
@@ -80,7 +91,7 @@ fn pay(chain: &Chain, peer: &Process, to: Address, promised: &mut u64, until: Du
 }
 
 #[test]
-fn a_validator_killed_a_hundred_times_loses_nothing_and_never_signs_twice_for_a_slot() {
+fn a_validator_killed_a_hundred_times_loses_nothing_and_never_signs_two_things_that_contradict() {
     let chain = Chain::new(500, 2).unwrap();
     let mut other =
         chain.node("other", &NodeOptions { validator: Some(1), ..NodeOptions::default() }).unwrap();
@@ -94,7 +105,7 @@ fn a_validator_killed_a_hundred_times_loses_nothing_and_never_signs_twice_for_a_
     let mut random = ChaCha8Rng::seed_from_u64(SEED);
     let mut seen = Seen::default();
     let mut promised = 0;
-    let mut slots = Vec::new();
+    let (mut slots, mut cast) = (Vec::new(), Vec::new());
     let command = || {
         let mut command = chain.node_command("victim", &options);
         command.args(["--log", LOG]);
@@ -107,6 +118,7 @@ fn a_validator_killed_a_hundred_times_loses_nothing_and_never_signs_twice_for_a_
             thread::sleep(delay);
             victim.kill();
             slots.extend(published(&victim));
+            cast.extend(votes(&victim));
             continue;
         }
         let mut victim = Process::start_ready("victim", command(), chain.dir()).unwrap();
@@ -136,6 +148,7 @@ fn a_validator_killed_a_hundred_times_loses_nothing_and_never_signs_twice_for_a_
         }
         victim.kill();
         slots.extend(published(&victim));
+        cast.extend(votes(&victim));
         seen.look(&other).unwrap();
         seen.look(&watcher).unwrap();
     }
@@ -161,7 +174,12 @@ fn a_validator_killed_a_hundred_times_loses_nothing_and_never_signs_twice_for_a_
     let distinct: BTreeSet<u64> = slots.iter().copied().collect();
     assert_eq!(distinct.len(), slots.len(), "it published twice for a slot: {slots:?}");
     assert!(slots.len() > KILLS / 2, "it published blocks for {} slots only", slots.len());
+    // One for each height, and none around another.
+    let in_order = cast.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1);
+    assert!(in_order, "it voted against itself: {cast:?}");
+    assert!(cast.len() >= 4, "it voted only for these: {cast:?}");
     for peer in [&other, &watcher] {
+        assert_eq!(peer.authorities().unwrap().set_id, 0, "nobody has proof against it");
         let scores: Vec<i32> = peer.peers().unwrap().iter().map(|peer| peer.score).collect();
         assert!(scores.iter().all(|score| *score == 0), "nobody is blamed for dying: {scores:?}");
     }

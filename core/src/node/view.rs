@@ -1,5 +1,7 @@
 //! What people are shown: plain values for the app, the command line and JSON.
 
+mod progress;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -68,6 +70,8 @@ pub struct ChainView {
     pub finalised: Height,
     /// The number of authorities in force.
     pub authorities: usize,
+    /// The number of their set; 0 is the genesis set.
+    pub set_id: u64,
     /// How far synchronisation is.
     pub sync: SyncView,
     /// Transactions in the mempool that could be in the next block.

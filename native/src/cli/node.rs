@@ -3,15 +3,18 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
+use futures::StreamExt;
 use libp2p::Multiaddr;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 use weft_core::{
-    node::{Command, Reply},
-    swarm::Handle,
+    node::{Command, Event, Reply},
+    swarm::{Handle, Notice},
 };
 
-use super::{DEFAULT_RPC, Failure, Output, key::PEER_KEY_FILE, output::printable, signals::Signals};
+use super::{
+    DEFAULT_RPC, Failure, Output, key::PEER_KEY_FILE, output::printable, progress::Screen, signals::Signals,
+};
 use crate::{
     config::{NodeOptions, data_directory},
     genesis,
@@ -50,7 +53,7 @@ impl From<PeerError> for Failure {
     }
 }
 
-pub(super) async fn run(args: NodeArgs, output: Output) -> Result<(), Failure> {
+pub(super) async fn run(args: NodeArgs, output: Output, screen: &Screen) -> Result<(), Failure> {
     let options = match &args.config {
         Some(file) => args.options.or(NodeOptions::read(file)?),
         None => args.options,
@@ -58,7 +61,8 @@ pub(super) async fn run(args: NodeArgs, output: Output) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     let rpc_address = (!options.no_rpc).then(|| options.rpc.unwrap_or(DEFAULT_RPC));
     let allow_remote = options.rpc_allow_remote;
-    let config = peer_config(options)?;
+    let bar = screen.is_terminal() && !output.is_json();
+    let config = PeerConfig { log_progress: !bar, ..peer_config(options)? };
     let listeners = config.listen.len();
     let mut peer = Peer::start(config).await?;
     let rpc = match rpc_address {
@@ -73,8 +77,12 @@ pub(super) async fn run(args: NodeArgs, output: Output) -> Result<(), Failure> {
         },
     };
     ready(&peer, listeners, rpc.as_ref(), output).await;
+    if bar {
+        tokio::spawn(show_progress(peer.handle().clone(), screen.clone()));
+    }
     tokio::select! {
         () = signals.wait() => {
+            screen.clear();
             tracing::info!("ending");
             drop(rpc);
             peer.stop().await.map_err(|error| Failure::Failed(format!("the peer failed as it ended: {error}")))
@@ -129,6 +137,23 @@ async fn serve(address: SocketAddr, allow_remote: bool, handle: Handle) -> Resul
         async move { handle.call(command).await }
     };
     Ok(RpcServer::start(address, allow_remote, call).await?)
+}
+
+/// Shows how far the peer is until it stops.
+async fn show_progress(handle: Handle, screen: Screen) {
+    let mut events = handle.subscribe().await;
+    // What it does as it starts was told before anybody listened.
+    if let Ok(Reply::Status(status)) = handle.call(Command::Status).await
+        && let Some(chain) = status.chain
+    {
+        screen.show(&chain.sync);
+    }
+    while let Some(notice) = events.next().await {
+        if let Notice::Event(Event::Sync(view)) = notice {
+            screen.show(&view);
+        }
+    }
+    screen.clear();
 }
 
 /// Says that the peer is up, with its id and addresses, in one line.

@@ -75,6 +75,35 @@ pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
     lines.join("\n")
 }
 
+/// One row of a table whose cells are broken between words, so that they fit these widths.
+pub(super) fn wrapped<const N: usize>(cells: &[String; N], widths: [usize; N]) -> String {
+    let columns: Vec<Vec<String>> =
+        cells.iter().zip(widths).map(|(cell, width)| lines(cell, width)).collect();
+    let height = columns.iter().map(Vec::len).max().unwrap_or(0);
+    let line = |at: usize| {
+        let cells = columns.iter().zip(widths);
+        let cells =
+            cells.map(|(lines, width)| format!("{:width$}", lines.get(at).map_or("", String::as_str)));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    (0..height).map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// A text in lines of at most `width` characters; a longer word has a line of its own.
+fn lines(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 /// The last characters of a peer id, which are the ones that differ.
 pub(super) fn short_peer(peer: &str) -> &str {
     peer.char_indices().rev().nth(7).map_or(peer, |(at, _)| &peer[at..])
@@ -87,6 +116,12 @@ mod tests {
     #[test]
     fn text_from_the_network_cannot_drive_the_terminal() {
         assert_eq!(printable("a\x1b[31mb\r\n\u{202e}ü"), "a\u{fffd}[31mb\u{fffd}\u{fffd}\u{fffd}ü");
+    }
+
+    #[test]
+    fn cells_are_broken_between_words() {
+        let row = ["one two three", "", "longest"].map(str::to_owned);
+        assert_eq!(wrapped(&row, [7, 2, 3]), "one two      longest\nthree");
     }
 
     #[test]

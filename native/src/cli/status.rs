@@ -1,6 +1,6 @@
 //! `weft status`
 
-use weft_core::node::{ChainView, StatusView, SyncPhase};
+use weft_core::node::{ChainView, StatusView};
 
 use super::{Failure, Output, RpcArgs, output::printable};
 
@@ -26,31 +26,14 @@ fn text(status: &StatusView) -> String {
 }
 
 fn chain_lines(chain: &ChainView) -> Vec<String> {
-    let sync = &chain.sync;
-    let progress = match sync.phase {
-        SyncPhase::Starting => "reading the state from disk".to_owned(),
-        SyncPhase::Searching => "looking for peers of this chain".to_owned(),
-        SyncPhase::Proof => {
-            format!("asking for proof of the finalised chain, {} of {}", sync.done, sync.total)
-        }
-        SyncPhase::State => {
-            let left = sync.seconds_left.map(|left| format!(", {left} s left")).unwrap_or_default();
-            format!("{} of about {} accounts, {} a second{left}", sync.done, sync.total, sync.rate)
-        }
-        SyncPhase::Light => "light: following finalised checkpoints".to_owned(),
-        SyncPhase::Headers => format!("downloading headers, {} of {} blocks", sync.done, sync.total),
-        SyncPhase::Bodies => {
-            let left = sync.seconds_left.map(|left| format!(", {left} s left")).unwrap_or_default();
-            format!("{} of {} blocks, {} a second{left}", sync.done, sync.total, sync.rate)
-        }
-        SyncPhase::Following => "following the chain".to_owned(),
-    };
+    let below = chain.height.0.saturating_sub(chain.finalised.0);
     let mut lines = vec![
         format!("chain      {} ({})", printable(&chain.name), chain.genesis),
         format!("slot       {} of {} ms", chain.slot, chain.slot_millis),
         format!("head       {} {}", chain.height, chain.head),
-        format!("finalised  {} (justified {})", chain.finalised, chain.justified),
-        format!("sync       {progress}"),
+        format!("finalised  {}, {below} below the head (justified {})", chain.finalised, chain.justified),
+        format!("authority  set {} of {} members", chain.set_id, chain.authorities),
+        format!("sync       {}", chain.sync),
         format!("mempool    {} pending, {} queued", chain.pending, chain.queued),
     ];
     lines.extend(chain.validator.iter().map(|key| format!("validator  {key}")));

@@ -124,6 +124,7 @@ pub const fn code(error: &CommandError) -> i32 {
         CommandError::Stopped => -32009,
         CommandError::NoAuthority => -32010,
         CommandError::NoSuchChange => -32011,
+        CommandError::Unproven => -32012,
     }
 }
 

@@ -4,7 +4,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use weft_core::{
     chain::Transaction,
-    node::{AccountView, BlockSummary, BlockView, ChainView, ChatView, PeerView, StatusView},
+    node::{
+        AccountView, AuthoritiesView, BlockSummary, BlockView, ChainView, ChatView, PeerView, StatusView,
+    },
     primitives::{Address, Hash, encode},
 };
 
@@ -62,6 +64,14 @@ impl Process {
         self.ask("weft_account", json!([address]))
     }
 
+    /// Who proposes and votes, and what is being decided.
+    ///
+    /// # Errors
+    /// See [`Self::ask`].
+    pub fn authorities(&self) -> Result<AuthoritiesView, LiveError> {
+        self.ask("weft_authorities", json!([]))
+    }
+
     /// The last blocks of its best chain, newest first.
     ///
     /// # Errors
@@ -111,6 +121,17 @@ impl Process {
         wait_for(&format!("{} is at height {height}", self.name()), PATIENCE, || {
             self.check()?;
             Ok((self.height()? >= height).then_some(()))
+        })
+    }
+
+    /// Waits until it knows the block at `height`, or one above, to be final.
+    ///
+    /// # Errors
+    /// When that does not happen in time, or it ends.
+    pub fn finalise(&mut self, height: u64) -> Result<(), LiveError> {
+        wait_for(&format!("{} has height {height} final", self.name()), PATIENCE, || {
+            self.check()?;
+            Ok((self.chain()?.finalised.0 >= height).then_some(()))
         })
     }
 

@@ -74,6 +74,7 @@ impl Chain {
             justified: record.justified.height,
             finalised: light.unwrap_or_else(|| self.finalised_height()),
             authorities: record.set.authorities.len(),
+            set_id: record.set.id,
             sync: self.sync_view(fx.now.mono),
             pending: self.mempool.pending_count(),
             queued: self.mempool.queued_count(),

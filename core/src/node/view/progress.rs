@@ -1,0 +1,116 @@
+//! Synchronisation in words: the same ones in the log, on a terminal and in the app.
+
+use std::fmt;
+
+use super::{SyncPhase, SyncView};
+
+impl SyncPhase {
+    /// What the peer is doing, as one says it.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Starting => "rebuilding the accounts from disk",
+            Self::Searching => "looking for peers of this chain",
+            Self::Proof => "asking for proof of what is final",
+            Self::State => "downloading accounts",
+            Self::Light => "following finalised checkpoints",
+            Self::Headers => "downloading headers",
+            Self::Bodies => "downloading and executing blocks",
+            Self::Following => "following the chain",
+        }
+    }
+
+    /// What is counted while it does so, when anything is.
+    #[must_use]
+    pub const fn unit(self) -> Option<&'static str> {
+        match self {
+            Self::Proof | Self::Headers | Self::Bodies => Some("blocks"),
+            Self::State => Some("accounts"),
+            Self::Starting | Self::Searching | Self::Light | Self::Following => None,
+        }
+    }
+}
+
+impl SyncView {
+    /// Whether the peer is where the chain is, and goes with it.
+    #[must_use]
+    pub const fn is_following(&self) -> bool {
+        matches!(self.phase, SyncPhase::Following | SyncPhase::Light)
+    }
+
+    /// Whether there is work to wait for: the peer neither follows the chain nor looks for it.
+    #[must_use]
+    pub const fn is_catching_up(&self) -> bool {
+        !self.is_following() && !matches!(self.phase, SyncPhase::Searching)
+    }
+
+    /// How much is done, in thousandths; 0 while nothing is counted.
+    #[must_use]
+    pub fn permille(&self) -> u64 {
+        if self.phase.unit().is_none() {
+            return 0;
+        }
+        let (done, total) = (u128::from(self.done), u128::from(self.total.max(1)));
+        u64::try_from(done * 1000 / total).unwrap_or(1000).min(1000)
+    }
+}
+
+/// One line, such as `downloading and executing blocks: 20 of 300, 40 a second, 7 s left`.
+impl fmt::Display for SyncView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.phase.words())?;
+        if self.phase.unit().is_none() {
+            return Ok(());
+        }
+        write!(f, ": {} of {}", self.done, self.total)?;
+        if self.rate > 0 {
+            write!(f, ", {} a second", self.rate)?;
+        }
+        match self.seconds_left {
+            None => Ok(()),
+            Some(left @ 0..120) => write!(f, ", {left} s left"),
+            Some(left @ 120..7200) => write!(f, ", {} min left", left / 60),
+            Some(left) => write!(f, ", {} h left", left / 3600),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    #[test]
+    fn a_line_says_what_is_known_and_no_more() {
+        let mut view =
+            SyncView { phase: SyncPhase::Bodies, done: 20, total: 300, rate: 40, seconds_left: Some(7) };
+        assert_eq!(view.to_string(), "downloading and executing blocks: 20 of 300, 40 a second, 7 s left");
+        for (left, words) in [
+            (119, "119 s"),
+            (120, "2 min"),
+            (7199, "119 min"),
+            (7200, "2 h"),
+            (u64::MAX, "5124095576030431 h"),
+        ] {
+            view.seconds_left = Some(left);
+            assert!(view.to_string().ends_with(&format!(", {words} left")), "{view}");
+        }
+        (view.rate, view.seconds_left) = (0, None);
+        assert_eq!(view.to_string(), "downloading and executing blocks: 20 of 300");
+        view.phase = SyncPhase::Following;
+        assert_eq!(view.to_string(), "following the chain");
+    }
+
+    #[test]
+    fn the_share_done_is_between_nothing_and_all() {
+        let share = |done, total| {
+            SyncView { phase: SyncPhase::Bodies, done, total, rate: 0, seconds_left: None }.permille()
+        };
+        assert_eq!([share(0, 0), share(1, 3), share(3, 3), share(5, 3)], [0, 333, 1000, 1000]);
+        assert_eq!(share(u64::MAX, u64::MAX), 1000);
+        let view = SyncView { phase: SyncPhase::Starting, done: 3, total: 3, rate: 0, seconds_left: None };
+        assert_eq!(view.permille(), 0);
+    }
+}
