@@ -52,7 +52,8 @@ fn a_validator_let_in_by_all_the_others_proposes_and_one_put_out_does_not() {
     let added = made.unwrap()["public"].as_str().unwrap().to_owned();
     let fees = address(&key("fees", 3)).to_string();
     let ask = |peer: &Process, args: &[&str]| -> Value {
-        answer(chain.weft().args(["authority", "--json", "--rpc", peer.rpc_address()]).args(args)).unwrap()
+        let rpc = ["--json", "--rpc", peer.rpc_address()];
+        answer(chain.weft().arg("authority").args(args).args(rpc)).unwrap()
     };
     // All three: two are not more than two thirds.
     for peer in &peers {
