@@ -9,7 +9,7 @@ use std::{
 use crate::{
     Fallible,
     command::{cargo, program, run},
-    tools::{Tools, WASM},
+    tools::Tools,
     workspace,
 };
 
@@ -20,8 +20,9 @@ use crate::{
 pub(crate) fn build() -> Fallible<PathBuf> {
     let tools = Tools::ready()?;
     let dist = workspace().join("browser/dist");
-    // Trunk runs cargo offline, as it does everything else, so what the app is made of is fetched before.
-    run(&mut cargo(["fetch", "--quiet", "--locked", "--target", WASM]))?;
+    // Trunk runs cargo offline, as it does everything else, so all packages are fetched before: cargo wants those of
+    // other platforms too when it describes the workspace.
+    run(&mut cargo(["fetch", "--quiet", "--locked"]))?;
     let mut trunk = program(tools.trunk(), ["build", "--offline", "--skip-version-check", "--cargo-profile"]);
     trunk.arg("wasm-release").arg("--release").arg("--dist").arg(&dist);
     trunk.current_dir(workspace().join("browser")).env("PATH", tools.path()?);
