@@ -26,9 +26,9 @@ pub(in super::super) struct OldHeaders {
     max: usize,
 }
 
-/// The chain above `start` among headers sorted by height. A crash can leave a block of a fork in the archive, so the way
+/// The chain above `start`, at most `max` of it, among headers sorted by height. A crash can leave a block of a fork in the archive, so the way
 /// is found backwards, from the last height of which there is just one.
-fn chain_after(start: Height, headers: Vec<Header>) -> Vec<Header> {
+fn chain_after(start: Height, max: usize, headers: &[Header]) -> Vec<Header> {
     let alone = |at: usize| {
         let height = headers[at].height();
         (at == 0 || headers[at - 1].height() < height)
@@ -42,6 +42,7 @@ fn chain_after(start: Height, headers: Vec<Header>) -> Vec<Header> {
         }
     }
     chain.reverse();
+    chain.truncate(max);
     chain
 }
 
@@ -125,7 +126,7 @@ impl Chain {
         let headers: Vec<_> =
             headers.filter_map(|(.., bytes)| decode::<Header>(bytes, Header::LEN).ok()).collect();
         let start = old.starts.front().map_or(Height(0), |(height, _)| *height);
-        fx.respond(id, encode(&SyncResponse::Headers(chain_after(start, headers))));
+        fx.respond(id, encode(&SyncResponse::Headers(chain_after(start, old.max, &headers))));
     }
 
     /// A question for the headers before a block.
@@ -220,12 +221,20 @@ mod tests {
             let mut rows = chain.clone();
             rows.push(header(chain[at].height().0, chain[at - 1].hash(), 9));
             rows.sort_by_key(|header| (header.height(), header.hash()));
-            let served = chain_after(Height(1), rows);
+            let served = chain_after(Height(1), 9, &rows);
             let whole = if at == 5 { 5 } else { 6 };
             assert_eq!(served, chain[1..whole], "a fork at height {}", at + 1);
         }
-        assert_eq!(chain_after(Height(6), chain.clone()), []);
-        assert_eq!(chain_after(Height(0), Vec::new()), []);
-        assert_eq!(chain_after(Height(0), chain.clone()), chain);
+        assert_eq!(chain_after(Height(6), 9, &chain), []);
+        assert_eq!(chain_after(Height(0), 9, &[]), []);
+        assert_eq!(chain_after(Height(0), 9, &chain), chain);
+    }
+
+    #[test]
+    fn no_more_headers_are_served_than_were_asked_for() {
+        let chain = chain(6);
+        // The genesis block is in no archive, so one header more than wanted is read.
+        assert_eq!(chain_after(Height(0), 5, &chain), chain[..5]);
+        assert_eq!(chain_after(Height(2), 3, &chain), chain[2..5]);
     }
 }
