@@ -88,6 +88,8 @@ pub struct BlockTree {
     head: Hash,
     /// Nothing that does not descend from this block is followed.
     finalised: Hash,
+    /// From here down to the base there is one branch.
+    pruned: Hash,
     /// The best block that is not known to be invalid.
     target: Hash,
     /// The branch from base to head, by height.
@@ -105,6 +107,7 @@ impl BlockTree {
         Self {
             base: hash,
             finalised: hash,
+            pruned: hash,
             entries: BTreeMap::from([(hash, entry)]),
             by_slot: BTreeMap::new(),
             head: hash,
@@ -303,8 +306,7 @@ impl BlockTree {
             }
         }
         self.choose_target();
-        let executed = self.entries.iter().filter(|(_, entry)| entry.stage == Stage::Executed);
-        let best = executed.map(|(hash, _)| *hash).max_by_key(|hash| self.merit(hash)).unwrap_or(self.head);
+        let best = self.best(|stage| stage == Stage::Executed).unwrap_or(self.head);
         let moved = best != self.head;
         if moved {
             self.switch_head(best);
@@ -350,19 +352,22 @@ impl BlockTree {
 
     /// Drops every block that neither descends from the finalised one nor leads to it. Returns them.
     pub fn prune(&mut self) -> Vec<(Height, Hash)> {
-        let mut keep = self.with_descendants(&self.finalised);
-        keep.extend(self.path(&self.base, &self.finalised).1);
-        keep.insert(self.base);
-        let gone: Vec<Hash> = self.entries.keys().filter(|known| !keep.contains(known)).copied().collect();
         let mut left = Vec::new();
-        for hash in gone {
-            if let Some(header) = self.remove(&hash) {
-                left.push((header.height(), hash));
+        let mut kept = self.finalised;
+        while kept != self.pruned {
+            let parent = self.entries[&kept].header.content.parent;
+            let Some(entry) = self.entries.get_mut(&parent) else { break };
+            for fork in std::mem::replace(&mut entry.children, vec![kept]) {
+                if fork == kept {
+                    continue;
+                }
+                for gone in self.with_descendants(&fork) {
+                    left.extend(self.remove(&gone).map(|header| (header.height(), gone)));
+                }
             }
+            kept = parent;
         }
-        for entry in self.entries.values_mut() {
-            entry.children.retain(|child| keep.contains(child));
-        }
+        self.pruned = self.finalised;
         if !self.entries.contains_key(&self.target) {
             self.choose_target();
         }
@@ -406,9 +411,13 @@ impl BlockTree {
 
     /// Finds the best block that is not known to be invalid.
     fn choose_target(&mut self) {
-        let valid = self.entries.iter().filter(|(_, entry)| entry.stage != Stage::Invalid);
-        let best = valid.map(|(hash, _)| *hash).max_by_key(|hash| self.merit(hash));
-        self.target = best.unwrap_or(self.base);
+        self.target = self.best(|stage| stage != Stage::Invalid).unwrap_or(self.base);
+    }
+
+    /// The best of the blocks that have come as far as this asks for.
+    fn best(&self, stage: impl Fn(Stage) -> bool) -> Option<Hash> {
+        let counted = self.entries.iter().filter(|(_, entry)| stage(entry.stage));
+        counted.max_by_key(|(hash, entry)| Self::merit_of(hash, entry)).map(|(hash, _)| *hash)
     }
 
     /// The two headers for one slot by one proposer that this one is of, if there are two: proof that it equivocates.
@@ -440,7 +449,10 @@ impl BlockTree {
     }
 
     fn merit(&self, hash: &Hash) -> Merit {
-        let entry = &self.entries[hash];
+        Self::merit_of(hash, &self.entries[hash])
+    }
+
+    const fn merit_of(hash: &Hash, entry: &Entry) -> Merit {
         (entry.justified, entry.header.height(), Reverse(*hash))
     }
 
@@ -491,8 +503,10 @@ impl BlockTree {
         let base_height = self.entries[hash].header.height();
         self.best_chain = self.best_chain.split_off(&base_height);
         self.base = *hash;
-        if !self.entries.contains_key(&self.finalised) {
-            self.finalised = *hash;
+        for lowest in [&mut self.finalised, &mut self.pruned] {
+            if !self.entries.contains_key(lowest) {
+                *lowest = *hash;
+            }
         }
         if !self.entries.contains_key(&self.target) {
             self.target = self.head;

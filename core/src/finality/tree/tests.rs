@@ -200,6 +200,39 @@ fn nothing_that_contradicts_a_finalised_block_is_kept_or_taken_in() {
 }
 
 #[test]
+fn forks_below_each_finalised_block_go_and_those_above_it_stay() {
+    let mut tree = tree();
+    let base = tree.base();
+    let chain = executed_chain(&mut tree, 1..=6, 0);
+    // One fork beside each block, and one block on each fork.
+    let parents = std::iter::once(&base).chain(&chain[..5]);
+    let forks: Vec<_> = (7..)
+        .zip(parents)
+        .map(|(slot, parent)| {
+            let fork = grow(&mut tree, parent, slot, 1);
+            [fork, grow(&mut tree, &fork, slot + 1, 2)]
+        })
+        .collect();
+    let heights = |tree: &BlockTree, hashes: &[[Hash; 2]]| -> Vec<_> {
+        let mut all: Vec<_> =
+            hashes.iter().flatten().map(|hash| (tree.height(hash).unwrap(), *hash)).collect();
+        all.sort();
+        all
+    };
+    for (finalised, gone) in [(1, 0..2), (4, 2..5)] {
+        assert_eq!(tree.finalise(&chain[finalised]), Some(false));
+        let expected = heights(&tree, &forks[gone]);
+        let mut left = tree.prune();
+        left.sort();
+        assert_eq!(left, expected);
+        assert_eq!(tree.prune(), []);
+    }
+    assert_eq!(tree.count(), 1 + 6 + 2);
+    tree.advance_base(&chain[4]);
+    assert_eq!((tree.prune(), tree.count()), (Vec::new(), 1 + 1 + 2));
+}
+
+#[test]
 fn headers_beyond_a_change_of_the_set_wait_for_the_block_that_makes_it() {
     let mut tree = tree();
     let base = tree.base();

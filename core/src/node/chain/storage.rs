@@ -327,7 +327,8 @@ impl Chain {
     /// Folds what is final into the base.
     pub(super) fn advance_base(&mut self, fx: &mut Effects) {
         let new_base = self.tree.finalised();
-        if new_base == self.tree.base() {
+        // Blocks are written in order, so the last one mostly tells for all.
+        if new_base == self.tree.base() || !self.written.contains(&new_base) {
             return;
         }
         let settled = self.finalised_height();
