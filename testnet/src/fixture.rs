@@ -4,7 +4,7 @@ mod disk;
 mod long;
 mod maker;
 
-pub use long::LongChain;
+pub use long::{Extent, LongChain};
 pub use maker::ChainMaker;
 
 use weft_core::{

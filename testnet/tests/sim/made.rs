@@ -126,13 +126,3 @@ fn a_peer_starts_at_the_tip_of_a_made_chain_with_the_rows_of_one_that_followed_i
     assert_eq!(world.storage(late).archive, made.storage().archive);
     world.check_all();
 }
-
-#[test]
-fn the_measured_chain_is_long_and_hands_over_eight_times() {
-    let made = LongChain::measured();
-    let record = made.record(made.height());
-    assert_eq!((made.height(), record.set.id, record.finalised.height), (Height(20_000), 8, Height(19_968)));
-    assert!(made.accounts(made.height()).len() >= 100_000);
-    let commits = made.tip.head().content.state_root;
-    assert_eq!(made.tip.trie().root(), commits);
-}

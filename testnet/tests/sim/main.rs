@@ -9,6 +9,7 @@ mod harness;
 mod hostile;
 mod late;
 mod made;
+mod measured;
 mod payments;
 mod serving;
 mod siege;

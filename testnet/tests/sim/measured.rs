@@ -1,0 +1,69 @@
+//! Every way to join one long chain: where it ends, and what it downloads.
+
+use weft_core::{node::SyncPhase, primitives::Height, sync::Strategy};
+use weft_testnet::{
+    fixture::LongChain,
+    sim::{NodeOptions, World},
+};
+
+/// The last finalised checkpoint.
+const FINAL: Height = Height(19_968);
+/// The key and the account.
+const LEAF_BYTES: u64 = 48;
+
+fn options() -> NodeOptions {
+    NodeOptions { genesis: Some(LongChain::measured().chain.genesis.clone()), ..NodeOptions::default() }
+}
+
+/// Joins by three servers; answers how many bytes of answers that took.
+fn join(strategy: Strategy) -> u64 {
+    let made = LongChain::measured();
+    let mut world = World::new(1);
+    world.set_wall(made.now().0);
+    let storage = made.storage();
+    let servers: Vec<_> =
+        (0..3).map(|_| world.add_node(NodeOptions { storage: storage.clone(), ..options() })).collect();
+    world.run_for(3_000);
+    let ix = world.add_node(NodeOptions { bootstrap: servers, strategy, ..options() });
+    // A light peer's head is the finalised checkpoint; the head of the others tells by its hash what lies below.
+    let (phase, header) = match strategy {
+        Strategy::Light => (SyncPhase::Light, made.header(FINAL)),
+        _ => (SyncPhase::Following, made.tip.head()),
+    };
+    world.run_until(1_800_000, |world| {
+        let chain = world.chain(ix);
+        (chain.sync.phase, chain.height) == (phase, header.height())
+    });
+    world.check_all();
+    assert!(world.seen(ix).past_alarms.is_empty(), "{strategy}: {:?}", world.seen(ix).past_alarms);
+    let chain = world.chain(ix);
+    let end = (FINAL, header.hash(), header.content.state_root);
+    assert_eq!((chain.finalised, chain.head, chain.state_root), end, "{strategy}");
+    world.seen(ix).downloaded
+}
+
+#[test]
+fn every_strategy_ends_at_the_same_block_and_state_and_those_that_trust_more_download_less() {
+    let made = LongChain::measured();
+    let record = made.record(made.height());
+    assert_eq!((made.height(), record.set.id, record.finalised.height), (Height(20_000), 8, FINAL));
+    let accounts = made.accounts(made.height());
+    assert!(accounts.len() >= 100_000, "{} accounts", accounts.len());
+    assert_eq!(made.tip.trie().root(), made.tip.head().content.state_root);
+
+    let leaves = LEAF_BYTES * made.accounts(FINAL).len() as u64;
+    let anchor = Strategy::Checkpoint(made.header(FINAL).hash());
+    println!("strategy      bytes downloaded   of the leaves' {leaves}");
+    let [full, fast, warp, snap, checkpoint, light] =
+        [Strategy::Full, Strategy::Fast, Strategy::Warp, Strategy::Snap, anchor, Strategy::Light].map(
+            |strategy| {
+                let bytes = join(strategy);
+                let name = strategy.to_string();
+                let name = name.split(':').next().unwrap_or_default();
+                println!("{name:<12} {bytes:>17} {:>19.3}", bytes as f64 / leaves as f64);
+                bytes
+            },
+        );
+    assert!(full > fast && fast >= warp && warp >= snap && snap >= checkpoint && checkpoint > light);
+    assert!(100 * snap <= 115 * leaves, "{snap} bytes for {leaves} of leaves");
+}
