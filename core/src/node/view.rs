@@ -68,6 +68,10 @@ pub struct ChainView {
     pub justified: Height,
     /// The height of the finalised checkpoint: nothing up to there is ever undone.
     pub finalised: Height,
+    /// The hash of its header.
+    pub finalised_hash: Hash,
+    /// The root of the accounts after it.
+    pub finalised_state_root: Hash,
     /// The number of authorities in force.
     pub authorities: usize,
     /// The number of their set; 0 is the genesis set.

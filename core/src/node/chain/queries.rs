@@ -61,7 +61,11 @@ impl Chain {
                 (head, header, &**self.tree.record(&head).expect("the head is in the tree"))
             }
         };
-        let light = self.light.as_ref().map(|light| light.proven().checkpoint.height);
+        let tree = &self.tree;
+        let finalised = match &self.light {
+            Some(light) => light.header(),
+            None => tree.header(&tree.finalised()).expect("the finalised block is in the tree"),
+        };
         ChainView {
             name: self.genesis.name.clone(),
             genesis: self.id,
@@ -72,7 +76,9 @@ impl Chain {
             head,
             state_root: header.content.state_root,
             justified: record.justified.height,
-            finalised: light.unwrap_or_else(|| self.finalised_height()),
+            finalised: finalised.height(),
+            finalised_hash: finalised.hash(),
+            finalised_state_root: finalised.content.state_root,
             authorities: record.set.authorities.len(),
             set_id: record.set.id,
             sync: self.sync_view(fx.now.mono),
