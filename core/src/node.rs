@@ -259,6 +259,7 @@ impl Node {
             (Ask::Status | Ask::Headers | Ask::Claim, Some(chain)) => {
                 chain.sync_answered(fx, peer, &ask, outcome)
             }
+            (Ask::Backfill, Some(chain)) => chain.backfill_answered(fx, peer, outcome),
             (Ask::Bodies(keys), Some(chain)) => chain.bodies_answered(fx, peer, keys, outcome),
             (Ask::Transactions(push), Some(chain)) => chain.transactions_answered(fx, peer, *push, outcome),
             (Ask::Light(ask), Some(chain)) => chain.light_answered(fx, peer, ask.clone(), outcome),

@@ -3,6 +3,7 @@
 //! Headers come first and bodies follow, from all peers at once. What is downloaded is checked by the
 //! [`node`](crate::node); this folder decides whom to ask for what, and when to give up on an answer.
 
+mod backfill;
 mod journey;
 mod messages;
 mod scheduler;
@@ -11,6 +12,7 @@ mod strategy;
 mod transaction;
 mod warp;
 
+pub use backfill::{Backfill, BackfillError, Bounds, OldHeaders, OldProgress, ProvenSets};
 pub use journey::{Journey, JourneyError};
 pub use messages::{
     BlockDiff, BodiesRequest, BodiesResponse, MAX_BODIES, MAX_HEADERS, MAX_LOCATOR, MAX_PROOF_BYTES,

@@ -5,6 +5,7 @@
 //! job; each that must survive waits for the disk.
 
 mod authority;
+mod backfill;
 mod blocks;
 mod claims;
 mod download;
@@ -39,7 +40,7 @@ use crate::{
     primitives::{Hash, Height, Mono, PublicKey, Slot, Wall},
     state::{Diff, Executed, Trie},
     store::{ArchiveAnswer, ArchiveFailure, Seq, Store},
-    sync::{Fragment, Piece, Scheduler},
+    sync::{Backfill, Fragment, Piece, Scheduler, Strategy},
 };
 use claims::Claims;
 use download::Download;
@@ -62,6 +63,8 @@ const WORKER_ALARM: &str = "a worker failed twice at the same job";
 enum Purpose {
     /// The signature of a gossiped block's header.
     Gossip(GossipMessage, Box<Block>),
+    /// The signatures of headers from before the checkpoint that is joined at.
+    OldHeaders(Arc<Vec<Header>>),
     /// The signatures of headers a peer sent.
     Headers(PeerId, Arc<Vec<Header>>),
     /// The signatures of a body's transactions.
@@ -100,6 +103,8 @@ enum Archived {
     Block(Hash, Vec<u8>),
     /// Old forks are gone.
     Forks,
+    /// These headers from before the block at which this peer joined are archived.
+    OldHeaders(Vec<Header>),
     /// Whether the archive holds what the store says it does.
     Check,
     /// Headers for a peer.
@@ -185,6 +190,10 @@ pub(super) struct Chain {
     light: Option<Light>,
     /// What it has of the chain before it joined.
     joined: Joined,
+    /// How this peer joins, or joined.
+    strategy: Strategy,
+    /// The headers from before it joined, while they are downloaded.
+    backfill: Option<Backfill>,
     last_mempool_event: Mono,
 }
 
@@ -228,6 +237,8 @@ impl Chain {
             pivots,
             claims: Claims::default(),
             prover: history::open(&*fx.store)?,
+            strategy: config.strategy,
+            backfill: if light.is_some() { None } else { backfill::reopen(&*fx.store, config.strategy)? },
             own,
             serving: BTreeMap::new(),
             budgets: BTreeMap::new(),
@@ -274,6 +285,9 @@ impl Chain {
         self.scheduler.remove(peer);
         self.forget_peer(peer);
         self.light_left(peer);
+        if let Some(backfill) = &mut self.backfill {
+            backfill.remove_peer(peer);
+        }
         self.serving.remove(peer);
         self.budgets.remove(peer);
     }
@@ -302,6 +316,9 @@ impl Chain {
             }
             (Purpose::Headers(peer, headers), JobResult::Verified(valid)) => {
                 self.headers_verified(fx, peer, &headers, &valid);
+            }
+            (Purpose::OldHeaders(headers), JobResult::Verified(valid)) => {
+                self.old_headers_verified(fx, &headers, Some(&valid));
             }
             (Purpose::Signatures(hash), JobResult::Verified(valid)) => {
                 self.body_verified(fx, &hash, valid.iter().all(|valid| *valid));
@@ -349,6 +366,7 @@ impl Chain {
                 fx.judge(message.id, super::Verdict::Ignore);
             }
             Purpose::Headers(peer, _) => self.headers_lost(fx, &peer),
+            Purpose::OldHeaders(headers) => self.old_headers_verified(fx, &headers, None),
             Purpose::Votes(line) => self.votes_verified(fx, line, None),
             Purpose::Evidence(message, _) => fx.judge(message.id, super::Verdict::Ignore),
             Purpose::Signatures(hash) | Purpose::Items(hash, _) | Purpose::Execute(hash) => {
@@ -381,11 +399,18 @@ impl Chain {
         answer: Result<ArchiveAnswer, ArchiveFailure>,
     ) {
         let Some(purpose) = self.archived.remove(&id) else { return };
+        let answer = answer.map(ArchiveAnswer::without_empty_bodies);
         match (purpose, answer) {
             (Archived::Block(hash, contents), Ok(ArchiveAnswer::Stored)) => {
                 self.block_archived(fx, hash, contents);
             }
-            (Archived::Block(..) | Archived::Forks | Archived::Check, Err(failure)) => {
+            (Archived::OldHeaders(headers), Ok(ArchiveAnswer::Stored)) => {
+                self.old_headers_archived(fx, &headers);
+            }
+            (
+                Archived::Block(..) | Archived::Forks | Archived::Check | Archived::OldHeaders(_),
+                Err(failure),
+            ) => {
                 super::storage_failed(fx, failure.0);
             }
             (Archived::Check, Ok(answer)) => Self::archive_checked(fx, &answer),
@@ -414,7 +439,7 @@ impl Chain {
             (Archived::ShowHeader(command, _) | Archived::ShowBody(command, _), _) => {
                 fx.reply(command, Err(super::CommandError::NoSuchBlock));
             }
-            (Archived::Block(..) | Archived::Forks, Ok(_)) => {}
+            (Archived::Block(..) | Archived::Forks | Archived::OldHeaders(_), Ok(_)) => {}
         }
     }
 
@@ -450,6 +475,7 @@ impl Chain {
             self.download(fx);
         }
         self.light_tick(fx);
+        self.backfill_tick(fx);
         self.push_transactions(fx);
     }
 
@@ -463,7 +489,7 @@ impl Chain {
         let wake = wakes.into_iter().find(|at| *at > fx.now.wall.0).unwrap_or(fx.now.wall.0 + 1);
         let slot = fx.now.mono + (wake - fx.now.wall.0);
         let download = self.download.next_due().filter(|_| !self.starting && !self.is_halted());
-        let others = [self.relay.poll_timeout(), download, self.light_due(fx)];
+        let others = [self.relay.poll_timeout(), download, self.light_due(fx), self.backfill_due(fx)];
         others.into_iter().flatten().fold(slot, Mono::min)
     }
 

@@ -27,6 +27,8 @@ pub(super) enum Ask {
     Headers,
     /// Prove what you call final.
     Claim,
+    /// Old headers.
+    Backfill,
     /// These bodies.
     Bodies(Vec<(Height, Hash)>),
     /// Take these transactions.

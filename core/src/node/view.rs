@@ -138,6 +138,17 @@ pub struct SyncView {
     pub rate: u32,
     /// Seconds left at that rate, when it is known.
     pub seconds_left: Option<u64>,
+    /// How far the headers from before the block at which the peer joined are downloaded, while they are: beside all else.
+    pub backfill: Option<BackfillView>,
+}
+
+/// How far old headers are downloaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackfillView {
+    /// Headers that are here.
+    pub done: u64,
+    /// Headers there are, at most.
+    pub total: u64,
 }
 
 /// A phase of synchronisation.

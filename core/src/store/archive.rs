@@ -11,7 +11,7 @@ pub struct ArchivedBlock {
     pub hash: Hash,
     /// The encoded header.
     pub header: Vec<u8>,
-    /// The encoded body.
+    /// The encoded body; empty for a block of which only the header is known, since no encoded body is.
     pub body: Vec<u8>,
 }
 
@@ -54,6 +54,17 @@ pub enum ArchiveAnswer {
     /// Encoded bodies in the order asked for, `None` for one that is not there; shorter than the question when the
     /// bound was reached.
     Bodies(Vec<Option<Vec<u8>>>),
+}
+
+impl ArchiveAnswer {
+    /// The answer in which a block that is archived without its body has none.
+    #[must_use]
+    pub fn without_empty_bodies(mut self) -> Self {
+        if let Self::Bodies(bodies) = &mut self {
+            bodies.iter_mut().for_each(|body| *body = body.take().filter(|body| !body.is_empty()));
+        }
+        self
+    }
 }
 
 /// The archive could not answer: the disk's error, in words.

@@ -20,13 +20,13 @@ pub enum Strategy {
     /// Execute everything from genesis on.
     #[default]
     Full,
-    /// As snap: headers before the checkpoint are not downloaded yet.
+    /// As snap, and every header from the genesis on, with its signature, before the state is used.
     Fast,
-    /// As snap: headers before the checkpoint are not downloaded yet.
+    /// As snap, and then the headers back to the genesis.
     Warp,
     /// The proof of the newest finalised checkpoint, and its state.
     Snap,
-    /// As snap, from the checkpoint with this hash on.
+    /// As snap, from the checkpoint with this hash on, and then the headers of [`WEAK_SUBJECTIVITY_SLOTS`] back.
     Checkpoint(Hash),
     /// The proof and the newest headers; accounts on demand.
     Light,
@@ -57,7 +57,19 @@ impl Strategy {
                 "every signature, every transaction, every root",
                 "the genesis",
             ),
-            Self::Fast | Self::Warp | Self::Snap => (
+            Self::Fast => (
+                "every header, a certificate for each change of the authorities and for the newest finalised block, its \
+                 accounts from many peers, and bodies from there on",
+                "the chain of certificates, range proofs, the final root, and the signature of every header back to the \
+                 genesis, by the authority whose turn it was, before it uses the accounts; executes from there on",
+                "more than two thirds of each set of authorities, while it was in force or later",
+            ),
+            Self::Warp => (
+                "as snap; then, slowly and beside all else, every header back to the genesis",
+                "as snap; then that each header is the one that the next one names, down to the genesis",
+                "as snap",
+            ),
+            Self::Snap => (
                 "a certificate for each change of the authorities and for the newest finalised block, its accounts \
                  from many peers, and bodies from there on",
                 "the chain of certificates, range proofs, the roots of changes, and the final root; executes from \
@@ -66,8 +78,8 @@ impl Strategy {
             ),
             Self::Checkpoint(_) => (
                 "the header with the hash you give, which must be a finalised checkpoint and no more than 302,400 \
-                 slots old, and from there as snap",
-                "the hash, then as snap",
+                 slots old, and from there as snap; then, slowly and beside all else, the headers of as many slots back",
+                "the hash, then as snap; then that each older header is the one that the next one names",
                 "whoever gave you the hash, and more than two thirds of each set of authorities since then",
             ),
             Self::Light => (

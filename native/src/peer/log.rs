@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn progress_is_told_with_each_phase_and_every_few_seconds_of_catching_up() {
-        let view = |phase| SyncView { phase, done: 1, total: 9, rate: 0, seconds_left: None };
+        let view = |phase| SyncView { phase, done: 1, total: 9, rate: 0, seconds_left: None, backfill: None };
         let (bodies, following) = (view(SyncPhase::Bodies), view(SyncPhase::Following));
         let (mut progress, start) = (Progress::default(), Instant::now());
         let told: Vec<bool> = [

@@ -1,6 +1,7 @@
 //! Scenarios in virtual time. Each prints its seed when it fails, and the seed replays it.
 
 mod agreement;
+mod backfill;
 mod bad_blocks;
 mod crashes;
 mod faults;

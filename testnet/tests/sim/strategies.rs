@@ -14,10 +14,10 @@ use weft_testnet::{
 
 const SLOT: u64 = 1_000;
 /// The last finalised checkpoint of the made chain.
-const FINAL: u64 = 592;
+pub(super) const FINAL: u64 = 592;
 
 /// 623 blocks in which one authority comes and another goes, and 1,500 accounts.
-fn made() -> &'static LongChain {
+pub(super) fn made() -> &'static LongChain {
     static CHAIN: OnceLock<LongChain> = OnceLock::new();
     CHAIN.get_or_init(|| {
         let chain = TestChain::with_bystanders(EPOCH, SLOT, 4, 3, 1_500);
@@ -32,12 +32,12 @@ fn made() -> &'static LongChain {
     })
 }
 
-fn options() -> NodeOptions {
+pub(super) fn options() -> NodeOptions {
     NodeOptions { genesis: Some(made().chain.genesis.clone()), ..NodeOptions::default() }
 }
 
 /// Peers that have the chain, and what each makes of its answers.
-fn servers(seed: u64, tampers: Vec<Option<Tamper>>) -> (World, Vec<PeerIx>) {
+pub(super) fn servers(seed: u64, tampers: Vec<Option<Tamper>>) -> (World, Vec<PeerIx>) {
     let mut world = World::new(seed);
     world.set_wall(made().now().0);
     let servers = tampers
@@ -48,21 +48,23 @@ fn servers(seed: u64, tampers: Vec<Option<Tamper>>) -> (World, Vec<PeerIx>) {
     (world, servers)
 }
 
-fn join(world: &mut World, servers: &[PeerIx], strategy: Strategy) -> PeerIx {
+pub(super) fn join(world: &mut World, servers: &[PeerIx], strategy: Strategy) -> PeerIx {
     world.add_node(NodeOptions { bootstrap: servers.to_vec(), strategy, ..options() })
 }
 
-fn anchor(height: u64) -> Strategy {
+pub(super) fn anchor(height: u64) -> Strategy {
     Strategy::Checkpoint(made().header(Height(height)).hash())
 }
 
-fn is_there(world: &mut World, ix: PeerIx) -> bool {
+pub(super) fn is_there(world: &mut World, ix: PeerIx) -> bool {
     let chain = world.chain(ix);
     (chain.head, chain.state_root) == (made().tip.head().hash(), made().tip.trie().root())
 }
 
 /// Changes what a peer answers.
-fn answers(mut change: impl FnMut(SyncResponse) -> Option<SyncResponse> + 'static) -> Option<Tamper> {
+pub(super) fn answers(
+    mut change: impl FnMut(SyncResponse) -> Option<SyncResponse> + 'static,
+) -> Option<Tamper> {
     Some(Box::new(move |_, output| {
         if let Output::Respond { id, body } = &output
             && let Ok(response) = decode::<SyncResponse>(body, usize::MAX)
@@ -78,7 +80,7 @@ fn answers(mut change: impl FnMut(SyncResponse) -> Option<SyncResponse> + 'stati
 }
 
 /// Whether a peer holds something against another.
-fn blames(world: &mut World, by: PeerIx, whom: PeerIx) -> bool {
+pub(super) fn blames(world: &mut World, by: PeerIx, whom: PeerIx) -> bool {
     let id = world.peer_id(whom).to_string();
     let Ok(Reply::Peers(peers)) = world.command(by, Command::Peers) else { panic!("no peers") };
     let known = peers.iter().any(|view| view.peer == id);

@@ -78,6 +78,16 @@ impl Download {
         now - since < FRUITLESS_MILLIS
     }
 
+    /// The peers that may be asked.
+    pub(super) fn peers(&self) -> impl Iterator<Item = &PeerId> {
+        self.peers.iter()
+    }
+
+    /// Whether blocks are missing below those that are known.
+    pub(super) fn is_busy(&self) -> bool {
+        self.ahead.len() as u64 > MAX_MISSING_BODIES
+    }
+
     pub(super) fn wake(&mut self) {
         self.awake = true;
     }
@@ -150,6 +160,9 @@ impl Chain {
             self.scheduler.status(peer, status.height, status.oldest);
             self.claim_came(fx, peer, status);
             self.light_status(fx, peer, status);
+            if let Some(backfill) = &mut self.backfill {
+                backfill.add_peer(peer);
+            }
         }
         self.download.wake();
         self.notify_sync(fx);
@@ -409,7 +422,7 @@ impl Chain {
         };
         let left = total.saturating_sub(done);
         let seconds_left = (rate > 0 && left > 0).then(|| left.div_ceil(u64::from(rate)));
-        SyncView { phase, done, total, rate, seconds_left }
+        SyncView { phase, done, total, rate, seconds_left, backfill: self.backfill_view() }
     }
 
     pub(super) fn notify_sync(&mut self, fx: &mut Effects) {

@@ -5,7 +5,9 @@
 //! 2. *Proof*: fragments are asked of whoever claims the highest finalised checkpoint, until nobody shows more.
 //! 3. *Pivot*: what that checkpoint's header does not tell is asked for.
 //! 4. *State*: its accounts are downloaded from all peers. When servers forget the pivot it moves, by the changes up to a newer one.
-//! 5. The state is [installed](Chain::install): the peer goes on from there as any other.
+//! 5. *Headers*, for a fast peer only: every header from there back to the genesis is downloaded, and its signature checked
+//!    against the set that the fragments prove for its height.
+//! 6. The state is [installed](Chain::install): the peer goes on from there as any other.
 //!
 //! A light peer stops after the proof, follows newer ones, and asks for accounts with proofs.
 //!
@@ -29,11 +31,12 @@ use super::Chain;
 use crate::{
     chain::{CHECKPOINT_INTERVAL, Checkpoint, ConsensusRecord, Header, Mmr},
     node::{
-        Protocol, SyncPhase, SyncView,
+        BackfillView, Protocol, SyncPhase, SyncView,
         effects::{Ask, Effects, LightAsk},
     },
     primitives::{Hash, Height, Mono, encode},
-    sync::{Fragment, Journey, Proven, StateSync, Strategy, SyncRequest, SyncStatus},
+    state::Trie,
+    sync::{Fragment, Journey, Proven, ProvenSets, StateSync, Strategy, SyncRequest, SyncStatus},
 };
 
 /// So many peers are heard before a proof counts as the newest, or one second is waited for more.
@@ -65,6 +68,7 @@ enum Stage {
     Proof,
     Pivot,
     State,
+    Headers,
     /// A light peer that knows the newest checkpoint.
     Follow,
     /// What the person asked for cannot be had; an alarm says why.
@@ -114,6 +118,18 @@ pub(super) struct Light {
     journey: Option<Journey>,
     /// Who brings them.
     guide: Option<PeerId>,
+    /// All that is needed to go on, while a fast peer checks the headers before it.
+    ready: Option<Ready>,
+}
+
+/// A state that is here, and its root is right.
+struct Ready {
+    header: Header,
+    mmr: Mmr,
+    record: ConsensusRecord,
+    trie: Trie,
+    /// What the headers before it are checked against.
+    sets: ProvenSets,
 }
 
 /// The accounts of a pivot, and what is needed to go on from it.
@@ -148,7 +164,29 @@ impl Light {
             state: None,
             journey: None,
             guide: None,
+            ready: None,
         }
+    }
+
+    /// Whether every header before the state is being checked.
+    pub(super) fn is_checking_headers(&self) -> bool {
+        self.stage == Stage::Headers
+    }
+
+    /// Whether a header can be one of the chain, by what is proven of its authorities.
+    pub(super) fn admits(&self, header: &Header) -> bool {
+        self.ready.as_ref().is_some_and(|ready| ready.sets.admit(header))
+    }
+
+    /// A peer brought headers.
+    pub(super) fn headers_came(&mut self, peer: &PeerId, now: Mono) {
+        self.advance(peer, now);
+    }
+
+    /// What was proven turned out to be no chain.
+    pub(super) fn refuse(&mut self) {
+        self.stage = Stage::Refused;
+        self.ready = None;
     }
 
     /// The newest header known to be final.
@@ -256,7 +294,7 @@ impl Light {
         let newer = self.best_claim(now).filter(|(claim, _)| *claim > height);
         let proof = newer.map(|(_, peer)| (peer, LightAsk::Warp, SyncRequest::Warp { from: height }));
         match self.stage {
-            Stage::Refused => None,
+            Stage::Refused | Stage::Headers => None,
             Stage::Anchor(hash) => {
                 let peer = self.server_of(Height(1), &hash, now)?;
                 Some((peer, LightAsk::Checkpoint, SyncRequest::Checkpoint { hash }))
@@ -305,11 +343,22 @@ impl Light {
         dues.filter(|due| *due > now).fold(self.next_status, Mono::min)
     }
 
-    fn view(&self, now: Mono) -> SyncView {
+    fn view(&self, now: Mono, headers: Option<BackfillView>) -> SyncView {
         let height = self.proven.checkpoint.height.0;
         let claimed = self.servers.values().map(|server| server.finalised.0).max().unwrap_or(0).max(height);
-        let blocks = |phase| SyncView { phase, done: height, total: claimed, rate: 0, seconds_left: None };
+        let blocks = |phase| SyncView {
+            phase,
+            done: height,
+            total: claimed,
+            rate: 0,
+            seconds_left: None,
+            backfill: None,
+        };
         match (self.stage, &self.state) {
+            (Stage::Headers, _) => {
+                let (done, total) = headers.map_or((0, 0), |headers| (headers.done, headers.total));
+                SyncView { done, total, ..blocks(SyncPhase::Headers) }
+            }
             (Stage::Follow, _) => SyncView { total: height, ..blocks(SyncPhase::Light) },
             (Stage::State, Some(Download { sync, .. })) => {
                 let progress = sync.progress(now);
@@ -317,7 +366,7 @@ impl Light {
                 let seconds_left =
                     (progress.rate > 0 && left > 0).then(|| left.div_ceil(u64::from(progress.rate)));
                 let (done, total, rate) = (progress.done, progress.total, progress.rate);
-                SyncView { phase: SyncPhase::State, done, total, rate, seconds_left }
+                SyncView { phase: SyncPhase::State, done, total, rate, seconds_left, backfill: None }
             }
             _ if self.servers.is_empty() => blocks(SyncPhase::Searching),
             _ => blocks(SyncPhase::Proof),
@@ -353,7 +402,7 @@ impl Chain {
     }
 
     pub(super) fn light_view(&self, now: Mono) -> Option<SyncView> {
-        self.light.as_ref().map(|light| light.view(now))
+        self.light.as_ref().map(|light| light.view(now, self.backfill_view()))
     }
 
     /// Asks for whatever can be asked for now.

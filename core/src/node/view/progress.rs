@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{SyncPhase, SyncView};
+use super::{BackfillView, SyncPhase, SyncView};
 
 impl SyncPhase {
     /// What the peer is doing, as one says it.
@@ -59,18 +59,21 @@ impl SyncView {
 impl fmt::Display for SyncView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.phase.words())?;
-        if self.phase.unit().is_none() {
-            return Ok(());
+        if self.phase.unit().is_some() {
+            write!(f, ": {} of {}", self.done, self.total)?;
+            if self.rate > 0 {
+                write!(f, ", {} a second", self.rate)?;
+            }
+            match self.seconds_left {
+                None => Ok(()),
+                Some(left @ 0..120) => write!(f, ", {left} s left"),
+                Some(left @ 120..7200) => write!(f, ", {} min left", left / 60),
+                Some(left) => write!(f, ", {} h left", left / 3600),
+            }?;
         }
-        write!(f, ": {} of {}", self.done, self.total)?;
-        if self.rate > 0 {
-            write!(f, ", {} a second", self.rate)?;
-        }
-        match self.seconds_left {
+        match self.backfill {
             None => Ok(()),
-            Some(left @ 0..120) => write!(f, ", {left} s left"),
-            Some(left @ 120..7200) => write!(f, ", {} min left", left / 60),
-            Some(left) => write!(f, ", {} h left", left / 3600),
+            Some(BackfillView { done, total }) => write!(f, "; {done} of {total} older headers are here"),
         }
     }
 }
@@ -84,8 +87,14 @@ mod tests {
 
     #[test]
     fn a_line_says_what_is_known_and_no_more() {
-        let mut view =
-            SyncView { phase: SyncPhase::Bodies, done: 20, total: 300, rate: 40, seconds_left: Some(7) };
+        let mut view = SyncView {
+            phase: SyncPhase::Bodies,
+            done: 20,
+            total: 300,
+            rate: 40,
+            seconds_left: Some(7),
+            backfill: None,
+        };
         assert_eq!(view.to_string(), "downloading and executing blocks: 20 of 300, 40 a second, 7 s left");
         for (left, words) in [
             (119, "119 s"),
@@ -101,16 +110,17 @@ mod tests {
         assert_eq!(view.to_string(), "downloading and executing blocks: 20 of 300");
         view.phase = SyncPhase::Following;
         assert_eq!(view.to_string(), "following the chain");
+        view.backfill = Some(BackfillView { done: 7, total: 90 });
+        assert_eq!(view.to_string(), "following the chain; 7 of 90 older headers are here");
     }
 
     #[test]
     fn the_share_done_is_between_nothing_and_all() {
-        let share = |done, total| {
-            SyncView { phase: SyncPhase::Bodies, done, total, rate: 0, seconds_left: None }.permille()
-        };
+        let view =
+            |phase, done, total| SyncView { phase, done, total, rate: 0, seconds_left: None, backfill: None };
+        let share = |done, total| view(SyncPhase::Bodies, done, total).permille();
         assert_eq!([share(0, 0), share(1, 3), share(3, 3), share(5, 3)], [0, 333, 1000, 1000]);
         assert_eq!(share(u64::MAX, u64::MAX), 1000);
-        let view = SyncView { phase: SyncPhase::Starting, done: 3, total: 3, rate: 0, seconds_left: None };
-        assert_eq!(view.permille(), 0);
+        assert_eq!(view(SyncPhase::Starting, 3, 3).permille(), 0);
     }
 }

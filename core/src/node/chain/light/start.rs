@@ -7,9 +7,9 @@ use std::{
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use super::{Download, Light, STUCK_ALARM, Stage};
+use super::{Download, Light, Ready, STUCK_ALARM, Stage};
 use crate::{
-    chain::{Genesis, Header},
+    chain::{ConsensusRecord, Genesis, Header, Mmr},
     finality::BlockTree,
     node::{
         chain::{
@@ -20,8 +20,9 @@ use crate::{
         effects::Effects,
     },
     primitives::{Hash, Height},
+    state::Trie,
     store::{Batch, SCHEMA},
-    sync::{Proven, Strategy},
+    sync::{Proven, ProvenSets, Strategy},
 };
 
 /// The row of a peer that joins by proof, until the state is installed. It begins as
@@ -137,7 +138,8 @@ impl Chain {
         fx.apply(batch);
     }
 
-    /// If all accounts are here, they must be those of the pivot; then the peer goes on from there as any other.
+    /// If all accounts are here, they must be those of the pivot; then the peer goes on from there as any other, a fast one
+    /// once it has all headers before it.
     pub(super) fn install_if_complete(&mut self, fx: &mut Effects) {
         let Some(light) = &mut self.light else { return };
         let Some(Download { mmr, record, sync }) =
@@ -154,9 +156,33 @@ impl Chain {
             return;
         }
         tracing::info!(height = %header.height(), "the state is downloaded");
+        if light.strategy == Strategy::Fast {
+            let sets = ProvenSets::new(&light.start.record, &light.fragments);
+            self.begin_checked_backfill(fx, &header);
+            let Some(light) = &mut self.light else { return };
+            light.stage = Stage::Headers;
+            light.ready = Some(Ready { header, mmr, record, trie, sets });
+            if self.backfill.is_none() {
+                self.headers_are_checked(fx);
+            }
+        } else {
+            self.install(fx, header, &mmr, record, trie);
+        }
+    }
+
+    /// All headers before the state of a fast peer are here, and right.
+    pub(in crate::node::chain) fn headers_are_checked(&mut self, fx: &mut Effects) {
+        let ready = self.light.as_mut().and_then(|light| light.ready.take());
+        if let Some(Ready { header, mmr, record, trie, .. }) = ready {
+            self.install(fx, header, &mmr, record, trie);
+        }
+    }
+
+    fn install(&mut self, fx: &mut Effects, header: Header, mmr: &Mmr, record: ConsensusRecord, trie: Trie) {
+        let Some(light) = &self.light else { return };
         let hash = header.hash();
         let mut batch = Batch::default();
-        storage::put_base(&mut batch, self.id, &header, &mmr, &record);
+        storage::put_base(&mut batch, self.id, &header, mmr, &record);
         self.joined = storage::Joined {
             oldest: Height(header.height().0.saturating_add(1)),
             proven_from: light.start.checkpoint.height,
@@ -165,8 +191,9 @@ impl Chain {
         let pivot = Pivot { header: header.clone(), mmr: mmr.clone(), trie: Some(trie.clone()) };
         let fragments = light.fragments.iter().filter(|it| it.checkpoint.height() <= header.height());
         self.pivots = Pivots::joined(&mut batch, &light.start.record, fragments, pivot, &record);
+        self.begin_backfill(fx, &mut batch, &header);
         fx.apply(batch);
-        self.tree = BlockTree::new(header, mmr, Arc::new(record));
+        self.tree = BlockTree::new(header, mmr.clone(), Arc::new(record));
         self.tries = BTreeMap::from([(hash, trie)]);
         self.diffs.clear();
         self.written = BTreeSet::from([hash]);
