@@ -67,6 +67,7 @@ pub(crate) async fn start(
         validator: None,
         bootstrap,
         strategy: Strategy::Full,
+        prune: Role::Browser.prune(),
         mempool_bytes: MEMPOOL_BYTES,
         max_jobs: workers * 2,
     };

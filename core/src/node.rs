@@ -6,6 +6,7 @@ mod connections;
 mod effects;
 mod io;
 mod jobs;
+mod pruning;
 mod rooms;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use libp2p::{Multiaddr, PeerId};
 use rand_core::SeedableRng;
 
 pub use io::*;
+pub use pruning::{ParsePruneError, Prune};
 pub use view::*;
 pub use work::*;
 
@@ -49,6 +51,8 @@ pub struct Config {
     pub bootstrap: Vec<Multiaddr>,
     /// How to join the chain, unless the store holds it already: then the peer goes on from there.
     pub strategy: Strategy,
+    /// How much of the past it keeps.
+    pub prune: Prune,
     /// The most bytes of transactions the mempool holds.
     pub mempool_bytes: usize,
     /// The most jobs in flight: about twice the number of workers.

@@ -11,6 +11,7 @@ use std::{
 use clap::Args;
 use libp2p::Multiaddr;
 use serde::{Deserialize, Deserializer, de::Error};
+use weft_core::{node::Prune, sync::Strategy};
 
 /// The most bytes a configuration file may have.
 const MAX_LEN: u64 = 64 << 10;
@@ -37,6 +38,14 @@ pub struct NodeOptions {
     /// Propose blocks with the validator key in this file.
     #[arg(long, value_name = "KEYFILE")]
     pub validator: Option<PathBuf>,
+    /// How to join the chain, unless the data directory holds it already: full, fast, warp, snap, checkpoint:HASH or light.
+    /// `weft sync --explain` says how they differ. Default: full.
+    #[arg(long, value_name = "STRATEGY")]
+    pub sync: Option<Strategy>,
+    /// How much of the past to keep: archive (every block), full (the last 1,024 final blocks), or light (as many as others
+    /// need to join). What is gone once does not come back. Default: archive.
+    #[arg(long, value_name = "MODE")]
+    pub prune: Option<Prune>,
     /// Answer JSON-RPC here. Default: 127.0.0.1:4102.
     #[arg(long, value_name = "ADDR")]
     pub rpc: Option<SocketAddr>,
@@ -124,6 +133,8 @@ impl NodeOptions {
             listen: list(self.listen, file.listen),
             bootstrap: list(self.bootstrap, file.bootstrap),
             validator: self.validator.or(file.validator),
+            sync: self.sync.or(file.sync),
+            prune: self.prune.or(file.prune),
             rpc: self.rpc.or(file.rpc),
             rpc_allow_remote: self.rpc_allow_remote || file.rpc_allow_remote,
             no_rpc,
@@ -159,13 +170,15 @@ mod tests {
     #[test]
     fn a_file_has_the_names_of_the_flags() {
         let options = parse(
-            "no-mdns = true\nrpc = \"127.0.0.1:9\"\nlisten = [\"/ip4/0.0.0.0/tcp/1\"]\nvalidator = \"/keys/v.json\"\n",
+            "no-mdns = true\nrpc = \"127.0.0.1:9\"\nlisten = [\"/ip4/0.0.0.0/tcp/1\"]\nvalidator = \"/keys/v.json\"\n\
+             sync = \"snap\"\nprune = \"full\"\n",
         )
         .unwrap();
         assert!(options.no_mdns && !options.rpc_allow_remote);
         assert_eq!(options.rpc, Some(([127, 0, 0, 1], 9).into()));
         assert_eq!(options.listen, ["/ip4/0.0.0.0/tcp/1".parse().unwrap()]);
         assert_eq!(options.validator, Some("/keys/v.json".into()));
+        assert_eq!((options.sync, options.prune), (Some(Strategy::Snap), Some(Prune::Full)));
     }
 
     #[test]
@@ -186,6 +199,7 @@ mod tests {
             ("rpc = \"nowhere\"", "line 1"),
             ("= \n", "line 1"),
             ("no-mdns = \"yes\"", "line 1"),
+            ("sync = \"fastest\"", "not one of full, fast, warp, snap"),
         ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.contains(wanted), "{text:?}: {error}");

@@ -22,7 +22,7 @@ use libp2p::{
 use tokio::task::{JoinError, JoinHandle};
 use weft_core::{
     chain::Genesis,
-    node::{Config, Input, Node, Role, StartError},
+    node::{Config, Input, Node, Prune, Role, StartError},
     primitives::SecretKey,
     swarm::{Behaviour, Driver, Handle, Shell, inputs},
     sync::Strategy,
@@ -58,6 +58,8 @@ pub struct PeerConfig {
     pub storage: Storage,
     /// How it joins the chain, unless its storage holds it already.
     pub strategy: Strategy,
+    /// How much of the past it keeps.
+    pub prune: Prune,
     /// The most bytes of transactions the mempool holds.
     pub mempool_bytes: usize,
     /// Log how far it is while it catches up; not wanted where a bar shows it.
@@ -83,6 +85,7 @@ impl PeerConfig {
             limits: Limits::PEER,
             storage: Storage::Memory,
             strategy: Strategy::Full,
+            prune: Prune::Archive,
             mempool_bytes: Self::MEMPOOL_BYTES,
             log_progress: true,
         }
@@ -200,6 +203,7 @@ impl Peer {
             validator: config.validator,
             bootstrap: config.bootstrap,
             strategy: config.strategy,
+            prune: config.prune,
             mempool_bytes: config.mempool_bytes,
             max_jobs,
         };

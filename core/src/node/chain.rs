@@ -15,6 +15,7 @@ mod light;
 mod pivots;
 mod pool;
 mod propose;
+mod prune;
 mod queries;
 mod serve;
 mod storage;
@@ -27,7 +28,7 @@ use std::{
 use libp2p::PeerId;
 
 use super::{
-    ArchiveId, CommandId, Config, GossipMessage, InboundId, StartError, WorkId,
+    ArchiveId, CommandId, Config, GossipMessage, InboundId, Prune, StartError, WorkId,
     effects::Effects,
     jobs::{Jobs, Outcome},
     work::JobResult,
@@ -101,7 +102,7 @@ enum Purpose {
 enum Archived {
     /// This block is archived, which holds these transactions.
     Block(Hash, Vec<u8>),
-    /// Old forks are gone.
+    /// Old forks, or old blocks, are gone.
     Forks,
     /// These headers from before the block at which this peer joined are archived.
     OldHeaders(Vec<Header>),
@@ -144,6 +145,8 @@ enum Promise {
     Vote(Box<Vote>),
     /// What we ask for by ballot is written down.
     Wished(CommandId),
+    /// Blocks below this height may be forgotten.
+    Prune(Height),
     /// Our own transaction is accepted, and may leave.
     Accepted(CommandId, Box<Transaction>),
 }
@@ -194,6 +197,10 @@ pub(super) struct Chain {
     strategy: Strategy,
     /// The headers from before it joined, while they are downloaded.
     backfill: Option<Backfill>,
+    /// How much of the past is kept.
+    prune: Prune,
+    /// Blocks below this height were forgotten since.
+    pruned: Height,
     last_mempool_event: Mono,
 }
 
@@ -238,15 +245,24 @@ impl Chain {
             claims: Claims::default(),
             prover: history::open(&*fx.store)?,
             strategy: config.strategy,
-            backfill: if light.is_some() { None } else { backfill::reopen(&*fx.store, config.strategy)? },
+            backfill: if light.is_some() {
+                None
+            } else {
+                backfill::reopen(&*fx.store, config.strategy, config.prune)?
+            },
             own,
             serving: BTreeMap::new(),
             budgets: BTreeMap::new(),
             starting: restore.is_some() || light.is_some(),
             light,
             joined,
+            prune: config.prune,
+            pruned: storage::pruned(&*fx.store),
             last_mempool_event: Mono::default(),
         };
+        if let Some(id) = chain.prune_again(fx) {
+            chain.archived.insert(id, Archived::Forks);
+        }
         if let Some(job) = restore {
             chain.jobs.urgent(fx, Purpose::Restore, job);
         } else if !chain.starting {
@@ -452,6 +468,7 @@ impl Chain {
             match promise {
                 Promise::Publish(block, executed, record) => self.publish(fx, *block, *executed, record),
                 Promise::Vote(vote) => self.publish_vote(fx, *vote),
+                Promise::Prune(below) => self.forget_pruned(fx, below),
                 Promise::Wished(command) => fx.reply(command, Ok(super::Reply::Done)),
                 Promise::Accepted(command, transaction) => self.own_accepted(fx, command, *transaction),
             }

@@ -395,6 +395,9 @@ pub enum CommandError {
     /// The peer is still reading its state from disk.
     #[error("the peer is still starting; try again in a moment")]
     Starting,
+    /// A peer that has no accounts of its own cannot check a transaction.
+    #[error("this peer takes no transactions before it has joined the chain, and never while it is light")]
+    NotJoined,
     /// This peer is light, and no peer has proven the answer.
     #[error("no peer has proven what was asked for; try again in a moment")]
     Unproven,

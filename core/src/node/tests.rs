@@ -43,6 +43,7 @@ fn config(validator: bool) -> Config {
         validator: validator.then(|| key(1)),
         bootstrap: Vec::new(),
         strategy: Strategy::Full,
+        prune: crate::node::Prune::Archive,
         mempool_bytes: 1 << 20,
         max_jobs: 4,
     }

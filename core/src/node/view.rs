@@ -2,14 +2,18 @@
 
 mod progress;
 
+pub use progress::grouped;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::Prune;
 use crate::{
     chain::Change,
     gossip::Room,
     primitives::{Address, Amount, Hash, Height, PublicKey, Slot},
+    sync::Strategy,
 };
 
 /// What kind of peer this is.
@@ -22,6 +26,27 @@ pub enum Role {
     Relay,
     /// A browser tab.
     Browser,
+}
+
+impl Role {
+    /// How such a peer joins a chain unless its person chooses otherwise. A tab must be of use within a second or two: it
+    /// answers by proof while it downloads the state, and is a full member from then on.
+    #[must_use]
+    pub const fn strategy(self) -> Strategy {
+        match self {
+            Self::Native | Self::Relay => Strategy::Full,
+            Self::Browser => Strategy::Snap,
+        }
+    }
+
+    /// How much of the past such a peer keeps unless its person chooses otherwise: a browser gives a page little room.
+    #[must_use]
+    pub const fn prune(self) -> Prune {
+        match self {
+            Self::Native | Self::Relay => Prune::Archive,
+            Self::Browser => Prune::Full,
+        }
+    }
 }
 
 /// The state of the whole peer.
@@ -72,6 +97,10 @@ pub struct ChainView {
     pub finalised_hash: Hash,
     /// The root of the accounts after it.
     pub finalised_state_root: Hash,
+    /// The block whose state this peer took over by proof; 0 when it has executed everything since the genesis.
+    pub joined_at: Height,
+    /// The lowest block whose body this peer keeps; 0 when it keeps all, and the height after the head when it has none.
+    pub oldest: Height,
     /// The number of authorities in force.
     pub authorities: usize,
     /// The number of their set; 0 is the genesis set.
@@ -272,21 +301,33 @@ pub struct MempoolView {
     pub best: Vec<TransactionView>,
 }
 
-/// An account at the head.
+/// How an answer was verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verified {
+    /// This peer has executed the block itself.
+    Executed,
+    /// A peer has proven it under the state root of a finalised block.
+    Proven,
+}
+
+/// An account at the head, or for a peer that executes nothing at the finalised checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountView {
     /// Whose.
     pub address: Address,
-    /// What it holds at the head.
+    /// What it holds.
     pub balance: Amount,
-    /// The number of transactions it has sent, at the head.
+    /// The number of transactions it has sent.
     pub nonce: u64,
     /// The nonce for the next transaction, counting those in the mempool.
     pub next_nonce: u64,
     /// What it will hold once its pending transactions are in a block.
     pub pending_balance: Amount,
-    /// The height of the head.
+    /// The height of the block this is after.
     pub height: Height,
+    /// How this is known.
+    pub verified: Verified,
 }
 
 /// A chat message.

@@ -8,7 +8,7 @@ use libp2p::Multiaddr;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 use weft_core::{
-    node::{Command, Event, Reply},
+    node::{Command, Event, Reply, Role},
     swarm::{Handle, Notice},
 };
 
@@ -121,6 +121,8 @@ fn peer_config(options: NodeOptions) -> Result<PeerConfig, Failure> {
         listen,
         external: External::Listening,
         bootstrap: options.bootstrap,
+        strategy: options.sync.unwrap_or(Role::Native.strategy()),
+        prune: options.prune.unwrap_or(Role::Native.prune()),
         mdns: !options.no_mdns,
         storage: Storage::Disk(data),
         ..PeerConfig::new(key)

@@ -125,6 +125,7 @@ pub const fn code(error: &CommandError) -> i32 {
         CommandError::NoAuthority => -32010,
         CommandError::NoSuchChange => -32011,
         CommandError::Unproven => -32012,
+        CommandError::NotJoined => -32013,
     }
 }
 

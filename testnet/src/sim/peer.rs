@@ -8,7 +8,7 @@ use weft_core::{
     gossip::Topic,
     node::{
         BlockSummary, ChatView, Config, ConnectionId, Event, GossipId, InboundId, Input, Node, OutboundId,
-        Output, Protocol, Role,
+        Output, Protocol, Prune, Role,
     },
     primitives::{Hash, Now, SecretKey},
     sync::Strategy,
@@ -51,6 +51,8 @@ pub struct NodeOptions {
     pub role: Role,
     /// How it joins the chain.
     pub strategy: Strategy,
+    /// How much of the past it keeps.
+    pub prune: Prune,
     /// The mempool's bound in bytes.
     pub mempool_bytes: usize,
     /// The most jobs in flight; there are half as many workers.
@@ -71,6 +73,7 @@ impl Default for NodeOptions {
             bootstrap: Vec::new(),
             role: Role::Native,
             strategy: Strategy::Full,
+            prune: Prune::Archive,
             mempool_bytes: 8 << 20,
             max_jobs: 4,
             skew_millis: 0,

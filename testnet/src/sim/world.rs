@@ -150,6 +150,7 @@ impl World {
                 validator: options.validator,
                 bootstrap,
                 strategy: options.strategy,
+                prune: options.prune,
                 mempool_bytes: options.mempool_bytes,
                 max_jobs: options.max_jobs,
             },

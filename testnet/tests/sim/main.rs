@@ -12,6 +12,7 @@ mod late;
 mod made;
 mod measured;
 mod payments;
+mod pruning;
 mod serving;
 mod siege;
 mod strategies;

@@ -3,7 +3,7 @@
 use std::{cell::Cell, rc::Rc, sync::OnceLock};
 
 use weft_core::{
-    node::{Command, CommandError, Output, Reply, SyncPhase},
+    node::{Command, CommandError, Output, Reply, SyncPhase, Verified},
     primitives::{Address, Hash, Height, decode, encode},
     sync::{Strategy, SyncResponse, WEAK_SUBJECTIVITY_SLOTS},
 };
@@ -124,6 +124,9 @@ fn a_light_peer_knows_the_finalised_checkpoint_and_proves_accounts() {
     let header = made().header(Height(FINAL));
     assert_eq!((chain.height, chain.head), (Height(FINAL), header.hash()));
     assert_eq!((chain.state_root, chain.finalised), (header.content.state_root, Height(FINAL)));
+    assert_eq!(chain.finalised_hash, header.hash());
+    let payment = made().chain.transfer(0, Address([7; 32]), 0);
+    assert_eq!(world.command(ix, Command::Submit(payment)), Err(CommandError::NotJoined));
     let accounts = made().accounts(Height(FINAL));
     for (whose, known) in
         [(made().chain.address(1), true), (address(&key("payee", 50)), true), (Address([7; 32]), false)]
@@ -133,6 +136,7 @@ fn a_light_peer_knows_the_finalised_checkpoint_and_proves_accounts() {
         };
         let account = accounts.get(&whose.trie_key()).copied().unwrap_or_default();
         assert_eq!((view.balance, view.nonce, view.height), (account.balance, account.nonce, Height(FINAL)));
+        assert_eq!(view.verified, Verified::Proven);
         assert_eq!(account.balance.0 > 0, known);
     }
     // A restart goes on from what was proven, without anybody.

@@ -15,7 +15,7 @@ use super::{Archived, Chain, Purpose, light::Light, row};
 use crate::{
     chain::Header,
     node::{
-        BackfillView, Protocol, RequestFailure, StartError,
+        BackfillView, Protocol, Prune, RequestFailure, StartError,
         effects::{Ask, Effects},
         work::Job,
     },
@@ -40,9 +40,11 @@ const AT_ONCE: Bounds = Bounds { slots: u64::MAX, headers: MAX_HEADERS, millis: 
 const BROKEN_ALARM: &str =
     "the headers before the checkpoint this peer joined at break the rules of the chain";
 
-/// Where a backfill goes on from a start, if the strategy wants one. Once its state is here, a fast peer does as a warp peer.
-const fn bounds(strategy: Strategy) -> Option<Bounds> {
+/// How a backfill goes on from a start, if the strategy wants one, and what is old is kept. Once its state is here, a fast
+/// peer does as a warp peer.
+const fn bounds(strategy: Strategy, prune: Prune) -> Option<Bounds> {
     match strategy {
+        _ if !matches!(prune, Prune::Archive) => None,
         Strategy::Warp | Strategy::Fast => Some(PACE),
         Strategy::Checkpoint(_) => Some(Bounds { slots: WEAK_SUBJECTIVITY_SLOTS, ..PACE }),
         Strategy::Full | Strategy::Snap | Strategy::Light => None,
@@ -54,8 +56,12 @@ fn stored(store: &dyn Store) -> Result<Option<OldHeaders>, StartError> {
 }
 
 /// The backfill of a peer that has joined, as the store has it.
-pub(super) fn reopen(store: &dyn Store, strategy: Strategy) -> Result<Option<Backfill>, StartError> {
-    let bounds = bounds(strategy);
+pub(super) fn reopen(
+    store: &dyn Store,
+    strategy: Strategy,
+    prune: Prune,
+) -> Result<Option<Backfill>, StartError> {
+    let bounds = bounds(strategy, prune);
     let backfill =
         stored(store)?.zip(bounds).map(|(old, bounds)| Backfill::new(old, bounds, Mono::default()));
     Ok(backfill.filter(|backfill| !backfill.is_complete()))
@@ -67,7 +73,7 @@ impl Chain {
         let before = stored(&*fx.store).ok().flatten();
         let old = OldHeaders::from(pivot.clone(), self.tree.base(), before);
         batch.put(OLD_HEADERS, [], encode(&old));
-        self.set_backfill(fx, old, bounds(self.strategy));
+        self.set_backfill(fx, old, bounds(self.strategy, self.prune));
     }
 
     /// Every header before this checkpoint is to be checked before its state is used.

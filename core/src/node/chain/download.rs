@@ -130,7 +130,7 @@ impl Chain {
             .checkpoint(&finalised)
             .unwrap_or(Checkpoint { height: self.finalised_height(), hash: finalised });
         let height = self.head_height();
-        SyncStatus { genesis: self.id, head, height, finalised, oldest: self.joined.oldest }
+        SyncStatus { genesis: self.id, head, height, finalised, oldest: self.oldest() }
     }
 
     pub(super) fn ask_status(&mut self, fx: &mut Effects, peer: PeerId) {

@@ -45,6 +45,14 @@ pub(super) fn forget_contents(batch: &mut Batch, height: Height, hash: &Hash) {
     batch.delete(CONTENTS, header_key(height, hash));
 }
 
+/// Takes the blocks below a height out of the index.
+pub(super) fn forget_below(store: &dyn Store, batch: &mut Batch, height: Height) {
+    let low = height.0.to_be_bytes();
+    for (key, _) in rows(store, CONTENTS).take_while(|(key, _)| key.as_slice() < &low[..]) {
+        batch.delete(CONTENTS, key);
+    }
+}
+
 /// The blocks up to a height that may hold a transaction, newest first.
 pub(super) fn find(store: &dyn Store, id: &Hash, up_to: Height) -> Vec<(Height, Hash)> {
     let block = |key: Vec<u8>| {

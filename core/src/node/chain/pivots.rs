@@ -45,7 +45,7 @@ const SETTLED: Table = Table("chain/settled");
 /// The most checkpoints whose accounts are served.
 const MAX_PIVOTS: usize = 8;
 /// How many blocks below the base diffs are kept for.
-const KEPT_DIFFS: u64 = 1024;
+pub(super) const KEPT_DIFFS: u64 = 1024;
 /// How many blocks below the base the records of checkpoints are kept for: more than a checkpoint given by a person
 /// may be old, if each slot had a block.
 const KEPT_CHECKPOINTS: u64 = 320_000;
@@ -162,6 +162,11 @@ impl Pivots {
     /// A checkpoint whose accounts are served, by its header's hash.
     pub(super) fn get(&self, hash: &Hash) -> Option<&Pivot> {
         self.served.iter().rev().find(|pivot| pivot.header.hash() == *hash)
+    }
+
+    /// The height of the oldest checkpoint whose accounts are served.
+    pub(super) fn oldest(&self) -> Option<Height> {
+        self.served.first().map(|pivot| pivot.header.height())
     }
 
     /// The height of a finalised checkpoint whose record is kept.

@@ -173,7 +173,8 @@ impl Chain {
             return;
         }
         if self.starting {
-            fx.reply(command, Err(CommandError::Starting));
+            let error = if self.is_light() { CommandError::NotJoined } else { CommandError::Starting };
+            fx.reply(command, Err(error));
             return;
         }
         let account = self.account(&transaction.sender());

@@ -5,7 +5,7 @@ use crate::{
     chain::{Body, Header, Transaction},
     node::{
         AccountView, BlockRef, BlockSummary, BlockView, ChainView, CommandError, CommandId, MempoolView,
-        Reply, TransactionView, effects::Effects,
+        Reply, TransactionView, Verified, effects::Effects,
     },
     primitives::{Address, Hash, Height, decode},
     store::ArchiveRequest,
@@ -66,6 +66,11 @@ impl Chain {
             Some(light) => light.header(),
             None => tree.header(&tree.finalised()).expect("the finalised block is in the tree"),
         };
+        let above = Height(header.height().0.saturating_add(1));
+        let (joined_at, oldest) = match self.is_light() {
+            true => (header.height(), above),
+            false => (self.joined.oldest.saturating_sub(1), self.oldest()),
+        };
         ChainView {
             name: self.genesis.name.clone(),
             genesis: self.id,
@@ -79,6 +84,8 @@ impl Chain {
             finalised: finalised.height(),
             finalised_hash: finalised.hash(),
             finalised_state_root: finalised.content.state_root,
+            joined_at,
+            oldest,
             authorities: record.set.authorities.len(),
             set_id: record.set.id,
             sync: self.sync_view(fx.now.mono),
@@ -115,6 +122,7 @@ impl Chain {
             next_nonce: self.mempool.next_nonce(&address, &account),
             pending_balance: self.mempool.pending_balance(&address, &account),
             height: self.head_height(),
+            verified: Verified::Executed,
         })
     }
 

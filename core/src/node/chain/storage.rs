@@ -34,6 +34,8 @@ const META_KEY: &[u8] = b"meta";
 const BEGUN_KEY: &[u8] = b"begun";
 /// For a peer that joined by proof: what it has of the chain before.
 const JOINED_KEY: &[u8] = b"joined";
+/// The height below which blocks were forgotten.
+const PRUNED_KEY: &[u8] = b"pruned";
 /// Validator key to the last slot it signed a header for.
 pub(super) const SIGNED: Table = Table("node/signed");
 /// Validator key to the link of its last vote.
@@ -211,6 +213,16 @@ pub(super) fn put_joined(batch: &mut Batch, joined: &Joined) {
     batch.put(META, JOINED_KEY, encode(joined));
 }
 
+/// The height below which blocks were forgotten; 0 when none were.
+pub(super) fn pruned(store: &dyn Store) -> Height {
+    store.get(META, PRUNED_KEY).and_then(|bytes| decode(&bytes, 8).ok()).unwrap_or_default()
+}
+
+/// Writes down below which height blocks are forgotten.
+pub(super) fn put_pruned(batch: &mut Batch, below: Height) {
+    batch.put(META, PRUNED_KEY, encode(&below));
+}
+
 fn at_genesis(genesis: &Genesis) -> Result<Opened, StartError> {
     let trie = genesis_trie(genesis);
     let header = genesis.header(trie.root());
@@ -287,7 +299,7 @@ impl Chain {
         self.download.replan();
         tracing::info!(height = %self.head_height(), "the stored state is rebuilt");
         // The block a peer joined at has no body here.
-        if self.head_height() >= self.joined.oldest && self.head_height().0 > 0 {
+        if self.head_height() >= self.oldest() && self.head_height().0 > 0 {
             let keys = vec![(self.head_height(), head)];
             let id = fx.archive(ArchiveRequest::Bodies { keys, max_bytes: 0 });
             self.archived.insert(id, Archived::Check);
@@ -374,6 +386,7 @@ impl Chain {
         }
         fx.apply(batch);
         self.rebuild_pivots(fx);
+        self.prune(fx);
         self.review_wish(fx);
         self.download.replan();
         if !forks.is_empty() {

@@ -34,6 +34,7 @@ fn node_as(seed: u8, role: Role) -> Node {
         validator: None,
         bootstrap: Vec::new(),
         strategy: Strategy::Full,
+        prune: crate::node::Prune::Archive,
         mempool_bytes: 0,
         max_jobs: 1,
     };

@@ -55,14 +55,28 @@ impl SyncView {
     }
 }
 
-/// One line, such as `downloading and executing blocks: 20 of 300, 40 a second, 7 s left`.
+/// A whole number with its thousands apart: `1,234,567`.
+#[must_use]
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// One line, such as `downloading and executing blocks: 20 of 3,000, 40 a second, 74 s left`.
 impl fmt::Display for SyncView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.phase.words())?;
         if self.phase.unit().is_some() {
-            write!(f, ": {} of {}", self.done, self.total)?;
+            write!(f, ": {} of {}", grouped(self.done), grouped(self.total))?;
             if self.rate > 0 {
-                write!(f, ", {} a second", self.rate)?;
+                write!(f, ", {} a second", grouped(self.rate.into()))?;
             }
             match self.seconds_left {
                 None => Ok(()),
@@ -73,7 +87,9 @@ impl fmt::Display for SyncView {
         }
         match self.backfill {
             None => Ok(()),
-            Some(BackfillView { done, total }) => write!(f, "; {done} of {total} older headers are here"),
+            Some(BackfillView { done, total }) => {
+                write!(f, "; {} of {} older headers are here", grouped(done), grouped(total))
+            }
         }
     }
 }
@@ -108,6 +124,8 @@ mod tests {
         }
         (view.rate, view.seconds_left) = (0, None);
         assert_eq!(view.to_string(), "downloading and executing blocks: 20 of 300");
+        (view.done, view.total, view.rate) = (999, 1_234_567, 1000);
+        assert_eq!(view.to_string(), "downloading and executing blocks: 999 of 1,234,567, 1,000 a second");
         view.phase = SyncPhase::Following;
         assert_eq!(view.to_string(), "following the chain");
         view.backfill = Some(BackfillView { done: 7, total: 90 });

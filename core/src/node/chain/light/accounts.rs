@@ -6,7 +6,7 @@ use super::Light;
 use crate::{
     chain::Header,
     node::{
-        AccountView, CommandError, CommandId, Protocol, Reply,
+        AccountView, CommandError, CommandId, Protocol, Reply, Verified,
         chain::Chain,
         effects::{Ask, Effects, LightAsk},
     },
@@ -82,6 +82,7 @@ impl Chain {
                         next_nonce: account.nonce,
                         pending_balance: account.balance,
                         height: question.header.height(),
+                        verified: Verified::Proven,
                     };
                     fx.reply(question.command, Ok(Reply::Account(view)));
                     return;

@@ -80,12 +80,19 @@ impl Chain {
         } else if base.0 == 0 {
             fx.respond(id, encode(&SyncResponse::Headers(self.best_headers(1, max))));
         } else {
+            let oldest = self.oldest();
+            let served = |height: &Height| *height < base && height.0 > 0 && height.0 + 1 >= oldest.0;
+            let starts: VecDeque<_> = locator.iter().filter(|(height, _)| served(height)).copied().collect();
+            if starts.is_empty() && oldest.0 > 1 {
+                // The asker is further behind than what is here.
+                fx.respond(id, encode(&SyncResponse::Headers(Vec::new())));
+                return;
+            }
             if !self.may_serve(fx, peer) {
                 fx.respond(id, encode(&SyncResponse::Busy));
                 return;
             }
-            let below = locator.iter().filter(|(height, _)| *height < base && height.0 > 0);
-            self.read_old_headers(fx, id, peer, OldHeaders { starts: below.copied().collect(), max });
+            self.read_old_headers(fx, id, peer, OldHeaders { starts, max });
         }
     }
 
@@ -112,21 +119,28 @@ impl Chain {
         mut old: OldHeaders,
         rows: Vec<(Height, Hash, Vec<u8>)>,
     ) {
-        if let Some(start) = old.starts.front()
-            && !rows.iter().any(|(height, hash, _)| (*height, *hash) == *start)
-        {
-            // The asker is on a branch that we have settled against: is the next one of its blocks on ours?
-            old.starts.pop_front();
-            self.read_old_headers(fx, id, peer, old);
-            return;
-        }
-        self.served(&peer);
         let base = self.tree.height(&self.tree.base()).unwrap_or_default();
+        let start = old.starts.front().copied().unwrap_or_default();
         let headers = rows.iter().filter(|(height, ..)| *height <= base);
         let headers: Vec<_> =
             headers.filter_map(|(.., bytes)| decode::<Header>(bytes, Header::LEN).ok()).collect();
-        let start = old.starts.front().map_or(Height(0), |(height, _)| *height);
-        fx.respond(id, encode(&SyncResponse::Headers(chain_after(start, old.max, &headers))));
+        let chain = chain_after(start.0, old.max, &headers);
+        // The block below the oldest one here is known by its child.
+        let known = rows.iter().any(|(height, hash, _)| (*height, *hash) == start)
+            || chain.first().is_some_and(|first| first.content.parent == start.1);
+        if !old.starts.is_empty() && !known {
+            // The asker is on a branch that we have settled against: is the next one of its blocks on ours?
+            old.starts.pop_front();
+            if old.starts.is_empty() && self.oldest().0 > 1 {
+                self.served(&peer);
+                fx.respond(id, encode(&SyncResponse::Headers(Vec::new())));
+            } else {
+                self.read_old_headers(fx, id, peer, old);
+            }
+            return;
+        }
+        self.served(&peer);
+        fx.respond(id, encode(&SyncResponse::Headers(chain)));
     }
 
     /// A question for the headers before a block.
