@@ -9,12 +9,13 @@
 //!
 //! - start: `starting`, `start-error`, `retry`, `guest-notice`, `insecure-notice`, `alarm`
 //! - top line: `connection-state` (`data-state`: starting, failed, connecting, connected, offline), `chain-name`,
-//!   `height`, `head-hash`
-//! - chain: `sync-state` (`data-phase`), `sync-progress` (`data-done`, `data-total`), `slots`, `blocks`, `block`
-//!   (`data-height`, `data-hash`, `data-transactions`; its button opens `block-details`), `transaction` (`data-id`,
+//!   `height`, `head-hash`, `finalised` (`data-height`, `data-hash`)
+//! - chain: `sync-state` (`data-phase`), `sync-progress` (`data-done`, `data-total`), `ground` (`data-joined-at`), `slots`, `blocks`, `block`
+//!   (`data-height`, `data-hash`, `data-final`, `data-transactions`; its button opens `block-details`), `transaction` (`data-id`,
 //!   `data-from`, `data-to`, `data-amount`), `mempool` with `transaction`s in fee order, `mempool-pending`,
 //!   `mempool-queued`
-//! - wallet: `address`, `balance` (`data-amount`), `pending-balance`, `faucet`, `faucet-result`, `send-to`,
+//! - wallet: `address`, `balance` (`data-amount`), `verified` (`data-verified`: executed, proven, or empty while nothing is;
+//!   `data-height`), `pending-balance`, `faucet`, `faucet-result`, `send-to`,
 //!   `send-amount`, `send-memo`, `send-fee`, `send-submit`, `send-result` (results have `data-state`: waiting, done,
 //!   refused; and `data-transaction`)
 //! - chat: `chat-room` (`data-room`), `chat-leave`, `chat-join`, `chat-join-submit`, `chat-messages`, `chat-message`
@@ -22,7 +23,8 @@
 //!   `chat-error`
 //! - network: `peers`, `peer` (`data-peer`) with `peer-transport`, `peer-id`, `chain`, `state-root`, `relay`
 //!   (`data-reserved`), `storage` (`data-opened-at`: the height that the stored chain had, empty
-//!   when none is kept)
+//!   when none is kept), `strategy` (`data-strategy`: the one in use), `strategy-snap`, `strategy-full`, `strategy-light`,
+//!   `strategy-checkpoint`, `strategy-hash`, `strategy-explained`, `strategy-save`, `strategy-result` (`data-state`)
 //! - on a narrow page, `section-chain`, `section-wallet`, `section-chat` and `section-network` switch between them
 //!
 //! `window.weft.debug()` tells what was measured: see `measure`.
@@ -35,6 +37,7 @@ mod measure;
 mod page;
 mod payments;
 mod session;
+mod settings;
 mod shell;
 mod start;
 mod storage;

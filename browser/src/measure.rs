@@ -29,7 +29,9 @@ pub(crate) enum Mark {
     FirstHeader,
     /// A block was executed and its roots were right.
     FirstBlock,
-    /// The peer follows the chain.
+    /// This tab's account was verified: by proof, or by execution.
+    Balance,
+    /// The peer follows the chain, or what is final of it.
     Synced,
 }
 
@@ -42,6 +44,7 @@ impl Mark {
             Self::Connected => "connected",
             Self::FirstHeader => "first header verified",
             Self::FirstBlock => "first block verified",
+            Self::Balance => "balance verified",
             Self::Synced => "synced",
         }
     }

@@ -9,6 +9,7 @@ mod mempool;
 mod model;
 mod network;
 mod parts;
+mod settings;
 mod sync;
 mod wallet;
 
@@ -122,6 +123,7 @@ fn dashboard() -> impl IntoView {
                 {chat::card()}
                 {network::peers()}
                 {network::this_peer()}
+                {settings::card()}
             </div>
         </main>
     }

@@ -5,6 +5,7 @@ use weft_core::{
     chain::Genesis,
     primitives::{Address, Hash, Height, SecretKey},
     swarm::Handle,
+    sync::Strategy,
 };
 
 /// A running peer and whose it is.
@@ -25,6 +26,8 @@ pub(crate) struct Session {
     pub(crate) faucet: Option<SecretKey>,
     /// The relays this tab begins with.
     pub(crate) relays: Vec<Multiaddr>,
+    /// How this tab joins the chain, or has.
+    pub(crate) strategy: Strategy,
     /// The height of the chain that was stored when this tab was opened; `None` when it keeps nothing.
     pub(crate) opened_at: Option<Height>,
 }

@@ -40,7 +40,7 @@ pub(crate) enum Condition {
     Storage(String),
 }
 
-/// Starts the peer with this key on this chain; it runs until the tab is closed. With `keep` it goes on from what an earlier
+/// Starts the peer with this key on this chain, joining it this way; it runs until the tab is closed. With `keep` it goes on from what an earlier
 /// tab stored, and stores what it does itself; then `true` comes back, unless the browser refuses.
 ///
 /// # Errors
@@ -48,6 +48,7 @@ pub(crate) enum Condition {
 pub(crate) async fn start(
     key: &Keypair,
     genesis: Genesis,
+    strategy: Strategy,
     bootstrap: Vec<Multiaddr>,
     keep: bool,
     tell: impl Fn(Condition) + 'static,
@@ -66,7 +67,7 @@ pub(crate) async fn start(
         genesis: Some(genesis),
         validator: None,
         bootstrap,
-        strategy: Strategy::Full,
+        strategy,
         prune: Role::Browser.prune(),
         mempool_bytes: MEMPOOL_BYTES,
         max_jobs: workers * 2,

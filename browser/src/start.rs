@@ -19,7 +19,9 @@ use self::download::download;
 use crate::{
     clock, identity,
     session::Session,
+    settings,
     shell::{self, Condition},
+    storage,
 };
 
 const GENESIS_PATH: &str = "/genesis.json";
@@ -61,8 +63,14 @@ pub(crate) async fn start(
     step("Starting the peer");
     let chain = genesis.hash();
     let relays = dialable(&bootstrap, &chain)?;
+    let strategy = settings::strategy();
     let keep = identity.guest.is_none();
-    let (handle, kept) = shell::start(&identity.peer, genesis.clone(), relays.clone(), keep, tell).await?;
+    if keep && settings::is_to_start_over() {
+        storage::forget(&chain).await?;
+        settings::started_over();
+    }
+    let (handle, kept) =
+        shell::start(&identity.peer, genesis.clone(), strategy, relays.clone(), keep, tell).await?;
     let opened_at = if kept { height(&handle).await } else { None };
     let session = Session {
         handle,
@@ -73,6 +81,7 @@ pub(crate) async fn start(
         chain,
         faucet,
         relays,
+        strategy,
         opened_at,
     };
     Ok(Started { session, guest: identity.guest })

@@ -148,6 +148,16 @@ fn name(chain: &Hash) -> String {
     format!("{PREFIX}{chain}")
 }
 
+/// Deletes what is stored of this chain, which is not to be open.
+///
+/// # Errors
+/// In words, when the browser does not.
+pub(crate) async fn forget(chain: &Hash) -> Result<(), String> {
+    Database::delete(&name(chain))
+        .await
+        .map_err(|error| format!("what this browser stores of the chain could not be deleted: {error}"))
+}
+
 /// A page comes from one server, and a server serves one chain: other chains' databases are left over.
 async fn forget_others(chain: &Hash) {
     // A browser that does not list its databases keeps them.

@@ -1,17 +1,6 @@
 //! Numbers and names as people read them.
 
-/// A whole number with its thousands apart: `1,234,567`.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
+pub(crate) use weft_core::node::grouped;
 
 /// A number with its noun: `1 block`, `2 blocks`.
 pub(crate) fn counted(number: u64, one: &str) -> String {
@@ -38,15 +27,6 @@ pub(crate) fn bytes(count: u64) -> String {
         _ => (1_000_000_000, "GB"),
     };
     format!("{}.{} {name}", count / unit, count % unit / (unit / 10))
-}
-
-/// A stretch of time: `8 s`, `3 min`, `2 h`.
-pub(crate) fn seconds(count: u64) -> String {
-    match count {
-        0..120 => format!("{count} s"),
-        120..7200 => format!("{} min", count / 60),
-        _ => format!("{} h", count / 3600),
-    }
 }
 
 /// Milliseconds since the Unix epoch as the time of day where this person is.

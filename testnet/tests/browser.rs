@@ -3,6 +3,8 @@
 //! Needs the app in `browser/dist`, Chromium and its driver; `cargo xtask test app browser` sees to all of it.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
+#[path = "browser/joining.rs"]
+mod joining;
 #[path = "browser/storage.rs"]
 mod storage;
 #[path = "browser/tab.rs"]
@@ -43,9 +45,13 @@ impl Network {
         Self { driver, relay, validators, ports, chain }
     }
 
+    fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/", self.ports.http)
+    }
+
     /// Opens the page in a browser of its own, and waits until it is a peer that follows the chain.
     async fn tab(&self) -> Tab {
-        let tab = self.driver.open(&format!("http://127.0.0.1:{}/", self.ports.http)).await;
+        let tab = self.driver.open(&self.url()).await;
         tab.follows(self.relay.height().unwrap()).await;
         tab
     }
@@ -117,15 +123,14 @@ async fn a_payment_made_in_a_tab_is_in_a_block_that_every_peer_has() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reloaded_tab_keeps_its_identity_and_catches_up() {
-    let network = Network::start();
+    let mut network = Network::start();
     let tab = network.tab().await;
     let before = (tab.peer().await, tab.address().await);
     tab.client().goto("about:blank").await.unwrap();
     let away = network.relay.height().unwrap() + 6;
     network.validators[0].height().unwrap();
-    let mut relay = network.relay;
-    relay.reach(away).unwrap();
-    tab.client().goto(&format!("http://127.0.0.1:{}/", network.ports.http)).await.unwrap();
+    network.relay.reach(away).unwrap();
+    tab.client().goto(&network.url()).await.unwrap();
     tab.follows(away).await;
     assert_eq!((tab.peer().await, tab.address().await), before);
     tab.client().refresh().await.unwrap();
@@ -176,7 +181,7 @@ async fn a_second_tab_of_one_profile_is_a_guest() {
     let owner = (tab.peer().await, tab.address().await);
     let opened = tab.client().new_window(true).await.unwrap();
     tab.client().switch_to_window(opened.handle).await.unwrap();
-    tab.client().goto(&format!("http://127.0.0.1:{}/", network.ports.http)).await.unwrap();
+    tab.client().goto(&network.url()).await.unwrap();
     tab.follows(network.relay.height().unwrap()).await;
     tab.shows("[data-testid=\"guest-notice\"]").await;
     let guest = (tab.peer().await, tab.address().await);

@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 use weft_core::{
-    node::{BlockRef, BlockSummary, BlockView, Command, Reply, TransactionView},
+    node::{BlockRef, BlockSummary, BlockView, Command, Reply, StatusView, SyncPhase, TransactionView},
     primitives::Hash,
 };
 
@@ -20,7 +20,7 @@ pub(super) fn card() -> impl IntoView {
             <h2 id="blocks-title">"Blocks"</h2>
             <Show
                 when=move || model.blocks.with(|blocks| !blocks.is_empty())
-                fallback=|| view! { <p class="empty">"The first block will appear here once it is verified."</p> }
+                fallback=move || view! { <p class="empty">{move || nothing(model)}</p> }
             >
                 <ol class="rows blocks" data-testid="blocks">
                     <For each=move || model.blocks.get() key=|block| block.hash let(block)>
@@ -29,6 +29,15 @@ pub(super) fn card() -> impl IntoView {
                 </ol>
             </Show>
         </section>
+    }
+}
+
+/// Why no block is shown.
+fn nothing(model: Model) -> &'static str {
+    let light = model.sync.with(|sync| sync.as_ref().is_some_and(|sync| sync.phase == SyncPhase::Light));
+    match light {
+        true => "A light tab downloads no blocks: it follows what is final, and proves balances.",
+        false => "The first block will appear here once it is verified.",
     }
 }
 
@@ -56,11 +65,24 @@ fn Row(block: BlockSummary) -> impl IntoView {
         model.open_block.update(|open| *open = if *open == Some(hash) { None } else { Some(hash) });
     };
     let proposer = block.proposer.to_string();
+    let height = block.height;
+    let is_final = Memo::new(move |_| {
+        let finalised =
+            |status: &StatusView| status.chain.as_ref().is_some_and(|chain| height <= chain.finalised);
+        model.status.with(|status| status.as_ref().is_some_and(finalised))
+    });
+    let mark = move || match is_final.get() {
+        true => view! { <span class="mark final" title="Final: it is never undone">"final"</span> },
+        false => {
+            view! { <span class="mark" title="Not final yet: another branch could still win">"recent"</span> }
+        }
+    };
     view! {
         <li
             data-testid="block"
             data-height=block.height.0
             data-hash=hash.to_string()
+            data-final=move || is_final.get().to_string()
             data-transactions=block.transactions
         >
             <button
@@ -70,10 +92,11 @@ fn Row(block: BlockSummary) -> impl IntoView {
                 on:click=toggle
             >
                 {colour(&proposer)}
-                <b class="number">{grouped(block.height.0)}</b>
+                <b class="number">{grouped(height.0)}</b>
                 {short(hash.to_string(), 8, 4)}
                 <span class="spacer"></span>
                 <span class="dim" title="After its slot began, the block was verified here">{delay(&block)}</span>
+                {mark}
                 <span class="count" class:none=block.transactions == 0>
                     {format!("{} tx", grouped(block.transactions as u64))}
                 </span>

@@ -3,14 +3,14 @@
 //! Events only say what has changed; what is shown is then asked for, at most a few times a second, so that a sync of
 //! thousands of blocks does not redraw the page thousands of times.
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt};
 use futures_timer::Delay;
 use leptos::prelude::*;
 use weft_core::{
     gossip::Room,
-    node::{Command, Event, Reply, SyncPhase},
+    node::{Command, CommandError, Event, Reply, SyncPhase},
     swarm::Notice,
 };
 
@@ -59,6 +59,7 @@ pub(crate) async fn feed(model: Model, session: Arc<Session>) {
     }
     let mut stale = Stale::ALL;
     let mut round = 0_u32;
+    let asking = Rc::new(Cell::new(false));
     let mut tick = Delay::new(Duration::ZERO).fuse();
     loop {
         futures::select! {
@@ -74,6 +75,9 @@ pub(crate) async fn feed(model: Model, session: Arc<Session>) {
                     show(model.usage, storage::usage().await.unwrap_or_default());
                 }
                 round = round.wrapping_add(1);
+                if wanted.blocks || wanted.mempool || wanted.status {
+                    ask_account(model, session.clone(), &asking);
+                }
                 refresh(model, &session, wanted).await;
                 tick = Delay::new(PERIOD).fuse();
             }
@@ -107,9 +111,10 @@ fn note(model: Model, stale: &mut Stale, event: Event) {
         }
         Event::Mempool => stale.mempool = true,
         Event::Sync(view) => {
-            if view.phase == SyncPhase::Following {
+            if view.is_following() {
                 mark(Mark::Synced);
             }
+            stale.status = true;
             show(model.sync, Some(view));
         }
         Event::Alarm(_) | Event::AlarmOver(_) => stale.status = true,
@@ -121,6 +126,38 @@ fn show<T: PartialEq + Send + Sync + 'static>(signal: RwSignal<T>, value: T) {
     if signal.with_untracked(|shown| *shown != value) {
         signal.set(value);
     }
+}
+
+/// Whether the account is shown as well as it can be: a proof is of a finalised block, and there is one every few seconds.
+fn is_proven_to_the_last(model: Model) -> bool {
+    let finalised = model.status.with_untracked(|status| {
+        let chain = status.as_ref()?.chain.as_ref()?;
+        matches!(chain.sync.phase, SyncPhase::State | SyncPhase::Light).then_some(chain.finalised)
+    });
+    model.unverified.with_untracked(Option::is_none)
+        && finalised.is_some()
+        && model.account.with_untracked(|account| account.as_ref().map(|account| account.height)) == finalised
+}
+
+/// Asks for this tab's account. The answer may have to come from a peer, so the page does not wait for it.
+fn ask_account(model: Model, session: Arc<Session>, asking: &Rc<Cell<bool>>) {
+    if is_proven_to_the_last(model) || asking.replace(true) {
+        return;
+    }
+    let asking = asking.clone();
+    leptos::task::spawn_local(async move {
+        match session.handle.call(Command::Account(session.address)).await {
+            Ok(Reply::Account(account)) => {
+                mark(Mark::Balance);
+                show(model.account, Some(account));
+                show(model.unverified, None);
+            }
+            // It is said already that nothing is known yet.
+            Err(CommandError::Starting) | Ok(_) => {}
+            Err(error) => show(model.unverified, Some(error.to_string())),
+        }
+        asking.set(false);
+    });
 }
 
 async fn refresh(model: Model, session: &Session, stale: Stale) {
@@ -146,13 +183,10 @@ async fn refresh(model: Model, session: &Session, stale: Stale) {
     {
         show(model.blocks, blocks);
     }
-    if stale.mempool || stale.blocks {
-        if let Ok(Reply::Mempool(mempool)) = handle.call(Command::Mempool(MEMPOOL)).await {
-            show(model.mempool, Some(mempool));
-        }
-        if let Ok(Reply::Account(account)) = handle.call(Command::Account(session.address)).await {
-            show(model.account, Some(account));
-        }
+    if (stale.mempool || stale.blocks)
+        && let Ok(Reply::Mempool(mempool)) = handle.call(Command::Mempool(MEMPOOL)).await
+    {
+        show(model.mempool, Some(mempool));
     }
     if stale.chat {
         chat(model, session).await;

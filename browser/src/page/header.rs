@@ -29,6 +29,12 @@ pub(super) fn top() -> impl IntoView {
     let name = move || chain.with(|chain| chain.as_ref().map(|chain| chain.name.clone()));
     let height = move || chain.with(|chain| chain.as_ref().map(|chain| grouped(chain.height.0)));
     let head = Memo::new(move |_| chain.with(|chain| chain.as_ref().map(|chain| chain.head.to_string())));
+    let last = Memo::new(move |_| {
+        chain.with(|chain| {
+            let chain = chain.as_ref()?;
+            Some((chain.finalised.0, chain.finalised_hash.to_string()))
+        })
+    });
     view! {
         <header class="top">
             <h1 class="brand">
@@ -41,6 +47,16 @@ pub(super) fn top() -> impl IntoView {
                 <span class="fact">
                     <span class="label">"Height"</span>
                     <b data-testid="height">{height}</b>
+                </span>
+                <span
+                    class="fact"
+                    title="Nothing up to this block is ever undone"
+                    data-testid="finalised"
+                    data-height=move || last.with(|last| last.as_ref().map(|(height, _)| *height))
+                    data-hash=move || last.with(|last| last.as_ref().map(|(_, hash)| hash.clone()))
+                >
+                    <span class="label">"Final"</span>
+                    <b>{move || last.with(|last| last.as_ref().map(|(height, _)| grouped(*height)))}</b>
                 </span>
                 <span class="fact wide-only">
                     <span class="label">"Head"</span>

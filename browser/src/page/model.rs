@@ -68,7 +68,10 @@ pub(crate) struct Model {
     /// The block whose transactions are shown.
     pub(crate) open_block: RwSignal<Option<Hash>>,
     pub(crate) mempool: RwSignal<Option<MempoolView>>,
+    /// This tab's account as it was last verified.
     pub(crate) account: RwSignal<Option<AccountView>>,
+    /// Why it could not be verified again since, in words.
+    pub(crate) unverified: RwSignal<Option<String>>,
     pub(crate) rooms: RwSignal<Vec<Room>>,
     pub(crate) room: RwSignal<Option<Room>>,
     /// Rooms in which something was said that was not shown.
@@ -95,6 +98,7 @@ impl Model {
             open_block: RwSignal::new(None),
             mempool: RwSignal::new(None),
             account: RwSignal::new(None),
+            unverified: RwSignal::new(None),
             rooms: RwSignal::new(Vec::new()),
             room: RwSignal::new(None),
             unread: RwSignal::new(BTreeSet::new()),

@@ -1,45 +1,24 @@
-//! How far this tab is with verifying the chain, and the rhythm of its blocks.
+//! How far this tab is with joining the chain and following it, and the rhythm of its blocks.
 
 use std::collections::BTreeMap;
 
 use leptos::prelude::*;
-use weft_core::node::{BlockSummary, SyncPhase, SyncView};
+use weft_core::{
+    node::{BlockSummary, ChainView, SyncPhase},
+    primitives::Height,
+    sync::Strategy,
+};
 
-use super::{model::Model, session};
-use crate::{clock, text};
+use super::{model::Model, parts::sentence, session};
+use crate::{
+    clock,
+    text::{self, grouped},
+};
 
 /// Slots in the strip.
 const SLOTS: u64 = 48;
 
-fn words(sync: &SyncView) -> String {
-    match sync.phase {
-        SyncPhase::Starting => "Rebuilding the accounts".into(),
-        SyncPhase::Searching => "Looking for peers that have the chain".into(),
-        SyncPhase::Proof => "Checking the proof of the finalised chain".into(),
-        SyncPhase::State => format!(
-            "Downloading accounts: {} of about {}",
-            text::grouped(sync.done),
-            text::grouped(sync.total)
-        ),
-        SyncPhase::Light => "Light: following finalised checkpoints".into(),
-        SyncPhase::Headers => "Checking headers".into(),
-        SyncPhase::Bodies => {
-            let left = sync
-                .seconds_left
-                .map(|left| format!(", about {} left", text::seconds(left)))
-                .unwrap_or_default();
-            format!(
-                "Verifying blocks: {} of {} at {} a second{left}",
-                text::grouped(sync.done),
-                text::grouped(sync.total),
-                text::grouped(sync.rate.into())
-            )
-        }
-        SyncPhase::Following => "Verified from genesis, and following".into(),
-    }
-}
-
-const fn phase(phase: SyncPhase) -> &'static str {
+const fn name(phase: SyncPhase) -> &'static str {
     match phase {
         SyncPhase::Starting => "starting",
         SyncPhase::Searching => "searching",
@@ -52,27 +31,62 @@ const fn phase(phase: SyncPhase) -> &'static str {
     }
 }
 
+/// What is shown rests on this.
+fn ground(chain: &ChainView, strategy: Strategy) -> String {
+    let height = grouped(chain.joined_at.0);
+    match (chain.sync.phase, chain.joined_at, strategy) {
+        (SyncPhase::Starting | SyncPhase::Searching, ..) => String::new(),
+        (SyncPhase::Proof | SyncPhase::State, Height(0), _) => String::new(),
+        (SyncPhase::Proof | SyncPhase::State, ..) => {
+            format!(
+                "Block {height} is proven to be final. Balances are shown by proof until the rest is here."
+            )
+        }
+        (SyncPhase::Light, ..) => {
+            format!("Block {height} is proven to be final. This tab executes nothing itself.")
+        }
+        (_, Height(0), _) => "Executed by this tab since genesis.".into(),
+        (.., Strategy::Checkpoint(_)) => {
+            format!(
+                "Joined at block {height}, proven from the checkpoint you gave, and executed by this tab since."
+            )
+        }
+        _ => format!("Joined at block {height}, proven to be final, and executed by this tab since."),
+    }
+}
+
 pub(super) fn card() -> impl IntoView {
     let model = expect_context::<Model>();
-    let says = move || model.sync.with(|sync| sync.as_ref().map_or("Starting".into(), words));
-    let phase = move || model.sync.with(|sync| sync.as_ref().map_or("starting", |sync| phase(sync.phase)));
+    let strategy = session().map(|session| session.strategy).unwrap_or_default();
+    let says = move || {
+        model.sync.with(|sync| sync.as_ref().map_or_else(|| "Starting".into(), |sync| sync.to_string()))
+    };
+    let phase = move || model.sync.with(|sync| sync.as_ref().map_or("starting", |sync| name(sync.phase)));
     let done = move || model.sync.with(|sync| sync.as_ref().map_or(0, |sync| sync.done));
     let total = move || model.sync.with(|sync| sync.as_ref().map_or(0, |sync| sync.total));
     let share = move || {
-        let (done, total) = (done(), total());
-        if total == 0 { 0.0 } else { (done as f64 / total as f64).min(1.0) * 100.0 }
+        model.sync.with(|sync| {
+            sync.as_ref().map_or(0, |sync| if sync.is_following() { 1000 } else { sync.permille() })
+        })
     };
+    let ground = move || {
+        model
+            .status
+            .with(|status| Some(ground(status.as_ref()?.chain.as_ref()?, strategy)))
+            .unwrap_or_default()
+    };
+    let joined_at = move || model.status.with(|status| Some(status.as_ref()?.chain.as_ref()?.joined_at.0));
     view! {
         <section class="card strip" data-in="chain" aria-label="Synchronisation">
             <div class="strip-words">
                 <p class="strip-title" role="status" data-testid="sync-state" data-phase=phase>
-                    {says}
+                    {move || sentence(&says()).trim_end_matches('.').to_owned()}
                 </p>
                 <div
                     class="bar"
                     class:indeterminate=move || matches!(phase(), "starting" | "searching")
                     role="progressbar"
-                    aria-label="Blocks verified"
+                    aria-label="Synchronised"
                     aria-valuemin="0"
                     aria-valuenow=done
                     aria-valuemax=total
@@ -80,8 +94,9 @@ pub(super) fn card() -> impl IntoView {
                     data-done=done
                     data-total=total
                 >
-                    <i style:width=move || format!("{:.2}%", share())></i>
+                    <i style:width=move || format!("{}.{}%", share() / 10, share() % 10)></i>
                 </div>
+                <p class="dim ground" data-testid="ground" data-joined-at=joined_at>{ground}</p>
             </div>
             <Slots />
         </section>

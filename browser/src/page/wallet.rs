@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use leptos::{ev::SubmitEvent, prelude::*};
-use weft_core::primitives::{Address, Amount, Hash};
+use weft_core::{
+    node::{AccountView, SyncPhase, Verified},
+    primitives::{Address, Amount, Hash},
+};
 
 use super::{
     model::Model,
@@ -41,6 +44,10 @@ pub(super) fn card() -> impl IntoView {
             (view.pending_balance != view.balance).then_some(view.pending_balance)
         })
     });
+    let is_light = Memo::new(move |_| {
+        model.sync.with(|sync| sync.as_ref().is_some_and(|sync| sync.phase == SyncPhase::Light))
+    });
+    let verified = Memo::new(move |_| model.account.with(|account| known(account.as_ref(), model)));
     view! {
         <section class="card wallet" data-in="wallet" aria-labelledby="wallet-title">
             <h2 id="wallet-title">"Wallet"</h2>
@@ -50,6 +57,14 @@ pub(super) fn card() -> impl IntoView {
                 </b>
                 " coins"
             </p>
+            <p
+                class="verified"
+                data-testid="verified"
+                data-verified=move || verified.with(|(word, ..)| *word)
+                data-height=move || verified.with(|(_, height, _)| *height)
+            >
+                {move || verified.with(|(.., words)| words.clone())}
+            </p>
             <p class="dim" data-testid="pending-balance">
                 {move || pending.get().map(|amount| format!("{} once what is on its way is in a block", grouped(amount.0)))}
             </p>
@@ -58,10 +73,38 @@ pub(super) fn card() -> impl IntoView {
                 {copy(address, "Copy the address")}
             </div>
             {session.faucet.is_some().then(|| view! { <Faucet session=session.clone() /> })}
+            {move || {
+                is_light
+                    .get()
+                    .then(|| {
+                        view! {
+                            <p class="dim" data-testid="light-notice">
+                                "A light tab cannot send payments. To send, choose another way under \u{201c}How this tab joins\u{201d}."
+                            </p>
+                        }
+                    })
+            }}
             <Send session=session.clone() />
         </section>
     }
     .into_any()
+}
+
+/// How the balance is known: a word for tests and styles, the height it is of, and words for people.
+fn known(account: Option<&AccountView>, model: Model) -> (&'static str, Option<u64>, String) {
+    let Some(account) = account else {
+        let waits = "Not verified yet: this tab is still joining the chain.".to_owned();
+        return ("", None, model.unverified.get().map_or(waits, |error| format!("Not verified: {error}.")));
+    };
+    let height = grouped(account.height.0);
+    if let Some(error) = model.unverified.get() {
+        return ("", Some(account.height.0), format!("As of block {height}; not verified since: {error}."));
+    }
+    let (word, words) = match account.verified {
+        Verified::Executed => ("executed", format!("Verified: this tab has executed block {height} itself.")),
+        Verified::Proven => ("proven", format!("Verified: proven at block {height}, which is final.")),
+    };
+    (word, Some(account.height.0), words)
 }
 
 #[component]

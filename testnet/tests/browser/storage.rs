@@ -5,10 +5,6 @@ use serde_json::{Value, json};
 use crate::{Network, tab::Tab};
 
 impl Network {
-    fn url(&self) -> String {
-        format!("http://127.0.0.1:{}/", self.ports.http)
-    }
-
     /// Waits until natives and the tab are so many blocks further.
     async fn grow(&self, tab: &Tab, blocks: u64) -> u64 {
         let height = self.relay.height().unwrap() + blocks;

@@ -125,6 +125,11 @@ impl Tab {
         }
     }
 
+    /// The text of the first element with this test id.
+    pub(crate) async fn text(&self, id: &str) -> String {
+        self.test_id(id).await.text().await.unwrap()
+    }
+
     /// The value of an attribute of the first element with this test id, once it has one.
     pub(crate) async fn attribute(&self, id: &str, name: &str) -> String {
         let expression = format!("document.querySelector('[data-testid=\"{id}\"]').getAttribute('{name}')");
