@@ -37,6 +37,12 @@ fn chain_lines(chain: &ChainView) -> Vec<String> {
         format!("sync       {}", chain.sync),
         format!("mempool    {} pending, {} queued", chain.pending, chain.queued),
     ];
+    if chain.joined_at.0 > 0 {
+        lines.push(format!("joined     at block {}, by proof", chain.joined_at));
+    }
+    if chain.oldest.0 > 0 {
+        lines.push(format!("keeps      blocks from {} on", chain.oldest));
+    }
     lines.extend(chain.validator.iter().map(|key| format!("validator  {key}")));
     lines
 }
