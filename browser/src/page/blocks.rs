@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 use weft_core::{
-    node::{BlockRef, BlockSummary, BlockView, Command, Reply, StatusView, SyncPhase, TransactionView},
+    node::{BlockRef, BlockSummary, BlockView, Command, Reply, StatusView, TransactionView},
     primitives::Hash,
 };
 
@@ -34,8 +34,7 @@ pub(super) fn card() -> impl IntoView {
 
 /// Why no block is shown.
 fn nothing(model: Model) -> &'static str {
-    let light = model.sync.with(|sync| sync.as_ref().is_some_and(|sync| sync.phase == SyncPhase::Light));
-    match light {
+    match model.is_light() {
         true => "A light tab downloads no blocks: it follows what is final, and proves balances.",
         false => "The first block will appear here once it is verified.",
     }
@@ -72,9 +71,11 @@ fn Row(block: BlockSummary) -> impl IntoView {
         model.status.with(|status| status.as_ref().is_some_and(finalised))
     });
     let mark = move || match is_final.get() {
-        true => view! { <span class="mark final" title="Final: it is never undone">"final"</span> },
+        true => {
+            view! { <span class="mark final" title="Final: it is never undone" aria-label="final">"✓"</span> }
+        }
         false => {
-            view! { <span class="mark" title="Not final yet: another branch could still win">"recent"</span> }
+            view! { <span class="mark" title="Not final yet: another branch could still win" aria-label="not final yet">"○"</span> }
         }
     };
     view! {

@@ -5,6 +5,14 @@ use leptos::prelude::*;
 use super::{blocks::transaction, model::Model};
 use crate::text::{bytes, grouped};
 
+/// Why nothing is shown.
+fn nothing(model: Model) -> &'static str {
+    match model.is_light() {
+        true => "A light tab keeps no mempool: it could not check what is in it.",
+        false => "Nothing waits for a block.",
+    }
+}
+
 pub(super) fn card() -> impl IntoView {
     let model = expect_context::<Model>();
     let count = move |of: fn(&weft_core::node::MempoolView) -> usize| {
@@ -27,7 +35,7 @@ pub(super) fn card() -> impl IntoView {
             </div>
             <Show
                 when=move || count(|view| view.best.len()) != 0
-                fallback=|| view! { <p class="empty">"Nothing waits for a block."</p> }
+                fallback=move || view! { <p class="empty">{move || nothing(model)}</p> }
             >
                 <ul class="transactions scroll" data-testid="mempool">
                     <For each=best key=|waiting| waiting.id let(waiting)>

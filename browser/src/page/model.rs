@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use leptos::prelude::*;
 use weft_core::{
     gossip::Room,
-    node::{AccountView, BlockSummary, ChatView, MempoolView, PeerView, StatusView, SyncView},
+    node::{AccountView, BlockSummary, ChatView, MempoolView, PeerView, StatusView, SyncPhase, SyncView},
     primitives::Hash,
 };
 
@@ -85,6 +85,11 @@ pub(crate) struct Model {
 }
 
 impl Model {
+    /// Whether this tab follows what is final and executes nothing. Tracks.
+    pub(crate) fn is_light(&self) -> bool {
+        self.sync.with(|sync| sync.as_ref().is_some_and(|sync| sync.phase == SyncPhase::Light))
+    }
+
     pub(crate) fn new() -> Self {
         Self {
             stage: RwSignal::new(Stage::Starting("Starting")),

@@ -75,6 +75,7 @@ pub(super) fn this_peer() -> impl IntoView {
     let opened_at = opened_at.map_or_else(String::new, |height| height.to_string());
     let stored = match opened_at.as_str() {
         "" => "the chain is in memory only".to_owned(),
+        "0" => "the chain is kept here".to_owned(),
         height => format!("went on from block {height}"),
     };
     view! {

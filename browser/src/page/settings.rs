@@ -68,7 +68,7 @@ pub(super) fn card() -> impl IntoView {
     let option = move |(id, name, words): (&'static str, &'static str, &'static str)| {
         let usual = (id == way(Role::Browser.strategy())).then_some(" (usual)");
         view! {
-            <label class="way" class:current=move || picked.get() == id>
+            <label class="choice" class:current=move || picked.get() == id>
                 <input
                     type="radio"
                     name="strategy"
@@ -87,7 +87,7 @@ pub(super) fn card() -> impl IntoView {
                 <h2 id="settings-title">"How this tab joins"</h2>
                 <span class="dim" data-testid="strategy" data-strategy=now.to_string()>"now: "{way(now)}</span>
             </div>
-            <form class="ways" on:submit=save aria-labelledby="settings-title">
+            <form class="choices" on:submit=save aria-labelledby="settings-title">
                 {WAYS.map(option).collect_view()}
                 <Show when=move || picked.get() == "checkpoint">
                     <input

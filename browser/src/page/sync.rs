@@ -98,7 +98,9 @@ pub(super) fn card() -> impl IntoView {
                 </div>
                 <p class="dim ground" data-testid="ground" data-joined-at=joined_at>{ground}</p>
             </div>
-            <Slots />
+            <Show when=move || !model.is_light()>
+                <Slots />
+            </Show>
         </section>
     }
 }

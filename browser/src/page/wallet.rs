@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use leptos::{ev::SubmitEvent, prelude::*};
 use weft_core::{
-    node::{AccountView, SyncPhase, Verified},
+    node::{AccountView, Verified},
     primitives::{Address, Amount, Hash},
 };
 
@@ -44,9 +44,7 @@ pub(super) fn card() -> impl IntoView {
             (view.pending_balance != view.balance).then_some(view.pending_balance)
         })
     });
-    let is_light = Memo::new(move |_| {
-        model.sync.with(|sync| sync.as_ref().is_some_and(|sync| sync.phase == SyncPhase::Light))
-    });
+    let is_light = Memo::new(move |_| model.is_light());
     let verified = Memo::new(move |_| model.account.with(|account| known(account.as_ref(), model)));
     view! {
         <section class="card wallet" data-in="wallet" aria-labelledby="wallet-title">
@@ -72,19 +70,23 @@ pub(super) fn card() -> impl IntoView {
                 <code data-testid="address" data-full=address.clone()>{address.clone()}</code>
                 {copy(address, "Copy the address")}
             </div>
-            {session.faucet.is_some().then(|| view! { <Faucet session=session.clone() /> })}
-            {move || {
-                is_light
-                    .get()
-                    .then(|| {
-                        view! {
-                            <p class="dim" data-testid="light-notice">
-                                "A light tab cannot send payments. To send, choose another way under \u{201c}How this tab joins\u{201d}."
-                            </p>
-                        }
-                    })
+            {move || match is_light.get() {
+                true => {
+                    view! {
+                        <p class="dim" data-testid="light-notice">
+                            "A light tab cannot send payments. To send, choose another way under \u{201c}How this tab joins\u{201d}."
+                        </p>
+                    }
+                        .into_any()
+                }
+                false => {
+                    view! {
+                        {session.faucet.is_some().then(|| view! { <Faucet session=session.clone() /> })}
+                        <Send session=session.clone() />
+                    }
+                        .into_any()
+                }
             }}
-            <Send session=session.clone() />
         </section>
     }
     .into_any()

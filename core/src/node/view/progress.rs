@@ -73,7 +73,7 @@ pub fn grouped(number: u64) -> String {
 impl fmt::Display for SyncView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.phase.words())?;
-        if self.phase.unit().is_some() {
+        if self.phase.unit().is_some() && self.total > 0 {
             write!(f, ": {} of {}", grouped(self.done), grouped(self.total))?;
             if self.rate > 0 {
                 write!(f, ", {} a second", grouped(self.rate.into()))?;
@@ -126,6 +126,8 @@ mod tests {
         assert_eq!(view.to_string(), "downloading and executing blocks: 20 of 300");
         (view.done, view.total, view.rate) = (999, 1_234_567, 1000);
         assert_eq!(view.to_string(), "downloading and executing blocks: 999 of 1,234,567, 1,000 a second");
+        (view.done, view.total) = (0, 0);
+        assert_eq!(view.to_string(), "downloading and executing blocks");
         view.phase = SyncPhase::Following;
         assert_eq!(view.to_string(), "following the chain");
         view.backfill = Some(BackfillView { done: 7, total: 90 });
