@@ -90,6 +90,8 @@ enum Purpose {
     Restore,
     /// The signatures of fragments.
     Warp(Candidates),
+    /// The signatures of headers above the newest proven checkpoint.
+    Tip(PeerId, Arc<Vec<Header>>),
     /// The proof of a piece of the state.
     Range(PeerId, Piece),
     /// The accounts that are here, with the changes up to a newer pivot.
@@ -131,9 +133,11 @@ struct Waiting {
     busy: bool,
 }
 
-/// An executed block that is near the head.
+/// A block that is near the head.
+#[derive(Clone)]
 struct Recent {
     body: Arc<Body>,
+    /// When it was executed, or came to a peer that does not execute it.
     executed_at: Wall,
 }
 
@@ -361,6 +365,9 @@ impl Chain {
             (Purpose::Warp(candidates), JobResult::Verified(valid)) => {
                 self.fragments_verified(fx, candidates, Some(&valid));
             }
+            (Purpose::Tip(peer, headers), JobResult::Verified(valid)) => {
+                self.tip_headers_verified(fx, peer, &headers, Some(&valid));
+            }
             (Purpose::Range(peer, piece), JobResult::Range(outcome)) => {
                 self.range_verified(fx, peer, &piece, Some(outcome));
             }
@@ -400,6 +407,7 @@ impl Chain {
             Purpose::Pool(candidates) => self.pool_lost(fx, candidates),
             Purpose::Pivot(hash) => self.pivot_rebuilt(fx, &hash, None),
             Purpose::Warp(candidates) => self.fragments_verified(fx, candidates, None),
+            Purpose::Tip(peer, headers) => self.tip_headers_verified(fx, peer, &headers, None),
             Purpose::Range(peer, piece) => self.range_verified(fx, peer, &piece, None),
             Purpose::Arrival(arrival) => self.arrived_at_pivot(fx, *arrival, None),
             Purpose::Restore => {

@@ -46,10 +46,14 @@ pub(super) enum LightAsk {
     Checkpoint,
     /// Fragments.
     Warp,
-    /// What a pivot's header does not tell.
-    Pivot,
+    /// What the header of this pivot does not tell.
+    Pivot(Hash),
     /// The changes from one pivot to the next.
     Diffs,
+    /// What the header of this checkpoint does not tell, to follow the headers above it.
+    Tip(Hash),
+    /// Headers above it.
+    Headers,
     /// Accounts of the pivot.
     Range(Piece),
     /// One account, for a person.

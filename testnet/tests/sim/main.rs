@@ -16,4 +16,5 @@ mod pruning;
 mod serving;
 mod siege;
 mod strategies;
+mod tip;
 mod town;

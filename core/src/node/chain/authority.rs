@@ -61,7 +61,13 @@ impl Chain {
     }
 
     pub(in crate::node) fn authorities_view(&self) -> AuthoritiesView {
-        let record = self.tree.record(&self.tree.head()).expect("the head is in the tree");
+        let (record, finalised) = match &self.light {
+            Some(light) => (&light.proven().record, light.header().height()),
+            None => {
+                let record = self.tree.record(&self.tree.head()).expect("the head is in the tree");
+                (&**record, self.finalised_height())
+            }
+        };
         let view = |set: &AuthoritySet| -> Vec<AuthorityView> {
             let shown = set.authorities.iter();
             shown.map(|one| AuthorityView { key: one.key, fee_address: one.fee_address }).collect()
@@ -78,7 +84,7 @@ impl Chain {
                 .collect(),
             wish: self.gadget.wish.clone(),
             justified: record.justified.height,
-            finalised: self.finalised_height(),
+            finalised,
         }
     }
 }

@@ -32,15 +32,16 @@ impl Chain {
             return;
         };
         let hash = block.header.hash();
-        if self.starting || self.is_halted() || self.verifying.contains_key(&hash) {
+        let Some(tree) = self.followed().filter(|_| !self.is_halted() && !self.verifying.contains_key(&hash))
+        else {
             fx.judge(message.id, Verdict::Ignore);
             return;
-        }
+        };
         if self.is_early(fx, block.header.slot()) {
             self.hold(fx, message, block.header.slot());
             return;
         }
-        let verdict = match self.tree.check(&hash, &block.header) {
+        let verdict = match tree.check(&hash, &block.header) {
             Ok(()) => match block.body.check(&block.header) {
                 Ok(()) => None,
                 Err(_) => Some(Verdict::Reject),
@@ -55,8 +56,8 @@ impl Chain {
             }
             Err(InsertError::Known) => {
                 // The header came by a download first; the body saves asking for it.
-                if self.tree.stage(&hash) == Some(Stage::Header) && block.body.check(&block.header).is_ok() {
-                    self.accept_body(fx, hash, block.body.clone());
+                if tree.stage(&hash) == Some(Stage::Header) && block.body.check(&block.header).is_ok() {
+                    self.take_body(fx, hash, block.body.clone());
                 }
                 Some(Verdict::Ignore)
             }
@@ -85,6 +86,22 @@ impl Chain {
                     Job::VerifyHeaders { genesis: self.id, headers: Arc::new(vec![block.header.clone()]) };
                 self.jobs.urgent(fx, Purpose::Gossip(message, Box::new(block)), job);
             }
+        }
+    }
+
+    /// The tree that new headers go to, when there is one.
+    fn followed(&self) -> Option<&BlockTree> {
+        match &self.light {
+            Some(light) => light.tip_tree(),
+            None => Some(&self.tree).filter(|_| !self.starting),
+        }
+    }
+
+    fn take_body(&mut self, fx: &mut Effects, hash: Hash, body: Body) {
+        if self.is_light() {
+            self.tip_body(fx, hash, body);
+        } else {
+            self.accept_body(fx, hash, body);
         }
     }
 
@@ -130,6 +147,15 @@ impl Chain {
         }
         let height = block.header.height();
         let header = block.header.clone();
+        if self.is_light() {
+            let taken = self.tip_insert(fx, block.header);
+            let verdict = if taken.is_ok() { Verdict::Accept } else { Verdict::Ignore };
+            fx.judge(message.id, verdict);
+            if let Ok(hash) = taken {
+                self.tip_body(fx, hash, block.body);
+            }
+            return;
+        }
         match self.tree.insert(block.header) {
             Ok(hash) => {
                 fx.judge(message.id, Verdict::Accept);
@@ -469,6 +495,10 @@ impl Chain {
 
     /// A block whose parent is unknown here: someone knows more.
     fn follow_unknown(&mut self, fx: &mut Effects, from: PeerId, height: Height) {
+        if self.is_light() {
+            self.tip_misses(from);
+            return;
+        }
         self.scheduler.seen(from, height);
         self.ask_headers_of(fx, from);
     }

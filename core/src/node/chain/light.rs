@@ -9,7 +9,8 @@
 //!    against the set that the fragments prove for its height.
 //! 6. The state is [installed](Chain::install): the peer goes on from there as any other.
 //!
-//! A light peer stops after the proof, follows newer ones, and asks for accounts with proofs.
+//! A light peer stops after the proof, follows newer ones, and asks for accounts with proofs. Beside both, the headers above the newest
+//! checkpoint are [followed](tip).
 //!
 //! One question is in flight at a time, and while accounts are downloaded those for accounts beside it. Accounts are
 //! written down as they come, but only the batch that installs the state says that there is a chain: after a crash before
@@ -18,10 +19,12 @@
 mod accounts;
 mod answers;
 mod start;
+mod tip;
 
 pub(in crate::node) use accounts::AccountQuestion;
 pub(super) use answers::{Arrival, Candidates};
 pub(super) use start::Begun;
+use tip::Tip;
 
 use std::collections::BTreeMap;
 
@@ -80,6 +83,8 @@ enum Stage {
 struct Server {
     /// The height of the finalised checkpoint it claims.
     finalised: Height,
+    /// The height it claims to be at.
+    height: Height,
     resting_until: Mono,
     failures: u32,
     /// A checkpoint that it does not know, or has no state or changes for.
@@ -120,6 +125,8 @@ pub(super) struct Light {
     guide: Option<PeerId>,
     /// All that is needed to go on, while a fast peer checks the headers before it.
     ready: Option<Ready>,
+    /// The blocks above the newest checkpoint.
+    tip: Option<Tip>,
 }
 
 /// A state that is here, and its root is right.
@@ -165,6 +172,7 @@ impl Light {
             journey: None,
             guide: None,
             ready: None,
+            tip: None,
         }
     }
 
@@ -200,7 +208,8 @@ impl Light {
     }
 
     fn status_came(&mut self, peer: PeerId, status: &SyncStatus, now: Mono) {
-        self.servers.entry(peer).or_default().finalised = status.finalised.height;
+        let server = self.servers.entry(peer).or_default();
+        (server.finalised, server.height) = (status.finalised.height, status.height);
         self.heard.get_or_insert(now);
         if let Some(Download { sync, .. }) = &mut self.state {
             sync.add_peer(peer);
@@ -294,7 +303,8 @@ impl Light {
         let newer = self.best_claim(now).filter(|(claim, _)| *claim > height);
         let proof = newer.map(|(_, peer)| (peer, LightAsk::Warp, SyncRequest::Warp { from: height }));
         match self.stage {
-            Stage::Refused | Stage::Headers => None,
+            Stage::Refused => None,
+            Stage::Headers => self.tip_question(now),
             Stage::Anchor(hash) => {
                 let peer = self.server_of(Height(1), &hash, now)?;
                 Some((peer, LightAsk::Checkpoint, SyncRequest::Checkpoint { hash }))
@@ -304,14 +314,14 @@ impl Light {
                     self.stage = if self.strategy == Strategy::Light { Stage::Follow } else { Stage::Pivot };
                     return self.next(now);
                 }
-                proof
+                if self.stage == Stage::Proof { proof } else { proof.or_else(|| self.tip_question(now)) }
             }
             Stage::Pivot if self.nobody_has(height, &hash) => proof,
             Stage::Pivot => {
                 let peer = self.server_of(height, &hash, now)?;
-                Some((peer, LightAsk::Pivot, SyncRequest::Pivot { hash }))
+                Some((peer, LightAsk::Pivot(hash), SyncRequest::Pivot { hash }))
             }
-            Stage::State => self.next_move(proof, now),
+            Stage::State => self.next_move(proof, now).or_else(|| self.tip_question(now)),
         }
     }
 
@@ -359,7 +369,7 @@ impl Light {
                 let (done, total) = headers.map_or((0, 0), |headers| (headers.done, headers.total));
                 SyncView { done, total, ..blocks(SyncPhase::Headers) }
             }
-            (Stage::Follow, _) => SyncView { total: height, ..blocks(SyncPhase::Light) },
+            (Stage::Follow, _) => SyncView { total: self.tip_height().0, ..blocks(SyncPhase::Light) },
             (Stage::State, Some(Download { sync, .. })) => {
                 let progress = sync.progress(now);
                 let left = progress.total - progress.done;

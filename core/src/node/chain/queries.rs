@@ -30,7 +30,7 @@ fn transaction_view(id: Hash, transaction: &Transaction) -> TransactionView {
     }
 }
 
-fn summarise(hash: Hash, header: &Header, body: &Body, executed_at: u64) -> BlockSummary {
+pub(super) fn summarise(hash: Hash, header: &Header, body: &Body, executed_at: u64) -> BlockSummary {
     BlockSummary {
         height: header.height(),
         hash,
@@ -42,7 +42,7 @@ fn summarise(hash: Hash, header: &Header, body: &Body, executed_at: u64) -> Bloc
     }
 }
 
-fn block_view(hash: Hash, header: &Header, body: &Body, executed_at: u64) -> BlockView {
+pub(super) fn block_view(hash: Hash, header: &Header, body: &Body, executed_at: u64) -> BlockView {
     BlockView {
         summary: summarise(hash, header, body, executed_at),
         parent: header.content.parent,
@@ -54,7 +54,7 @@ fn block_view(hash: Hash, header: &Header, body: &Body, executed_at: u64) -> Blo
 impl Chain {
     pub(in crate::node) fn chain_view(&self, fx: &Effects) -> ChainView {
         let (head, header, record) = match &self.light {
-            Some(light) => (light.proven().checkpoint.hash, light.header(), &light.proven().record),
+            Some(light) => (light.head().hash(), light.head(), &light.proven().record),
             None => {
                 let head = self.tree.head();
                 let header = self.tree.header(&head).expect("the head is in the tree");
@@ -105,6 +105,9 @@ impl Chain {
     }
 
     pub(in crate::node) fn recent_blocks(&self, count: usize) -> Vec<BlockSummary> {
+        if let Some(light) = &self.light {
+            return light.recent_blocks(count.min(MAX_RECENT));
+        }
         let top = self.head_height().0;
         let heights = (0..=top).rev().take(count.min(MAX_RECENT)).map(Height);
         heights.map_while(|height| self.summary(&self.tree.on_best_chain(height)?)).collect()
@@ -138,6 +141,11 @@ impl Chain {
 
     /// Shows a block, from memory or from the archive.
     pub(in crate::node) fn show_block(&mut self, fx: &mut Effects, command: CommandId, which: BlockRef) {
+        if let Some(light) = &self.light {
+            let block = light.block(which).map(Reply::Block).ok_or(CommandError::NoSuchBlock);
+            fx.reply(command, block);
+            return;
+        }
         let hash = match which {
             BlockRef::Hash(hash) => Some(hash),
             BlockRef::Height(height) => self.tree.on_best_chain(Height(height)),

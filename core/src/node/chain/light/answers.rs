@@ -88,7 +88,15 @@ impl Chain {
             (LightAsk::Checkpoint, Some(SyncResponse::Checkpoint(found))) => {
                 self.anchor_came(fx, peer, found);
             }
-            (LightAsk::Pivot, Some(SyncResponse::Pivot(parts))) => self.pivot_came(fx, peer, parts),
+            (LightAsk::Pivot(hash), Some(SyncResponse::Pivot(parts))) => {
+                self.pivot_came(fx, peer, hash, parts);
+            }
+            (LightAsk::Tip(hash), Some(SyncResponse::Pivot(parts))) => {
+                self.tip_opened(fx, peer, hash, parts.map(|parts| parts.mmr));
+            }
+            (LightAsk::Headers, Some(SyncResponse::Headers(headers))) => {
+                self.tip_headers_came(fx, peer, headers);
+            }
             (LightAsk::Diffs, Some(SyncResponse::Diffs(diffs))) => self.diffs_came(fx, peer, diffs),
             (ask, response) => {
                 if response.is_some_and(|response| response != SyncResponse::Busy) {
@@ -197,6 +205,7 @@ impl Chain {
         }
         light.header = last.checkpoint.clone();
         light.proven = proven;
+        light.rebase_tip();
         light.fragments.extend(fragments.iter().cloned());
         light.advance(&peer, fx.now.mono);
         fx.lower(STUCK_ALARM);
@@ -204,13 +213,12 @@ impl Chain {
         self.notify_sync(fx);
     }
 
-    fn pivot_came(&mut self, fx: &mut Effects, peer: PeerId, parts: Option<PivotParts>) {
+    fn pivot_came(&mut self, fx: &mut Effects, peer: PeerId, hash: Hash, parts: Option<PivotParts>) {
         let Some(light) = &mut self.light else { return };
-        if light.stage != Stage::Pivot {
+        if light.stage != Stage::Pivot || light.header.hash() != hash {
             return;
         }
         let Some(PivotParts { mmr }) = parts else {
-            let hash = light.proven.checkpoint.hash;
             if let Some(server) = light.servers.get_mut(&peer) {
                 server.lacks = Some(hash);
             }
@@ -221,6 +229,7 @@ impl Chain {
             return;
         }
         light.advance(&peer, fx.now.mono);
+        light.open_tip(mmr.clone());
         let mut sync = StateSync::new(light.header.clone());
         for peer in light.servers.keys() {
             sync.add_peer(*peer);
