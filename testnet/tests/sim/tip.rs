@@ -3,14 +3,18 @@
 use weft_core::{
     chain::{Authority, Change},
     node::{BlockRef, Command, Reply, SyncPhase},
-    sync::Strategy,
+    primitives::Hash,
+    sync::{Strategy, SyncResponse},
 };
 use weft_testnet::{
     fixture::{address, key},
     sim::{NodeOptions, PeerIx, World},
 };
 
-use crate::town::{SLOT, Town, seeds};
+use crate::{
+    strategies::{answers, blames, join, made, servers},
+    town::{SLOT, Town, seeds},
+};
 
 impl Town {
     fn light(&mut self, bootstrap: Vec<PeerIx>) -> PeerIx {
@@ -131,4 +135,23 @@ fn while_nothing_becomes_final_peers_still_join_in_every_way() {
         let joined = town.world.chain(late);
         assert_eq!((joined.finalised, joined.finalised_hash), (stalled.finalised, stalled.finalised_hash));
     }
+}
+
+#[test]
+fn who_sends_a_light_peer_headers_that_nobody_signed_is_blamed() {
+    let forged = answers(|response| match response {
+        SyncResponse::Headers(mut headers) => {
+            let last = headers.last_mut()?;
+            last.content.state_root = Hash([9; 32]);
+            Some(SyncResponse::Headers(headers))
+        }
+        _ => Some(response),
+    });
+    let (mut world, servers) = servers(8, vec![forged, None]);
+    let light = join(&mut world, &servers[..1], Strategy::Light);
+    world.run_until(60_000, |world| blames(world, light, servers[0]));
+    let address = world.address(servers[1]);
+    assert_eq!(world.command(light, Command::Dial(address)), Ok(Reply::Done));
+    world.run_until(60_000, |world| world.chain(light).head == made().tip.head().hash());
+    assert!(!blames(&mut world, light, servers[1]));
 }
