@@ -111,7 +111,7 @@ async fn kept(
     measure::mark(measure::Mark::Loaded);
     let reason = match node(config.clone(), opened.store)? {
         Ok(node) => return Ok((node, opened.storage, opened.alarm)),
-        Err(error @ StartError::Genesis(_)) => return Err(error.to_string()),
+        Err(error @ (StartError::Genesis(_) | StartError::LightValidator)) => return Err(error.to_string()),
         Err(StartError::Corrupt(what)) => format!("it is corrupt: {what}"),
         Err(StartError::Schema { .. }) => "another version of this app wrote it".into(),
         Err(StartError::OtherChain { .. }) => "it is another chain's".into(),

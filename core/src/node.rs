@@ -65,6 +65,11 @@ pub enum StartError {
     /// The genesis is not one.
     #[error("the genesis is invalid: {0}")]
     Genesis(#[from] GenesisError),
+    /// A validator must execute what it proposes and votes for.
+    #[error(
+        "a validator cannot be light, since it proposes and votes for what it has executed: choose another strategy"
+    )]
+    LightValidator,
     /// The store holds another chain.
     #[error(
         "the data directory belongs to chain {stored}, and the genesis given is {given}: use another directory"

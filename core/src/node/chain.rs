@@ -211,6 +211,9 @@ pub(super) struct Chain {
 impl Chain {
     pub(super) fn open(config: &Config, genesis: Genesis, fx: &mut Effects) -> Result<Self, StartError> {
         genesis.check()?;
+        if config.validator.is_some() && config.strategy == Strategy::Light {
+            return Err(StartError::LightValidator);
+        }
         let id = genesis.hash();
         let Opened { tree, tries, diffs, written, restore, own, light, joined } =
             storage::open(&genesis, config.strategy, fx)?;

@@ -296,3 +296,10 @@ fn another_genesis_or_schema_is_refused() {
     let refused = Node::new(config(true), Box::new(broken), [8; 32], alone.now()).err();
     assert!(matches!(refused, Some(StartError::Corrupt(_))), "{refused:?}");
 }
+
+#[test]
+fn a_validator_cannot_be_light() {
+    let light = Config { strategy: Strategy::Light, ..config(true) };
+    let refused = Node::new(light, Box::new(MemoryStore::default()), [8; 32], Now::default()).err();
+    assert_eq!(refused, Some(StartError::LightValidator));
+}
