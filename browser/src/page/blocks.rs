@@ -35,7 +35,7 @@ pub(super) fn card() -> impl IntoView {
 /// Why no block is shown.
 fn nothing(model: Model) -> &'static str {
     match model.is_light() {
-        true => "A light tab downloads no blocks: it follows what is final, and proves balances.",
+        true => "The next block will appear here. A light tab checks who signed it, and executes nothing.",
         false => "The first block will appear here once it is verified.",
     }
 }

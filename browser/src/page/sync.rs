@@ -98,9 +98,7 @@ pub(super) fn card() -> impl IntoView {
                 </div>
                 <p class="dim ground" data-testid="ground" data-joined-at=joined_at>{ground}</p>
             </div>
-            <Show when=move || !model.is_light()>
-                <Slots />
-            </Show>
+            <Slots />
         </section>
     }
 }

@@ -84,8 +84,8 @@ impl Strategy {
             ),
             Self::Light => (
                 "a certificate for each change of the authorities and for the newest finalised block, again and again; \
-                 accounts and past transactions when you ask for them",
-                "the chain of certificates, and a proof for each answer; executes nothing",
+                 the headers since then; accounts and past transactions when you ask for them",
+                "the chain of certificates, who signed each header, and a proof for each answer; executes nothing",
                 "more than two thirds of each set of authorities, while it was in force or later",
             ),
         };
