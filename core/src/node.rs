@@ -268,6 +268,7 @@ impl Node {
             (Ask::Status | Ask::Headers | Ask::Claim, Some(chain)) => {
                 chain.sync_answered(fx, peer, &ask, outcome)
             }
+            (Ask::Lookup(lookup), Some(chain)) => chain.looked_up(fx, peer, (**lookup).clone(), outcome),
             (Ask::Backfill, Some(chain)) => chain.backfill_answered(fx, peer, outcome),
             (Ask::Bodies(keys), Some(chain)) => chain.bodies_answered(fx, peer, keys, outcome),
             (Ask::Transactions(push), Some(chain)) => chain.transactions_answered(fx, peer, *push, outcome),

@@ -16,6 +16,7 @@ mod send;
 mod signals;
 mod status;
 mod sync;
+mod tx;
 
 use std::{net::SocketAddr, process::ExitCode};
 
@@ -74,6 +75,8 @@ enum Command {
     Authority(authority::AuthorityCommand),
     /// Show a block with its transactions.
     Block(block::BlockArgs),
+    /// Where is a transaction, and how does the peer know?
+    Tx(tx::TxArgs),
     /// What waits to be in a block?
     Mempool(mempool::MempoolArgs),
     /// Chat in a room, with a peer of its own that lives as long as the conversation.
@@ -129,6 +132,7 @@ impl Cli {
                 Command::Account(args) => account::run(args, output).await,
                 Command::Authority(command) => authority::run(command, output).await,
                 Command::Block(args) => block::run(args, output).await,
+                Command::Tx(args) => tx::run(args, output).await,
                 Command::Mempool(args) => mempool::run(args, output).await,
                 Command::Chat(args) => chat::run(args, output).await,
             }

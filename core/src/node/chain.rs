@@ -12,6 +12,7 @@ mod download;
 mod finality;
 mod history;
 mod light;
+mod lookup;
 mod pivots;
 mod pool;
 mod propose;
@@ -46,8 +47,8 @@ use crate::{
 use claims::Claims;
 use download::Download;
 use finality::Gadget;
-pub(super) use light::AccountQuestion;
 use light::{Arrival, Candidates, Light};
+pub(super) use lookup::Lookup;
 use pivots::Pivots;
 use propose::Proposer;
 use storage::{Joined, Opened};
@@ -120,6 +121,8 @@ enum Archived {
     ShowHeader(CommandId, Height),
     /// A block for a person: its body.
     ShowBody(CommandId, Box<Header>),
+    /// A transaction for a person: the body of the first of the blocks that may hold it.
+    ShowTransaction(CommandId, Hash, Vec<(Height, Hash)>),
 }
 
 /// A body that is here before its block is executed.
@@ -452,6 +455,9 @@ impl Chain {
             }
             (Archived::ShowBody(command, header), Ok(ArchiveAnswer::Bodies(bodies))) => {
                 self.show_body(fx, command, &header, &bodies);
+            }
+            (Archived::ShowTransaction(command, id, blocks), answer) => {
+                self.show_transaction_of(fx, command, id, blocks, answer.ok().as_ref());
             }
             (Archived::Serve(id, peer, old), Ok(answer)) => self.serve_old(fx, id, &peer, old, &answer),
             (

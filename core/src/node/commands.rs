@@ -30,6 +30,7 @@ impl Node {
             Command::Rooms => Ok(Reply::Rooms(self.rooms.joined())),
             Command::Submit(_)
             | Command::Account(_)
+            | Command::Transaction(_)
             | Command::Block(_)
             | Command::RecentBlocks(_)
             | Command::Mempool(_)
@@ -44,10 +45,10 @@ impl Node {
                     Command::Block(which) => return chain.show_block(&mut self.fx, id, which),
                     Command::Propose(change) => return chain.wish(&mut self.fx, id, change),
                     Command::Authorities => Ok(Reply::Authorities(chain.authorities_view())),
-                    Command::Account(address) if chain.is_light() => {
-                        return chain.light_account(&mut self.fx, id, address);
+                    Command::Account(address) => return chain.show_account(&mut self.fx, id, address),
+                    Command::Transaction(which) => {
+                        return chain.show_transaction(&mut self.fx, id, which);
                     }
-                    Command::Account(address) => chain.account_view(address).map(Reply::Account),
                     Command::RecentBlocks(count) => Ok(Reply::Blocks(chain.recent_blocks(count))),
                     Command::Mempool(count) => Ok(Reply::Mempool(chain.mempool_view(count))),
                     _ => Ok(Reply::Done),

@@ -8,7 +8,7 @@ use rand_core::Rng;
 
 use super::{
     ArchiveId, CommandError, CommandId, Event, GossipId, InboundId, OutboundId, Output, Protocol, Reply,
-    Verdict, WorkId, chain::AccountQuestion, work::Job,
+    Verdict, WorkId, chain::Lookup, work::Job,
 };
 use crate::{
     gossip::{PushId, Room},
@@ -29,6 +29,8 @@ pub(super) enum Ask {
     Claim,
     /// Old headers.
     Backfill,
+    /// What a person asks for.
+    Lookup(Box<Lookup>),
     /// These bodies.
     Bodies(Vec<(Height, Hash)>),
     /// Take these transactions.
@@ -56,8 +58,6 @@ pub(super) enum LightAsk {
     Headers,
     /// Accounts of the pivot.
     Range(Piece),
-    /// One account, for a person.
-    Account(Box<AccountQuestion>),
 }
 
 /// A request in flight.

@@ -5,7 +5,7 @@ use libp2p::{Multiaddr, PeerId};
 use super::{
     view::{
         AccountView, AuthoritiesView, BlockSummary, BlockView, ChatView, MempoolView, PeerView, StatusView,
-        SyncView,
+        SyncView, TransactionStatus,
     },
     work::{Job, JobResult, WorkId},
 };
@@ -334,6 +334,8 @@ pub enum Command {
     Dial(Multiaddr),
     /// What does this account hold? [`Reply::Account`]
     Account(Address),
+    /// Where is the transaction with this id? [`Reply::Transaction`]
+    Transaction(Hash),
     /// A block with its transactions. [`Reply::Block`]
     Block(BlockRef),
     /// The last blocks of the best chain, newest first, at most this many and at most 64. [`Reply::Blocks`]
@@ -368,6 +370,8 @@ pub enum Reply {
     Peers(Vec<PeerView>),
     /// To [`Command::Account`].
     Account(AccountView),
+    /// To [`Command::Transaction`].
+    Transaction(Box<TransactionStatus>),
     /// To [`Command::Block`].
     Block(BlockView),
     /// To [`Command::RecentBlocks`].
@@ -395,15 +399,15 @@ pub enum CommandError {
     /// The peer is still reading its state from disk.
     #[error("the peer is still starting; try again in a moment")]
     Starting,
-    /// A peer that has no accounts of its own cannot check a transaction.
-    #[error("this peer takes no transactions before it has joined the chain, and never while it is light")]
-    NotJoined,
-    /// This peer is light, and no peer has proven the answer.
+    /// This peer does not have the answer, and no other has proven it.
     #[error("no peer has proven what was asked for; try again in a moment")]
     Unproven,
     /// There is no such block.
     #[error("no such block here")]
     NoSuchBlock,
+    /// There is no such transaction.
+    #[error("no such transaction waits here or is in a block")]
+    NoSuchTransaction,
     /// The peer proposes with no key, or with that of nobody in force.
     #[error("this peer is no authority: only an authority in force can ask for a change of the set")]
     NoAuthority,

@@ -288,6 +288,40 @@ pub struct TransactionView {
     pub memo: String,
 }
 
+/// How a peer knows what it tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verified {
+    /// It has the state, and has executed the blocks since it joined.
+    Executed,
+    /// Another peer has proven it under a finalised checkpoint.
+    Proven,
+}
+
+/// Where a transaction is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransactionStatus {
+    /// What it says.
+    pub transaction: TransactionView,
+    /// The block that holds it; none while it waits for one.
+    pub block: Option<InBlock>,
+}
+
+/// The block that holds a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InBlock {
+    /// The height.
+    pub height: Height,
+    /// The hash of the header.
+    pub hash: Hash,
+    /// Whether it can never be undone.
+    pub finalised: bool,
+    /// How the peer knows.
+    pub verified: Verified,
+    /// The height of the head; for a proof, that of the finalised checkpoint it leads to.
+    pub as_of: Height,
+}
+
 /// The mempool, best first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MempoolView {
@@ -301,17 +335,7 @@ pub struct MempoolView {
     pub best: Vec<TransactionView>,
 }
 
-/// How an answer was verified.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verified {
-    /// This peer has executed the block itself.
-    Executed,
-    /// A peer has proven it under the state root of a finalised block.
-    Proven,
-}
-
-/// An account at the head, or for a peer that executes nothing at the finalised checkpoint.
+/// An account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountView {
     /// Whose.
@@ -324,9 +348,9 @@ pub struct AccountView {
     pub next_nonce: u64,
     /// What it will hold once its pending transactions are in a block.
     pub pending_balance: Amount,
-    /// The height of the block this is after.
+    /// The height of the head; for a proof, that of the finalised checkpoint it leads to.
     pub height: Height,
-    /// How this is known.
+    /// How the peer knows.
     pub verified: Verified,
 }
 

@@ -1,9 +1,9 @@
 //! `weft account`
 
 use clap::Args;
-use weft_core::{node::Verified, primitives::Address};
+use weft_core::primitives::Address;
 
-use super::{Failure, Output, RpcArgs};
+use super::{Failure, Output, RpcArgs, tx::verified};
 
 #[derive(Debug, Args)]
 pub(super) struct AccountArgs {
@@ -17,17 +17,13 @@ pub(super) async fn run(args: AccountArgs, output: Output) -> Result<(), Failure
     let account = args.rpc.client()?.account(args.address).await?;
     output.print(&account, || {
         format!(
-            "address     {}\nbalance     {} at height {}, {}\nwith queue  {}\nsent        {}\nnext nonce  {}",
+            "address     {}\nbalance     {}\nwith queue  {}\nsent        {}\nnext nonce  {}\nverified    {}",
             account.address,
             account.balance,
-            account.height,
-            match account.verified {
-                Verified::Executed => "executed here",
-                Verified::Proven => "proven to be final",
-            },
             account.pending_balance,
             account.nonce,
-            account.next_nonce
+            account.next_nonce,
+            verified(account.verified, account.height)
         )
     });
     Ok(())

@@ -5,23 +5,26 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 use serde_json::json;
 use weft_core::{
-    chain::{MAX_MEMO_BYTES, UnsignedTransaction},
-    node::ChainView,
+    chain::{CHECKPOINT_INTERVAL, MAX_MEMO_BYTES, UnsignedTransaction},
+    node::{ChainView, CommandError, InBlock, SyncPhase, TransactionStatus},
     primitives::{Address, Amount, Hash, Slot},
 };
 
 use super::{Failure, Output, RpcArgs};
 use crate::{
     keyfile::{self, KeyKind},
-    rpc::{BlockParam, RpcClient, RpcFailure, code},
+    rpc::{RpcClient, RpcFailure, code},
 };
 
 /// How often the chain is looked at while waiting.
 const LOOK: Duration = Duration::from_millis(250);
-/// Blocks that are looked at again before giving up, in case the chain was reorganised.
-const LOOK_BACK: u64 = 64;
 /// Slots after the last valid one until a block of it should have arrived.
 const GRACE: u64 = 5;
+/// The same for a light peer, which sees only what is final.
+const LIGHT_GRACE: u64 = 4 * CHECKPOINT_INTERVAL;
+/// What a peer answers that may know the transaction later.
+const MAY_COME: [CommandError; 3] =
+    [CommandError::NoSuchTransaction, CommandError::Unproven, CommandError::Starting];
 
 #[derive(Debug, Args)]
 pub(super) struct SendArgs {
@@ -43,7 +46,7 @@ pub(super) struct SendArgs {
     /// The transaction is void when this many slots have passed without it being in a block.
     #[arg(long, value_name = "SLOTS", default_value_t = 300)]
     valid_for: u64,
-    /// Wait until it is in a block.
+    /// Wait until it is in a block; with a light peer, until it is final.
     #[arg(long)]
     wait: bool,
     #[command(flatten)]
@@ -80,10 +83,12 @@ pub(super) async fn run(args: SendArgs, output: Output) -> Result<(), Failure> {
         return Ok(());
     }
     output.note(&format!("{id} is on its way"));
-    let block = wait(&client, id, chain.height.0, valid_until).await?;
-    json["height"] = json!(block.0);
-    json["block"] = json!(block.1);
-    output.print(&json, || format!("{id} is in block {} {}", block.0, block.1));
+    let block = wait(&client, id, valid_until).await?;
+    json["height"] = json!(block.height);
+    json["block"] = json!(block.hash);
+    json["finalised"] = json!(block.finalised);
+    let word = if block.finalised { "is for good" } else { "is" };
+    output.print(&json, || format!("{id} {word} in block {} {}", block.height, block.hash));
     Ok(())
 }
 
@@ -95,38 +100,27 @@ async fn chain(client: &RpcClient) -> Result<ChainView, Failure> {
         .ok_or_else(|| Failure::Failed("the peer follows no chain: start it with a genesis".to_owned()))
 }
 
-/// Looks through the blocks above `seen` as they come, until one has the transaction or none can any more.
-async fn wait(
-    client: &RpcClient,
-    id: Hash,
-    mut seen: u64,
-    valid_until: Slot,
-) -> Result<(u64, Hash), Failure> {
+/// Asks for the transaction until it is in a block or cannot be in any more.
+async fn wait(client: &RpcClient, id: Hash, valid_until: Slot) -> Result<InBlock, Failure> {
     loop {
+        // Asked before the transaction, so that a block that comes in between is not missed.
         let chain = chain(client).await?;
-        let over = chain.slot.0 > valid_until.0.saturating_add(GRACE);
-        if over || chain.height.0 < seen {
-            seen = chain.height.0.saturating_sub(LOOK_BACK);
+        match client.transaction(id).await {
+            Ok(TransactionStatus { block: Some(block), .. }) => return Ok(block),
+            Ok(TransactionStatus { block: None, .. }) => {}
+            Err(RpcFailure::Refused { code: told, .. })
+                if MAY_COME.iter().any(|error| code(error) == told) => {}
+            Err(failure) => return Err(failure.into()),
         }
-        while seen < chain.height.0 {
-            let block = match client.block(BlockParam::Height(seen + 1)).await {
-                Ok(block) => block,
-                Err(RpcFailure::Refused { code: told, .. })
-                    if told == code(&weft_core::node::CommandError::NoSuchBlock) =>
-                {
-                    break;
-                }
-                Err(failure) => return Err(failure.into()),
-            };
-            if block.transactions.iter().any(|transaction| transaction.id == id) {
-                return Ok((block.summary.height.0, block.summary.hash));
-            }
-            seen += 1;
-        }
-        if over {
-            return Err(Failure::Failed(format!(
-                "{id} was in no block by slot {valid_until}, and is void now"
-            )));
+        let light = chain.sync.phase == SyncPhase::Light;
+        if chain.slot.0 > valid_until.0.saturating_add(if light { LIGHT_GRACE } else { GRACE }) {
+            return Err(Failure::Failed(if light {
+                format!(
+                    "no peer has proven that {id} is in a final block, and it is void in others since slot {valid_until}"
+                )
+            } else {
+                format!("{id} was in no block by slot {valid_until}, and is void now")
+            }));
         }
         tokio::time::sleep(LOOK).await;
     }

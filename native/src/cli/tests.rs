@@ -29,6 +29,7 @@ fn every_command_parses() {
         format!("weft send --key k --to {address} --amount 5 --fee 300 --memo hi --valid-for 9 --wait --rpc 127.0.0.1:9"),
         "weft status --rpc 127.0.0.1:9 --json".to_owned(),
         "weft sync --rpc 127.0.0.1:9 --wait --json".to_owned(),
+        format!("weft tx {} --json", "ab".repeat(32)),
         "weft sync --explain".to_owned(),
         "weft peers".to_owned(),
         format!("weft account {address}"),

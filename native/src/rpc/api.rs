@@ -18,7 +18,7 @@ use weft_core::{
     gossip::Room,
     node::{
         AccountView, AuthoritiesView, BlockRef, BlockSummary, BlockView, ChatView, Command, CommandError,
-        MempoolView, PeerView, Reply, StatusView,
+        MempoolView, PeerView, Reply, StatusView, TransactionStatus,
     },
     primitives::{Address, Hash, decode},
 };
@@ -52,6 +52,9 @@ pub(super) trait Api {
 
     #[method(name = "block")]
     async fn block(&self, block: BlockParam) -> RpcResult<BlockView>;
+
+    #[method(name = "transaction")]
+    async fn transaction(&self, id: Hash) -> RpcResult<TransactionStatus>;
 
     #[method(name = "recentBlocks")]
     async fn recent_blocks(&self, count: Option<usize>) -> RpcResult<Vec<BlockSummary>>;
@@ -125,7 +128,7 @@ pub const fn code(error: &CommandError) -> i32 {
         CommandError::NoAuthority => -32010,
         CommandError::NoSuchChange => -32011,
         CommandError::Unproven => -32012,
-        CommandError::NotJoined => -32013,
+        CommandError::NoSuchTransaction => -32013,
     }
 }
 
@@ -173,6 +176,10 @@ impl ApiServer for Peer {
             BlockParam::Hash(hash) => BlockRef::Hash(hash),
         };
         expect!(self.ask(Command::Block(block)).await?, Block)
+    }
+
+    async fn transaction(&self, id: Hash) -> RpcResult<TransactionStatus> {
+        expect!(self.ask(Command::Transaction(id)).await?, Transaction).map(|status| *status)
     }
 
     async fn recent_blocks(&self, count: Option<usize>) -> RpcResult<Vec<BlockSummary>> {

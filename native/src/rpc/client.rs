@@ -6,7 +6,7 @@ use jsonrpsee::core::client::Error;
 use jsonrpsee_http_client::{HttpClient, HttpClientBuilder};
 use weft_core::{
     chain::{Change, Transaction},
-    node::{AccountView, AuthoritiesView, BlockView, MempoolView, PeerView, StatusView},
+    node::{AccountView, AuthoritiesView, BlockView, MempoolView, PeerView, StatusView, TransactionStatus},
     primitives::{Address, Hash, encode},
 };
 
@@ -76,7 +76,7 @@ impl RpcClient {
         self.answer(ApiClient::peers(&self.http).await)
     }
 
-    /// An account at the head.
+    /// An account, and how the peer knows.
     ///
     /// # Errors
     /// See [`Self::status`].
@@ -90,6 +90,14 @@ impl RpcClient {
     /// See [`Self::status`].
     pub async fn block(&self, block: BlockParam) -> Result<BlockView, RpcFailure> {
         self.answer(ApiClient::block(&self.http, block).await)
+    }
+
+    /// Where a transaction is, and how the peer knows.
+    ///
+    /// # Errors
+    /// See [`Self::status`].
+    pub async fn transaction(&self, id: Hash) -> Result<TransactionStatus, RpcFailure> {
+        self.answer(ApiClient::transaction(&self.http, id).await)
     }
 
     /// Who proposes and votes, and what is being decided.

@@ -82,6 +82,7 @@ async fn methods_map_onto_commands_and_back() {
     assert!(matches!(&error, RpcFailure::Refused { code: -32001, message } if message.contains("no chain")));
     assert!(client.block(BlockParam::Height(7)).await.is_err());
     assert!(client.block(BlockParam::Hash(Hash([5; 32]))).await.is_err());
+    assert!(client.transaction(Hash([6; 32])).await.is_err());
     let key = SecretKey::from_seed([1; 32]);
     let transaction =
         UnsignedTransaction::transfer(key.public(), Address([2; 32]), Amount(1), Amount(2), 3, Slot(4))
@@ -98,6 +99,7 @@ async fn methods_map_onto_commands_and_back() {
             Command::Account(Address([1; 32])),
             Command::Block(BlockRef::Height(7)),
             Command::Block(BlockRef::Hash(Hash([5; 32]))),
+            Command::Transaction(Hash([6; 32])),
             Command::Submit(transaction),
             Command::Say(room, "hello".to_owned()),
             Command::Mempool(20),
@@ -132,6 +134,7 @@ async fn garbage_gets_an_error_and_reaches_nobody() {
         ("weft_account", json!([7])),
         ("weft_block", json!([-1])),
         ("weft_block", json!(["12"])),
+        ("weft_transaction", json!([12])),
         ("weft_dial", json!(["/ip4/999.0.0.1"])),
         ("weft_submit", json!(["zz"])),
         ("weft_submit", json!(["00"])),

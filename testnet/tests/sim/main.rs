@@ -9,6 +9,7 @@ mod finality;
 mod harness;
 mod hostile;
 mod late;
+mod lookups;
 mod made;
 mod measured;
 mod payments;

@@ -11,7 +11,11 @@ use std::sync::Arc;
 
 use libp2p::PeerId;
 
-use super::{Archived, Chain, Purpose, light::Light, row};
+use super::{
+    Archived, Chain, Purpose,
+    light::{Light, read},
+    row,
+};
 use crate::{
     chain::Header,
     node::{
@@ -20,7 +24,7 @@ use crate::{
         work::Job,
     },
     peers::Offence,
-    primitives::{Mono, decode, encode},
+    primitives::{Mono, encode},
     store::{ArchiveRequest, ArchivedBlock, Batch, Store, Table},
     sync::{
         Backfill, BackfillError, Bounds, MAX_HEADERS, OldHeaders, Strategy, SyncResponse,
@@ -127,15 +131,12 @@ impl Chain {
     ) {
         let Some(backfill) = &mut self.backfill else { return };
         let now = fx.now.mono;
-        let headers = match outcome.map(|bytes| decode(&bytes, Protocol::Sync.max_response())) {
-            Ok(Ok(SyncResponse::Headers(headers))) => headers,
+        let headers = match read(fx, peer, outcome) {
+            Some(SyncResponse::Headers(headers)) => headers,
             other => {
                 backfill.failed(&peer, now);
-                match other {
-                    Ok(Ok(SyncResponse::Busy)) => {}
-                    Ok(Ok(_)) | Err(RequestFailure::TooLarge) => fx.offend(peer, Offence::Unrequested),
-                    Ok(Err(_)) => fx.offend(peer, Offence::Malformed),
-                    Err(_) => {}
+                if other.is_some_and(|other| other != SyncResponse::Busy) {
+                    fx.offend(peer, Offence::Unrequested);
                 }
                 return;
             }

@@ -89,6 +89,13 @@ pub(super) fn open(store: &dyn Store) -> Result<MmrProver, StartError> {
     Ok(MmrProver::restore(trees?))
 }
 
+/// The hash of a finalised header, from its own row, or from that of its child: the genesis has none.
+fn settled_hash(store: &dyn Store, height: u64) -> Option<Hash> {
+    let header = |height: u64| Pivots::settled_header(store, Height(height));
+    let named = || Some(header(height.checked_add(1)?)?.content.parent);
+    header(height).map(|header| header.hash()).or_else(named)
+}
+
 impl Chain {
     /// The base is about to move up along `path`, which begins with its child and is still in the tree. A peer that has
     /// not all headers keeps no trees, and proves no transaction.
@@ -102,7 +109,7 @@ impl Chain {
         let (known, count) = (prover.trees().len(), hashes.keys().next_back().map_or(0, |last| last + 1));
         let hash = |height: u64| match hashes.get(&height) {
             Some(hash) => Some(*hash),
-            None => Pivots::settled_header(store, Height(height)).map(|header| header.hash()),
+            None => settled_hash(store, height),
         };
         if let Err(error) = prover.grow(count, hash) {
             tracing::trace!(%error, "no trees over headers are kept");
@@ -122,7 +129,7 @@ impl Chain {
     ) -> Option<MmrProof> {
         let hash = |height: u64| match around.get(&height) {
             Some(hash) => Some(*hash),
-            None => Pivots::settled_header(store, Height(height)).map(|header| header.hash()),
+            None => settled_hash(store, height),
         };
         self.prover.prove(height.0, checkpoint.0, hash).ok()
     }

@@ -9,20 +9,18 @@
 //!    against the set that the fragments prove for its height.
 //! 6. The state is [installed](Chain::install): the peer goes on from there as any other.
 //!
-//! A light peer stops after the proof, follows newer ones, and asks for accounts with proofs. Beside both, the headers above the newest
-//! checkpoint are [followed](tip).
+//! A light peer stops after the proof, and follows newer ones. Beside both, the headers above the newest checkpoint are
+//! [followed](tip). What a person asks for is [looked up](super::lookup).
 //!
 //! One question is in flight at a time, and while accounts are downloaded those for accounts beside it. Accounts are
 //! written down as they come, but only the batch that installs the state says that there is a chain: after a crash before
 //! it, what was downloaded is removed, and all begins again at the last proven checkpoint at the earliest.
 
-mod accounts;
 mod answers;
 mod start;
 mod tip;
 
-pub(in crate::node) use accounts::AccountQuestion;
-pub(super) use answers::{Arrival, Candidates};
+pub(super) use answers::{Arrival, Candidates, read};
 pub(super) use start::Begun;
 use tip::Tip;
 
@@ -202,6 +200,11 @@ impl Light {
         &self.header
     }
 
+    /// The same, unless what proved it turned out to be false.
+    pub(super) fn believed(&self) -> Option<&Header> {
+        (self.stage != Stage::Refused).then_some(&self.header)
+    }
+
     /// What is known to be final.
     pub(super) const fn proven(&self) -> &Proven {
         &self.proven
@@ -234,7 +237,7 @@ impl Light {
         }
     }
 
-    fn rest(&mut self, peer: &PeerId, now: Mono) {
+    pub(super) fn rest(&mut self, peer: &PeerId, now: Mono) {
         if let Some(server) = self.servers.get_mut(peer) {
             server.failures = (server.failures + 1).min(6);
             server.resting_until = now + (REST_MILLIS << server.failures);
@@ -272,6 +275,14 @@ impl Light {
             server.finalised >= height && server.lacks != Some(*hash) && server.resting_until <= now
         });
         able.map(|(peer, _)| *peer)
+    }
+
+    /// Whom to ask for a proof under a checkpoint: whoever has failed least, but for some.
+    pub(super) fn prover(&self, height: Height, but: &[PeerId], now: Mono) -> Option<PeerId> {
+        let able = self.servers.iter().filter(|(peer, server)| {
+            server.finalised >= height && !server.other && server.resting_until <= now && !but.contains(peer)
+        });
+        able.min_by_key(|(_, server)| server.failures).map(|(peer, _)| *peer)
     }
 
     /// Whether no peer that claims a checkpoint has what it takes.

@@ -169,6 +169,11 @@ impl Pivots {
         self.served.first().map(|pivot| pivot.header.height())
     }
 
+    /// The newest checkpoint whose accounts are served, or soon will be.
+    pub(super) fn newest(&self) -> Option<&Header> {
+        self.served.last().map(|pivot| &pivot.header)
+    }
+
     /// The height of a finalised checkpoint whose record is kept.
     pub(super) fn height(&self, hash: &Hash) -> Option<Height> {
         self.names.get(hash).copied()

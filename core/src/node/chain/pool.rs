@@ -32,7 +32,7 @@ pub(super) enum Candidates {
     /// Peers pushed them.
     Pushed(Arc<Vec<Transaction>>),
     /// A person submitted one.
-    Submitted(CommandId, Box<Transaction>),
+    Submitted(CommandId, Box<Transaction>, Account),
 }
 
 impl Chain {
@@ -125,9 +125,10 @@ impl Chain {
                     }
                 }
             }
-            Candidates::Submitted(command, transaction) => {
+            Candidates::Submitted(command, transaction, proven) => {
+                let account = if self.is_light() { proven } else { self.account(&transaction.sender()) };
                 let admitted = match valid {
-                    [true] => self.admit(fx, &transaction),
+                    [true] => self.admit_from(fx, &transaction, &account),
                     _ => Err(AdmissionError::Signature),
                 };
                 match admitted {
@@ -146,14 +147,23 @@ impl Chain {
                     self.relay.dropped(&transaction.id());
                 }
             }
-            Candidates::Submitted(command, _) => fx.reply(command, Err(CommandError::Starting)),
+            Candidates::Submitted(command, ..) => fx.reply(command, Err(CommandError::Starting)),
         }
     }
 
     fn admit(&mut self, fx: &mut Effects, transaction: &Transaction) -> Result<(), AdmissionError> {
         let account = self.account(&transaction.sender());
+        self.admit_from(fx, transaction, &account)
+    }
+
+    fn admit_from(
+        &mut self,
+        fx: &mut Effects,
+        transaction: &Transaction,
+        account: &Account,
+    ) -> Result<(), AdmissionError> {
         let slot = self.next_slot(fx);
-        self.mempool.insert(transaction, &account, slot)?;
+        self.mempool.insert(transaction, account, slot)?;
         self.relay.accepted(&transaction.id());
         self.notify_mempool(fx);
         Ok(())
@@ -172,12 +182,24 @@ impl Chain {
             fx.reply(command, Err(CommandError::Storage(reason)));
             return;
         }
-        if self.starting {
-            let error = if self.is_light() { CommandError::NotJoined } else { CommandError::Starting };
-            fx.reply(command, Err(error));
-            return;
+        if self.is_light() {
+            self.look_up_sender(fx, command, transaction);
+        } else if self.starting {
+            fx.reply(command, Err(CommandError::Starting));
+        } else {
+            let account = self.account(&transaction.sender());
+            self.submit_from(fx, command, transaction, account);
         }
-        let account = self.account(&transaction.sender());
+    }
+
+    /// The same, when it is known what the sender holds.
+    pub(super) fn submit_from(
+        &mut self,
+        fx: &mut Effects,
+        command: CommandId,
+        transaction: Transaction,
+        account: Account,
+    ) {
         match self.mempool.check(&transaction, &account, self.next_slot(fx)) {
             Ok(()) if self.own.len() >= MAX_OWN => {
                 fx.reply(command, Err(AdmissionError::AccountFull.into()));
@@ -185,7 +207,7 @@ impl Chain {
             Ok(()) => {
                 let transactions = Arc::new(vec![transaction.clone()]);
                 let job = Job::VerifyTransactions { genesis: self.id, transactions };
-                let candidates = Candidates::Submitted(command, Box::new(transaction));
+                let candidates = Candidates::Submitted(command, Box::new(transaction), account);
                 self.jobs.urgent(fx, Purpose::Pool(candidates), job);
             }
             Err(error) => fx.reply(command, Err(error.into())),
@@ -217,6 +239,54 @@ impl Chain {
                 self.relay.forward(&transaction, fx.now.mono);
             }
         }
+    }
+
+    /// A light peer learns what an account holds: its own transactions that are executed there need not be kept, and the
+    /// others wait on.
+    pub(super) fn follow_account(&mut self, fx: &mut Effects, address: &Address, account: &Account) {
+        if !self.is_light() {
+            return;
+        }
+        let slot = self.next_slot(fx);
+        self.mempool.on_head([(address.trie_key(), *account)], slot);
+        self.forget_own(fx, |own| own.sender() == *address && own.content.nonce < account.nonce);
+        let mut own: Vec<_> = self.own.values().filter(|own| own.sender() == *address).cloned().collect();
+        own.sort_by_key(|transaction| transaction.content.nonce);
+        for transaction in own {
+            // One that cannot be executed from here waits for that all the same.
+            let _ = self.mempool.insert(&transaction, account, slot);
+        }
+    }
+
+    /// A light peer knows of a newer checkpoint: what had to be in a block before it is settled.
+    pub(super) fn forget_expired(&mut self, fx: &mut Effects) {
+        let Some(settled) = self.light.as_ref().map(|light| light.header().slot()) else { return };
+        self.forget_own(fx, |own| own.content.valid_until < settled);
+        self.mempool.on_head([], self.next_slot(fx));
+    }
+
+    fn forget_own(&mut self, fx: &mut Effects, is_settled: impl Fn(&Transaction) -> bool) {
+        let mut batch = Batch::default();
+        self.own.retain(|id, own| {
+            let settled = is_settled(own);
+            if settled {
+                batch.delete(mempool::OWN, id.0);
+            }
+            !settled
+        });
+        if !batch.is_empty() {
+            fx.apply(batch);
+        }
+    }
+
+    /// The peer has grown up: what it knew of accounts is replaced by what is at its head.
+    pub(super) fn pool_grows_up(&mut self, fx: &mut Effects) {
+        let senders: BTreeSet<Address> = self.own.values().map(Transaction::sender).collect();
+        let accounts: Vec<_> =
+            senders.iter().map(|sender| (sender.trie_key(), self.account(sender))).collect();
+        let slot = self.next_slot(fx);
+        self.mempool.on_head(accounts, slot);
+        self.reinsert_own(fx);
     }
 
     /// The head moved: what is in blocks leaves the pool, and what left the chain comes back.
@@ -274,7 +344,8 @@ impl Chain {
     /// A newcomer is told of our own transactions, and of the best of the others.
     pub(super) fn introduce(&mut self, fx: &Effects, peer: &PeerId) {
         let best = self.mempool.iter_best().take(MAX_INTRODUCED).map(|(_, transaction)| transaction);
-        let own = self.own.values().filter(|transaction| self.mempool.contains(&transaction.id()));
+        let (light, pool) = (self.is_light(), &self.mempool);
+        let own = self.own.values().filter(|own| light || pool.contains(&own.id()));
         for transaction in best.chain(own) {
             self.relay.forward_to(peer, transaction, fx.now.mono);
         }

@@ -1,14 +1,14 @@
 //! What a person asks about the chain.
 
-use super::{Archived, Chain};
+use super::{Archived, Chain, history};
 use crate::{
     chain::{Body, Header, Transaction},
     node::{
-        AccountView, BlockRef, BlockSummary, BlockView, ChainView, CommandError, CommandId, MempoolView,
-        Reply, TransactionView, Verified, effects::Effects,
+        AccountView, BlockRef, BlockSummary, BlockView, ChainView, CommandError, CommandId, InBlock,
+        MempoolView, Reply, TransactionStatus, TransactionView, Verified, effects::Effects,
     },
     primitives::{Address, Hash, Height, decode},
-    store::ArchiveRequest,
+    store::{ArchiveAnswer, ArchiveRequest},
 };
 
 /// The most blocks in one list.
@@ -28,6 +28,16 @@ fn transaction_view(id: Hash, transaction: &Transaction) -> TransactionView {
         bytes: transaction.encoded_len(),
         memo: String::from_utf8_lossy(&content.memo).into_owned(),
     }
+}
+
+/// A transaction that is in no block.
+pub(super) fn waiting(transaction: &Transaction) -> TransactionStatus {
+    TransactionStatus { transaction: transaction_view(transaction.id(), transaction), block: None }
+}
+
+/// A transaction that is in this block.
+pub(super) fn in_block(transaction: &Transaction, block: InBlock) -> TransactionStatus {
+    TransactionStatus { block: Some(block), ..waiting(transaction) }
 }
 
 pub(super) fn summarise(hash: Hash, header: &Header, body: &Body, executed_at: u64) -> BlockSummary {
@@ -169,6 +179,78 @@ impl Chain {
             }
             (None, BlockRef::Hash(_)) => fx.reply(command, Err(CommandError::NoSuchBlock)),
         }
+    }
+
+    /// Shows a transaction: from a block near the head, from the mempool, or from whatever block the index names.
+    pub(in crate::node) fn show_transaction(&mut self, fx: &mut Effects, command: CommandId, id: Hash) {
+        if self.is_light() {
+            self.look_up_transaction(fx, command, id);
+            return;
+        }
+        if self.starting {
+            fx.reply(command, Err(CommandError::Starting));
+            return;
+        }
+        let recent =
+            self.recent.iter().filter_map(|(hash, recent)| Some((self.tree.height(hash)?, hash, recent)));
+        let found = recent
+            .filter(|(height, hash, _)| self.tree.on_best_chain(*height) == Some(**hash))
+            .find_map(|(height, hash, recent)| self.transaction_in(&recent.body, &id, (height, *hash)));
+        if let Some(status) = found.or_else(|| self.mempool.get(&id).map(waiting)) {
+            fx.reply(command, Ok(Reply::Transaction(Box::new(status))));
+            return;
+        }
+        let mut blocks = history::find(&*fx.store, &id, Height(u64::MAX));
+        blocks.retain(|(height, hash)| {
+            *height <= self.base_height() || self.tree.on_best_chain(*height) == Some(*hash)
+        });
+        self.look_into(fx, command, id, blocks);
+    }
+
+    /// Reads the first of the blocks that may hold a transaction.
+    fn look_into(&mut self, fx: &mut Effects, command: CommandId, id: Hash, blocks: Vec<(Height, Hash)>) {
+        let Some(first) = blocks.first() else {
+            self.look_up_transaction(fx, command, id);
+            return;
+        };
+        let archive = fx.archive(ArchiveRequest::Bodies { keys: vec![*first], max_bytes: usize::MAX });
+        self.archived.insert(archive, Archived::ShowTransaction(command, id, blocks));
+    }
+
+    pub(super) fn show_transaction_of(
+        &mut self,
+        fx: &mut Effects,
+        command: CommandId,
+        id: Hash,
+        mut blocks: Vec<(Height, Hash)>,
+        answer: Option<&ArchiveAnswer>,
+    ) {
+        if blocks.is_empty() {
+            return;
+        }
+        let block = blocks.remove(0);
+        let body = match answer {
+            Some(ArchiveAnswer::Bodies(bodies)) => bodies.first().and_then(Option::as_ref),
+            _ => None,
+        };
+        let body = body.and_then(|bytes| decode::<Body>(bytes, Body::MAX_LEN).ok());
+        match body.and_then(|body| self.transaction_in(&body, &id, block)) {
+            Some(status) => fx.reply(command, Ok(Reply::Transaction(Box::new(status)))),
+            None => self.look_into(fx, command, id, blocks),
+        }
+    }
+
+    /// A transaction of a block on the best chain, if it is there.
+    fn transaction_in(
+        &self,
+        body: &Body,
+        id: &Hash,
+        (height, hash): (Height, Hash),
+    ) -> Option<TransactionStatus> {
+        let transaction = body.transactions.iter().find(|transaction| transaction.id() == *id)?;
+        let finalised = height <= self.finalised_height();
+        let (verified, as_of) = (Verified::Executed, self.head_height());
+        Some(in_block(transaction, InBlock { height, hash, finalised, verified, as_of }))
     }
 
     fn read_body(&mut self, fx: &mut Effects, command: CommandId, header: Header) {

@@ -157,6 +157,7 @@ pub(super) fn open(genesis: &Genesis, strategy: Strategy, fx: &mut Effects) -> R
         None => {
             let mut opened = at_genesis(genesis)?;
             let header = opened.tree.header(&opened.tree.base()).ok_or_else(|| corrupt("the genesis"))?;
+            opened.own = own(&*fx.store)?;
             opened.light = Some(Light::open(strategy, genesis, header, begun, fx));
             Ok(opened)
         }
@@ -240,6 +241,16 @@ fn at_genesis(genesis: &Genesis) -> Result<Opened, StartError> {
     })
 }
 
+/// The transactions that were submitted here and are not settled.
+fn own(store: &dyn Store) -> Result<BTreeMap<Hash, Transaction>, StartError> {
+    let own = rows(store, mempool::OWN).map(|(_, value)| {
+        let transaction: Transaction = decode(&value, Transaction::MAX_LEN)
+            .map_err(|error| corrupt(format!("a transaction of your own: {error}")))?;
+        Ok((transaction.id(), transaction))
+    });
+    own.collect()
+}
+
 fn reopen(store: &dyn Store, meta: Meta) -> Result<Opened, StartError> {
     let mmr = Mmr::from_peaks(meta.mmr_count, meta.mmr_peaks).ok_or_else(|| corrupt("the header range"))?;
     let mut tree = BlockTree::new(meta.base, mmr, Arc::new(meta.record));
@@ -270,14 +281,9 @@ fn reopen(store: &dyn Store, meta: Meta) -> Result<Opened, StartError> {
     for hash in path {
         accounts.extend(diffs.get(&hash).into_iter().flat_map(|diff: &Arc<Diff>| diff.forward()));
     }
-    let mut own = BTreeMap::new();
-    for (_, value) in rows(store, mempool::OWN) {
-        let transaction: Transaction = decode(&value, Transaction::MAX_LEN)
-            .map_err(|error| corrupt(format!("a transaction of your own: {error}")))?;
-        own.insert(transaction.id(), transaction);
-    }
     let restore = Some(Job::Update { trie: Trie::default(), changes: accounts });
     let joined = row(store, META, JOINED_KEY)?.unwrap_or_default();
+    let own = own(store)?;
     Ok(Opened { tree, tries: BTreeMap::new(), diffs, written, restore, own, light: None, joined })
 }
 

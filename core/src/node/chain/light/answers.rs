@@ -42,6 +42,27 @@ pub(in crate::node::chain) struct Arrival {
     changes: Vec<(Hash, Account)>,
 }
 
+/// What a peer answered, if it can be read.
+pub(in crate::node::chain) fn read(
+    fx: &mut Effects,
+    peer: PeerId,
+    outcome: Result<Vec<u8>, RequestFailure>,
+) -> Option<SyncResponse> {
+    match outcome.map(|bytes| decode(&bytes, Protocol::Sync.max_response())) {
+        Ok(Ok(response)) => Some(response),
+        Ok(Err(_)) => {
+            fx.offend(peer, Offence::Malformed);
+            None
+        }
+        Err(failure) => {
+            if failure == RequestFailure::TooLarge {
+                fx.offend(peer, Offence::Unrequested);
+            }
+            None
+        }
+    }
+}
+
 impl Chain {
     /// An answer to a question of [`Light`](super::Light).
     pub(in crate::node) fn light_answered(
@@ -52,23 +73,7 @@ impl Chain {
         outcome: Result<Vec<u8>, RequestFailure>,
     ) {
         let now = fx.now.mono;
-        let response = match outcome.map(|bytes| decode(&bytes, Protocol::Sync.max_response())) {
-            Ok(Ok(response)) => Some(response),
-            Ok(Err(_)) => {
-                fx.offend(peer, Offence::Malformed);
-                None
-            }
-            Err(failure) => {
-                if failure == RequestFailure::TooLarge {
-                    fx.offend(peer, Offence::Unrequested);
-                }
-                None
-            }
-        };
-        if let LightAsk::Account(question) = ask {
-            self.account_answered(fx, peer, *question, response);
-            return;
-        }
+        let response = read(fx, peer, outcome);
         let Some(light) = &mut self.light else { return };
         let range = matches!(ask, LightAsk::Range(_));
         // An answer that was given up on is not waited for any more: another may be under way.
@@ -209,6 +214,7 @@ impl Chain {
         light.fragments.extend(fragments.iter().cloned());
         light.advance(&peer, fx.now.mono);
         fx.lower(STUCK_ALARM);
+        self.forget_expired(fx);
         self.remember_proven(fx);
         self.notify_sync(fx);
     }

@@ -205,7 +205,7 @@ impl Chain {
         self.starting = false;
         fx.lower(STUCK_ALARM);
         self.download.replan();
-        self.reinsert_own(fx);
+        self.pool_grows_up(fx);
         self.notify_sync(fx);
     }
 }
