@@ -44,7 +44,7 @@ impl Link {
     /// Whether a certificate of this link finalises its source: no checkpoint lies between.
     #[must_use]
     pub const fn finalises_source(&self) -> bool {
-        self.target.height.0 - self.source.height.0 == CHECKPOINT_INTERVAL
+        matches!(self.target.height.0.checked_sub(self.source.height.0), Some(CHECKPOINT_INTERVAL))
     }
 
     /// Whether one authority's votes for both links are slashable: two votes for one target height, or one vote around the

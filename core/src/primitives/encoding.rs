@@ -1,8 +1,9 @@
 //! The canonical encoding: borsh, with the size checked before anything is read.
 //!
 //! Borsh has exactly one encoding of a value and refuses trailing bytes. Every variable length in our types is a borsh
-//! `u32` count, and borsh reserves at most 4 KiB ahead of what it has really read, so a decoder needs memory in
-//! proportion to the bytes it was given, never to what they claim.
+//! `u32` count, and borsh reserves at most 4 KiB (for bytes and texts 1 MiB) ahead of what it has really read, so a decoder
+//! needs memory in proportion to the bytes it was given, never to what they claim. An element that takes much more memory than
+//! bytes is another matter: a list of such ones has a bound of its own.
 
 use std::io::{Error, ErrorKind, Read};
 

@@ -5,7 +5,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use super::{transaction::TransactionProof, warp::Fragment};
 use crate::{
     chain::{Checkpoint, ConsensusRecord, Header, Mmr, SystemItem},
-    primitives::{Hash, Height},
+    primitives::{Hash, Height, at_most},
     state::{Account, AccountProof, RangeProof},
 };
 
@@ -175,7 +175,10 @@ pub struct BodiesRequest(pub Vec<(Height, Hash)>);
 /// The encoded bodies in the order asked for; `None` for one the peer does not have; shorter than the question when the
 /// response would grow too large.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct BodiesResponse(pub Vec<Option<Vec<u8>>>);
+pub struct BodiesResponse(
+    // A `None` is one byte here and many in memory.
+    #[borsh(deserialize_with = "at_most::<MAX_BODIES, _, _>")] pub Vec<Option<Vec<u8>>>,
+);
 
 #[cfg(test)]
 mod tests {

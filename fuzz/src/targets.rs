@@ -1,0 +1,9 @@
+//! The targets, by the folder of core they are about.
+
+pub mod chain;
+pub mod gossip;
+pub mod node;
+pub mod state;
+pub mod store;
+pub mod sync;
+pub mod text;
