@@ -8,6 +8,7 @@ mod bench;
 mod checks;
 mod command;
 mod demo;
+mod fuzz;
 mod packages;
 mod tools;
 
@@ -22,6 +23,9 @@ The commands of the Weft workspace:
                                        --full adds the long ones
   cargo xtask app                      only build the app, into browser/dist
   cargo xtask bench                    measure what docs/BENCHMARKS.md tells, natively and as wasm
+  cargo xtask fuzz [TARGET...] [--minutes N]
+                                       run libFuzzer on each decoder and verifier, or only on those named,
+                                       for a minute unless told
 ";
 
 /// Why a command ends early, in words for the person who gave it.
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
         ["test", rest @ ..] => checks::run(rest),
         ["app"] => app::build().map(|_| ()),
         ["bench"] => bench::run_all(),
+        ["fuzz", rest @ ..] => fuzz::run_targets(rest),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             Ok(())

@@ -1,4 +1,4 @@
-//! The compiler's wasm target and the two tools of exact versions that the app's build needs.
+//! The compiler's wasm target, the two tools of exact versions that the app's build needs, and the one that fuzzing needs.
 //!
 //! Tools are built once into the user's cache, outside `target`, and recognised by path and version.
 
@@ -32,8 +32,18 @@ const TRUNK: Tool = Tool { package: "trunk", version: "0.21.14", executable: "tr
 /// The generated bindings and this program must agree exactly; the lock file has the same version.
 const WASM_BINDGEN: Tool =
     Tool { package: "wasm-bindgen-cli", version: "0.2.108", executable: "wasm-bindgen", minutes: 2 };
+const CARGO_FUZZ: Tool =
+    Tool { package: "cargo-fuzz", version: "0.13.2", executable: "cargo-fuzz", minutes: 1 };
 
-/// The directories of the tools, all present.
+/// The directory of cargo-fuzz, which is built if it is missing.
+///
+/// # Errors
+/// When it is missing and cannot be had.
+pub(crate) fn cargo_fuzz() -> Fallible<PathBuf> {
+    installed(&CARGO_FUZZ)
+}
+
+/// The directories of the tools that the app needs, all present.
 pub(crate) struct Tools {
     trunk: PathBuf,
     wasm_bindgen: PathBuf,
