@@ -96,7 +96,7 @@ fn Row(block: BlockSummary) -> impl IntoView {
                 <b class="number">{grouped(height.0)}</b>
                 {short(hash.to_string(), 8, 4)}
                 <span class="spacer"></span>
-                <span class="dim" title="After its slot began, the block was verified here">{delay(&block)}</span>
+                <span class="dim delay" title="After its slot began, the block was verified here">{delay(&block)}</span>
                 {mark}
                 <span class="count" class:none=block.transactions == 0>
                     {format!("{} tx", grouped(block.transactions as u64))}

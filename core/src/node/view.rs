@@ -97,7 +97,8 @@ pub struct ChainView {
     pub finalised_hash: Hash,
     /// The root of the accounts after it.
     pub finalised_state_root: Hash,
-    /// The block whose state this peer took over by proof; 0 when it has executed everything since the genesis.
+    /// The block whose state this peer took over by proof; 0 when it has executed everything since the genesis. For a light peer
+    /// the last one proven.
     pub joined_at: Height,
     /// The lowest block whose body this peer keeps; 0 when it keeps all, and the height after the head when it has none.
     pub oldest: Height,

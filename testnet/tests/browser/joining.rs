@@ -21,7 +21,7 @@ impl Tab {
     }
 
     /// The finalised block it shows, once that is at `height` or above.
-    async fn finalised(&self, height: u64) -> (u64, Hash) {
+    pub(crate) async fn finalised(&self, height: u64) -> (u64, Hash) {
         let element = "document.querySelector('[data-testid=\"finalised\"]').dataset";
         let shown = format!("+{element}.height >= {height} && [{element}.height, {element}.hash]");
         let shown = self.until(&format!("height {height} is final"), &shown).await;

@@ -78,7 +78,7 @@ impl Chain {
         };
         let above = Height(header.height().0.saturating_add(1));
         let (joined_at, oldest) = match self.is_light() {
-            true => (header.height(), above),
+            true => (finalised.height(), above),
             false => (self.joined.oldest.saturating_sub(1), self.oldest()),
         };
         ChainView {
