@@ -1,9 +1,9 @@
 //! Every way to join a chain ends at the same block and state, whatever servers do and whenever the peer dies.
 
-use std::{cell::Cell, rc::Rc, sync::OnceLock};
+use std::{cell::Cell, collections::VecDeque, rc::Rc, sync::OnceLock};
 
 use weft_core::{
-    node::{Command, CommandError, Output, Reply, SyncPhase, Verified},
+    node::{Command, CommandError, Output, Protocol, Reply, SyncPhase, Verified},
     primitives::{Address, Hash, Height, decode, encode},
     sync::{Strategy, SyncResponse, WEAK_SUBJECTIVITY_SLOTS},
 };
@@ -256,6 +256,40 @@ const MISDEEDS: &[Misdeed] = &[
     }),
     ("silence", false, || {
         answers(|response| Some(response).filter(|response| matches!(response, SyncResponse::Status(_))))
+    }),
+    ("a pivot that is gone", false, || {
+        answers(|response| match response {
+            SyncResponse::Pivot(_) => Some(SyncResponse::Pivot(None)),
+            other => Some(other),
+        })
+    }),
+    ("more than a message may hold", true, || {
+        answers(|response| match response {
+            SyncResponse::Warp { fragments, finished } => {
+                let bytes = encode(&fragments).len().max(1);
+                let often = Protocol::Sync.max_response() / bytes + 1;
+                let fragments = fragments.iter().cycle().take(often * fragments.len()).cloned().collect();
+                Some(SyncResponse::Warp { fragments, finished })
+            }
+            other => Some(other),
+        })
+    }),
+    ("answers that come late", false, || {
+        let mut late: VecDeque<(u64, Output)> = VecDeque::new();
+        Some(Box::new(move |now, output| {
+            let is_status =
+                |body: &[u8]| matches!(decode::<SyncResponse>(body, usize::MAX), Ok(SyncResponse::Status(_)));
+            match output {
+                Output::Respond { id, body } if !is_status(&body) => {
+                    late.push_back((now.mono.0 + 8_000, Output::Respond { id, body }));
+                    Vec::new()
+                }
+                other => {
+                    let due = late.partition_point(|(at, _)| *at <= now.mono.0);
+                    late.drain(..due).map(|(_, output)| output).chain([other]).collect()
+                }
+            }
+        }))
     }),
     ("being busy for ever", false, || {
         answers(|response| match response {
