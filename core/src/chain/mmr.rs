@@ -10,7 +10,7 @@ use std::io::{Read, Result, Write};
 use borsh::{BorshDeserialize, BorshSerialize};
 pub use proof::{MmrProof, MmrProveError, MmrProver};
 
-use crate::primitives::{Hash, Hasher};
+use crate::primitives::Hash;
 
 /// The peaks of a Merkle mountain range (Todd, 2012): one perfect tree for each set bit of the leaf count, largest
 /// first. Appending costs one hash on average; the root commits to the count and all peaks.
@@ -85,20 +85,23 @@ impl BorshDeserialize for Mmr {
 
 /// The hash of a leaf, which holds a header's hash.
 fn leaf(header: &Hash) -> Hash {
-    Hasher::tagged(&[0]).add(&header.0).finish()
+    let mut bytes = [0; 33];
+    bytes[1..].copy_from_slice(&header.0);
+    Hash::of(&bytes)
 }
 
 /// The hash of two trees of one height, side by side.
 fn node(left: &Hash, right: &Hash) -> Hash {
-    Hasher::tagged(&[1]).add(&left.0).add(&right.0).finish()
+    let mut bytes = [1; 65];
+    bytes[1..33].copy_from_slice(&left.0);
+    bytes[33..].copy_from_slice(&right.0);
+    Hash::of(&bytes)
 }
 
 /// The commitment to a count and its peaks.
 fn root<'a>(count: u64, peaks: impl IntoIterator<Item = &'a Hash>) -> Hash {
-    let mut hasher = Hasher::tagged(&[2]);
-    hasher.add(&count.to_le_bytes());
-    for peak in peaks {
-        hasher.add(&peak.0);
-    }
-    hasher.finish()
+    let mut bytes = vec![2];
+    bytes.extend_from_slice(&count.to_le_bytes());
+    peaks.into_iter().for_each(|peak| bytes.extend_from_slice(&peak.0));
+    Hash::of(&bytes)
 }

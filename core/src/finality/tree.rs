@@ -199,6 +199,11 @@ impl BlockTree {
     /// # Errors
     /// Says why it could not.
     pub fn check(&self, hash: &Hash, header: &Header) -> Result<(), InsertError> {
+        self.mmr_at(hash, header).map(|_| ())
+    }
+
+    /// The mountain range before a header that could enter.
+    fn mmr_at(&self, hash: &Hash, header: &Header) -> Result<Mmr, InsertError> {
         if self.entries.contains_key(hash) {
             return Err(InsertError::Known);
         }
@@ -210,8 +215,8 @@ impl BlockTree {
         if parent.stage == Stage::Header && header.content.set_id > parent.record.set.id {
             return Err(InsertError::UnknownSet);
         }
-        let mmr_root = parent.mmr.with(&header.content.parent).root();
-        header.check_after(&parent.header, &parent.record.set, &mmr_root)?;
+        let mmr = parent.mmr.with(&header.content.parent);
+        header.check_after(&parent.header, &parent.record.set, &mmr.root())?;
         if parent.stage == Stage::Invalid {
             return Err(InsertError::InvalidParent);
         }
@@ -219,7 +224,7 @@ impl BlockTree {
         if of_slot.is_some_and(|hashes| hashes.len() >= MAX_PER_SLOT) {
             return Err(InsertError::TooMany);
         }
-        Ok(())
+        Ok(mmr)
     }
 
     /// Takes in a header whose signature is known to be right.
@@ -228,19 +233,16 @@ impl BlockTree {
     /// As [`Self::check`].
     pub fn insert(&mut self, header: Header) -> Result<Hash, InsertError> {
         let hash = header.hash();
-        self.check(&hash, &header)?;
+        let mmr = self.mmr_at(&hash, &header)?;
         let parent = self.entries.get_mut(&header.content.parent).ok_or(InsertError::UnknownParent)?;
         parent.children.push(hash);
-        let (mmr, record) = (parent.mmr.with(&header.content.parent), Arc::clone(&parent.record));
-        let justified = parent.justified;
+        let (justified, record) = (parent.justified, Arc::clone(&parent.record));
         self.by_slot.entry((header.content.proposer, header.slot())).or_default().push(hash);
-        self.entries.insert(
-            hash,
-            Entry { header, mmr, record, justified, stage: Stage::Header, children: Vec::new() },
-        );
-        if self.merit(&hash) > self.merit(&self.target) {
+        let entry = Entry { header, mmr, record, justified, stage: Stage::Header, children: Vec::new() };
+        if Self::merit_of(&hash, &entry) > self.merit(&self.target) {
             self.target = hash;
         }
+        self.entries.insert(hash, entry);
         Ok(hash)
     }
 

@@ -90,11 +90,19 @@ impl Hasher {
         Hash(*self.0.finalize().as_bytes())
     }
 
-    /// The first `N` bytes of the extended output.
-    pub(super) fn fill(&self, offset: u64, out: &mut [u8]) {
-        let mut reader = self.0.finalize_xof();
-        reader.set_position(offset);
-        reader.fill(out);
+    /// The extended output, from its beginning.
+    pub(super) fn output(&self) -> HashOutput {
+        HashOutput(self.0.finalize_xof())
+    }
+}
+
+/// The extended output of a hash, read piece by piece.
+pub(super) struct HashOutput(blake3::OutputReader);
+
+impl HashOutput {
+    /// The bytes that follow.
+    pub(super) fn fill(&mut self, out: &mut [u8]) {
+        self.0.fill(out);
     }
 }
 

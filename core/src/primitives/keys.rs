@@ -9,7 +9,10 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use ed25519_zebra::{SigningKey, VerificationKey, VerificationKeyBytes, batch};
 use rand_core::{TryCryptoRng, TryRng};
 
-use super::{Hash, hash::Hasher};
+use super::{
+    Hash,
+    hash::{HashOutput, Hasher},
+};
 
 /// What a signature is for. The tag is part of what is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +104,8 @@ impl PublicKey {
 #[derive(Default)]
 pub struct SignatureBatch {
     verifier: batch::Verifier,
-    transcript: Hasher,
+    /// All claims, hashed at once in the end: that is several times as fast as part by part.
+    transcript: Vec<u8>,
     len: usize,
 }
 
@@ -116,11 +120,9 @@ impl SignatureBatch {
         signature: &Signature,
     ) {
         let message = signed_bytes(domain, genesis, payload);
-        self.transcript
-            .add(&key.0)
-            .add(&signature.0)
-            .add(&(message.len() as u64).to_le_bytes())
-            .add(&message);
+        for part in [&key.0[..], &signature.0, &(message.len() as u64).to_le_bytes(), &message] {
+            self.transcript.extend_from_slice(part);
+        }
         self.verifier.queue((VerificationKeyBytes::from(key.0), signature.0.into(), &message));
         self.len += 1;
     }
@@ -128,7 +130,8 @@ impl SignatureBatch {
     /// Whether every signature is right. An empty batch is.
     #[must_use]
     pub fn verify(self) -> bool {
-        self.len == 0 || self.verifier.verify(Coefficients { transcript: self.transcript, offset: 0 }).is_ok()
+        let coefficients = || Coefficients(Hasher::tagged(&self.transcript).output());
+        self.len == 0 || self.verifier.verify(coefficients()).is_ok()
     }
 }
 
@@ -158,10 +161,7 @@ pub fn verify_each(count: usize, mut add: impl FnMut(usize, &mut SignatureBatch)
 }
 
 /// The batch coefficients: the extended output of the hash of the batch.
-struct Coefficients {
-    transcript: Hasher,
-    offset: u64,
-}
+struct Coefficients(HashOutput);
 
 impl TryRng for Coefficients {
     type Error = Infallible;
@@ -179,8 +179,7 @@ impl TryRng for Coefficients {
     }
 
     fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Infallible> {
-        self.transcript.fill(self.offset, out);
-        self.offset += out.len() as u64;
+        self.0.fill(out);
         Ok(())
     }
 }

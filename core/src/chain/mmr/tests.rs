@@ -4,7 +4,7 @@
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
-use crate::primitives::{decode, encode};
+use crate::primitives::{Hasher, decode, encode};
 
 fn header(index: u64) -> Hash {
     Hash::of(&index.to_le_bytes())
