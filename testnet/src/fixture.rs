@@ -1,9 +1,11 @@
 //! Chains for tests: a genesis with validators and funded accounts, transfers, and whole chains made without a network.
 
+mod directory;
 mod disk;
 mod long;
 mod maker;
 
+pub use directory::WriteError;
 pub use long::{Extent, LongChain};
 pub use maker::ChainMaker;
 

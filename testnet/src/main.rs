@@ -1,30 +1,43 @@
 //! `weft-testnet`: networks to look at.
 
 mod demo;
+mod made;
 
-use std::{env, path::PathBuf, process::ExitCode};
+use std::{env, path::Path, process::ExitCode};
 
-const USAGE: &str = "usage: weft-testnet demo --app DIRECTORY --port PORT";
+const USAGE: &str = "\
+usage: weft-testnet demo --app DIRECTORY --port PORT
+       weft-testnet chain DIRECTORY [--blocks N] [--accounts N] [--hand-offs N] [--slot-millis N]
+
+  demo    runs a relay and three validators, and serves the app
+  chain   makes a chain that ends now, of 20,000 blocks, 100,000 accounts, eight hand-offs and slots of a second
+          unless told otherwise, and writes it into a new directory: genesis.json, key files, and in `chain` the data of a
+          peer. So a relay with all of it is `weft-relay --data DIRECTORY --genesis DIRECTORY/genesis.json`.";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let (app, port) = match words.as_slice() {
-        ["demo", "--app", app, "--port", port] => (PathBuf::from(app), port.parse()),
-        _ => {
-            eprintln!("{USAGE}");
-            return ExitCode::from(2);
-        }
+    let outcome = match words.as_slice() {
+        ["demo", "--app", app, "--port", port] => match port.parse() {
+            Ok(port) => demo::run(Path::new(app), port).map_err(|error| error.to_string()),
+            Err(_) => return misused("A port is a number from 1 to 65535."),
+        },
+        ["chain", directory, options @ ..] => match made::extent(options) {
+            Ok(extent) => made::write(Path::new(directory), &extent).map_err(|error| error.to_string()),
+            Err(reason) => return misused(&reason),
+        },
+        _ => return misused(""),
     };
-    let Ok(port) = port else {
-        eprintln!("{USAGE}\nA port is a number from 1 to 65535.");
-        return ExitCode::from(2);
-    };
-    match demo::run(&app, port) {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn misused(reason: &str) -> ExitCode {
+    eprintln!("{USAGE}\n{reason}");
+    ExitCode::from(2)
 }

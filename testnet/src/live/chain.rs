@@ -12,9 +12,11 @@ use tempfile::TempDir;
 use weft_core::{
     chain::{Genesis, Transaction, UnsignedTransaction},
     primitives::{Address, Amount, Hash, SecretKey, Slot},
+    sync::Strategy,
 };
 
 use super::{LiveError, Process, programs_dir};
+use crate::fixture::LongChain;
 
 /// What the account that has money holds at first.
 const GRANT: u64 = 1_000_000_000;
@@ -28,6 +30,8 @@ pub struct NodeOptions {
     pub listen: Vec<String>,
     /// Whom to connect to.
     pub bootstrap: Vec<String>,
+    /// How to join the chain.
+    pub strategy: Strategy,
 }
 
 /// Where a relay listens on loopback; 0 lets the system choose.
@@ -72,11 +76,7 @@ impl Chain {
     /// # Errors
     /// When the programs are not built, or refuse.
     pub fn new(slot_millis: u64, validators: usize) -> Result<Self, LiveError> {
-        let dir = tempfile::Builder::new()
-            .prefix("weft-")
-            .tempdir()
-            .map_err(LiveError::system("making a temporary directory"))?;
-        let chain = Self { programs: programs_dir()?, dir, validators };
+        let chain = Self { programs: programs_dir()?, dir: temporary()?, validators };
         let mut genesis = chain.weft();
         genesis.args(["genesis", "--name", "testnet", "--slot-millis", &slot_millis.to_string(), "--json"]);
         genesis.arg("--output").arg(chain.genesis());
@@ -89,6 +89,34 @@ impl Chain {
         genesis.args(["--grant", &format!("{}={GRANT}", faucet["address"].as_str().unwrap_or_default())]);
         answer(&mut genesis)?;
         Ok(chain)
+    }
+
+    /// A chain that was made in advance.
+    ///
+    /// # Errors
+    /// When the programs are not built, or it cannot be written.
+    pub fn made(made: &LongChain) -> Result<Self, LiveError> {
+        let dir = temporary()?;
+        made.write(dir.path())
+            .map_err(|error| LiveError::Answer(format!("writing a made chain: {error}")))?;
+        Ok(Self { programs: programs_dir()?, dir, validators: made.validators().len() })
+    }
+
+    /// Gives a peer, before its first start, the data of one that has executed all of the chain that was made.
+    ///
+    /// # Errors
+    /// When the chain was not made in advance, or its data cannot be copied.
+    pub fn give(&self, name: &str) -> Result<(), LiveError> {
+        let (from, to) = (self.dir().join("chain"), self.data(name));
+        let copy = || {
+            fs::create_dir_all(&to)?;
+            for entry in fs::read_dir(&from)? {
+                let entry = entry?;
+                fs::copy(entry.path(), to.join(entry.file_name()))?;
+            }
+            Ok(())
+        };
+        copy().map_err(LiveError::system(format!("copying {} to {}", from.display(), to.display())))
     }
 
     /// The `weft` command, without arguments.
@@ -144,6 +172,7 @@ impl Chain {
         for address in &options.bootstrap {
             command.args(["--bootstrap", address]);
         }
+        command.args(["--sync", &options.strategy.to_string()]);
         command
     }
 
@@ -229,6 +258,11 @@ impl Chain {
             .map_err(|error| LiveError::Answer(format!("{}: {error}", path.display())))?;
         Ok(genesis.hash())
     }
+}
+
+fn temporary() -> Result<TempDir, LiveError> {
+    let dir = tempfile::Builder::new().prefix("weft-").tempdir();
+    dir.map_err(LiveError::system("making a temporary directory"))
 }
 
 /// Runs a command that answers in JSON.
