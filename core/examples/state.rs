@@ -13,7 +13,7 @@ use std::{
 };
 
 use chacha20::ChaCha8Rng;
-use platform::{millis, say};
+use platform::{millis, report, say};
 use rand_core::{Rng, SeedableRng};
 use weft_core::{
     primitives::{Amount, Hash, decode, encode},
@@ -133,19 +133,6 @@ fn apply(root: &Hash, ranges: &[Vec<u8>]) -> f64 {
     }
     assert_eq!((trie.root(), from), (*root, None));
     millis() - start
-}
-
-/// One line of results: the median ratio of two times, and the medians of both.
-fn report(what: &str, against: &str, mut rounds: Vec<(f64, f64)>) {
-    rounds.sort_by(|a, b| (a.1 / a.0).total_cmp(&(b.1 / b.0)));
-    let ratio = |at: usize| rounds[at].1 / rounds[at].0;
-    let (own, other) = rounds[rounds.len() / 2];
-    say(&format!(
-        "{what} {own:.2} ms, {against} {other:.2} ms; {against} / {what}: min {:.3}  median {:.3}  max {:.3}",
-        ratio(0),
-        ratio(rounds.len() / 2),
-        ratio(rounds.len() - 1)
-    ));
 }
 
 fn main() {

@@ -1,6 +1,19 @@
-//! A clock and a place to print, natively and in JavaScript.
+//! A clock and a place to print, natively and in JavaScript, and what results look like.
 
 pub(crate) use imp::{millis, say};
+
+/// One line of results, from the times of both in each round: the ratios of the other to the one, and the median round.
+pub(crate) fn report(what: &str, against: &str, mut rounds: Vec<(f64, f64)>) {
+    rounds.sort_by(|a, b| (a.1 / a.0).total_cmp(&(b.1 / b.0)));
+    let ratio = |at: usize| rounds[at].1 / rounds[at].0;
+    let (own, other) = rounds[rounds.len() / 2];
+    say(&format!(
+        "{what} {own:.2} ms, {against} {other:.2} ms; {against} / {what}: min {:.3}  median {:.3}  max {:.3}",
+        ratio(0),
+        ratio(rounds.len() / 2),
+        ratio(rounds.len() - 1)
+    ));
+}
 
 #[cfg(not(target_arch = "wasm32"))]
 mod imp {
