@@ -13,4 +13,4 @@ pub use trie::{AccountProof, ProofError, RangeProof, StubReached, Trie, Verified
 /// Trie key to account, at the base.
 pub(crate) const LEAVES: crate::store::Table = crate::store::Table("state/leaves");
 /// Block hash to what the block changed.
-pub(crate) const DIFFS: crate::store::Table = crate::store::Table("state/diffs");
+pub(crate) const DIFFS: crate::store::Table = crate::store::Table("cold/diffs");

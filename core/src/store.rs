@@ -29,6 +29,13 @@ pub struct Table(pub &'static str);
 const MAX_TABLES: usize = 256;
 
 impl Table {
+    /// Whether there may be very many rows, which are seldom read: a store with a disk need not keep them in memory. The
+    /// names of such tables begin with `cold/`.
+    #[must_use]
+    pub fn is_cold(&self) -> bool {
+        self.0.starts_with("cold/")
+    }
+
     /// The table of this name, for a name read from a disk: it is kept forever, once. `None` when there are too many.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
@@ -83,7 +90,7 @@ impl Batch {
     }
 }
 
-/// An ordered map of bytes per table, in memory.
+/// An ordered map of bytes per table, in memory but for the [cold](Table::is_cold) ones.
 pub trait Store {
     /// The row's value.
     fn get(&self, table: Table, key: &[u8]) -> Option<Vec<u8>>;

@@ -1,7 +1,7 @@
 //! The disk: core's store and archive as two redb files in one data directory.
 //!
-//! The store's rows live in memory; what [`DiskStore`] changes there, one writer thread commits behind it, in order and
-//! several batches at a time. The archive is too large for memory and is read and written by a thread of its own. Both
+//! The store's rows live in memory, but for those of cold tables, which are read from the file; what [`DiskStore`]
+//! changes, one writer thread commits behind it, in order and several batches at a time. The archive is too large for memory and is read and written by a thread of its own. Both
 //! tell what became of their work as [`Input`]s.
 //!
 //! Every row carries or adds to a checksum of ours, which is compared when it is read, so that a damaged disk is an
@@ -13,7 +13,7 @@ mod queue;
 mod store;
 mod writer;
 
-use std::{io, path::Path, path::PathBuf, thread, thread::JoinHandle};
+use std::{io, path::Path, path::PathBuf, sync::Arc, thread, thread::JoinHandle};
 
 use weft_core::{
     node::{ArchiveId, Input},
@@ -89,7 +89,7 @@ pub enum DiskError {
 pub struct Disk;
 
 impl Disk {
-    /// Opens the data directory, or makes a new one, and reads the whole store into memory.
+    /// Opens the data directory, or makes a new one, and reads the store into memory.
     ///
     /// `report` receives [`Input::Persisted`], [`Input::StorageFailed`] (once, after which nothing is written any more)
     /// and [`Input::Archive`] from the threads of this disk; it must not block. This call itself blocks while it reads.
@@ -102,7 +102,8 @@ impl Disk {
     {
         let (store, archive) = file::open_pair(directory)?;
         let (memory, digest) = store::load(&store)?;
-        let queue = Queue::new();
+        let (queue, store) = (Queue::new(), Arc::new(store));
+        let disk_store = DiskStore::new(memory, queue.clone(), &store);
         let writer = Writer::new(store, digest, queue.clone());
         let writer_report = report.clone();
         let writer_thread = spawn("weft-store", directory, move || writer.run(&writer_report))?;
@@ -112,12 +113,12 @@ impl Disk {
             Archive::new(archive).run(&waiting, &archive_report);
         })?;
         let handles = DiskHandles {
-            queue: queue.clone(),
+            queue,
             requests: Some(requests),
             threads: vec![writer_thread, archive_thread],
             report: Box::new(report),
         };
-        Ok((DiskStore::new(memory, queue), handles))
+        Ok((disk_store, handles))
     }
 }
 

@@ -18,7 +18,7 @@ use std::{
 };
 
 use crate::{
-    chain::{ConsensusRecord, Header, HeaderError, Mmr},
+    chain::{ConsensusRecord, Header, HeaderError, Mmr, is_checkpoint},
     primitives::{Hash, Height, PublicKey, Slot},
 };
 
@@ -65,14 +65,21 @@ pub enum InsertError {
 #[derive(Debug)]
 struct Entry {
     header: Header,
-    /// The mountain range over all headers before this one.
-    mmr: Mmr,
+    /// The mountain range over all headers before this one: at the base, at checkpoints, and where nothing builds on it yet.
+    /// Elsewhere it is made of the last one below.
+    mmr: Option<Box<Mmr>>,
     /// The record this block yields; its parent's until it is executed.
     record: Arc<ConsensusRecord>,
     /// The highest checkpoint on this block's branch that is justified as far as is known.
     justified: Height,
     stage: Stage,
     children: Vec<Hash>,
+}
+
+/// Adds to a list that seldom has more than one element, without room for more.
+fn push_tight(list: &mut Vec<Hash>, hash: Hash) {
+    list.reserve_exact(1);
+    list.push(hash);
 }
 
 /// Comparable merit of a branch's tip: greater is better.
@@ -82,7 +89,8 @@ type Merit = (Height, Height, Reverse<Hash>);
 #[derive(Debug)]
 pub struct BlockTree {
     base: Hash,
-    entries: BTreeMap<Hash, Entry>,
+    // Boxed, since a map leaves room for values that are not there, and a chain that does not become final is long.
+    entries: BTreeMap<Hash, Box<Entry>>,
     by_slot: BTreeMap<(PublicKey, Slot), Vec<Hash>>,
     /// The best executed block.
     head: Hash,
@@ -102,8 +110,15 @@ impl BlockTree {
     pub fn new(base: Header, mmr: Mmr, record: Arc<ConsensusRecord>) -> Self {
         let (hash, height) = (base.hash(), base.height());
         let justified = record.justified.height;
-        let entry =
-            Entry { header: base, mmr, record, justified, stage: Stage::Executed, children: Vec::new() };
+        let mmr = Some(Box::new(mmr));
+        let entry = Box::new(Entry {
+            header: base,
+            mmr,
+            record,
+            justified,
+            stage: Stage::Executed,
+            children: Vec::new(),
+        });
         Self {
             base: hash,
             finalised: hash,
@@ -173,13 +188,24 @@ impl BlockTree {
     /// The mountain range over all headers up to and including this block's: what its children commit to.
     #[must_use]
     pub fn mmr_after(&self, hash: &Hash) -> Option<Mmr> {
-        self.entries.get(hash).map(|entry| entry.mmr.with(hash))
+        let mut mmr = self.mmr_before(hash)?;
+        mmr.push(hash);
+        Some(mmr)
     }
 
     /// The mountain range over all headers before this block's.
     #[must_use]
-    pub fn mmr_before(&self, hash: &Hash) -> Option<&Mmr> {
-        self.entries.get(hash).map(|entry| &entry.mmr)
+    pub fn mmr_before(&self, hash: &Hash) -> Option<Mmr> {
+        let mut entry = self.entries.get(hash)?;
+        let mut passed = Vec::new();
+        while entry.mmr.is_none() {
+            let parent = entry.header.content.parent;
+            passed.push(parent);
+            entry = self.entries.get(&parent)?;
+        }
+        let mut mmr = entry.mmr.as_deref()?.clone();
+        passed.iter().rev().for_each(|hash| mmr.push(hash));
+        Some(mmr)
     }
 
     /// The block of the best executed chain at a height, if it is not below the base.
@@ -215,7 +241,7 @@ impl BlockTree {
         if parent.stage == Stage::Header && header.content.set_id > parent.record.set.id {
             return Err(InsertError::UnknownSet);
         }
-        let mmr = parent.mmr.with(&header.content.parent);
+        let mmr = self.mmr_after(&header.content.parent).ok_or(InsertError::UnknownParent)?;
         header.check_after(&parent.header, &parent.record.set, &mmr.root())?;
         if parent.stage == Stage::Invalid {
             return Err(InsertError::InvalidParent);
@@ -233,12 +259,16 @@ impl BlockTree {
     /// As [`Self::check`].
     pub fn insert(&mut self, header: Header) -> Result<Hash, InsertError> {
         let hash = header.hash();
-        let mmr = self.mmr_at(&hash, &header)?;
+        let mmr = Some(Box::new(self.mmr_at(&hash, &header)?));
         let parent = self.entries.get_mut(&header.content.parent).ok_or(InsertError::UnknownParent)?;
-        parent.children.push(hash);
+        push_tight(&mut parent.children, hash);
+        if !is_checkpoint(parent.header.height()) && header.content.parent != self.base {
+            parent.mmr = None;
+        }
         let (justified, record) = (parent.justified, Arc::clone(&parent.record));
-        self.by_slot.entry((header.content.proposer, header.slot())).or_default().push(hash);
-        let entry = Entry { header, mmr, record, justified, stage: Stage::Header, children: Vec::new() };
+        push_tight(self.by_slot.entry((header.content.proposer, header.slot())).or_default(), hash);
+        let children = Vec::new();
+        let entry = Box::new(Entry { header, mmr, record, justified, stage: Stage::Header, children });
         if Self::merit_of(&hash, &entry) > self.merit(&self.target) {
             self.target = hash;
         }
@@ -492,6 +522,10 @@ impl BlockTree {
     /// leave: those of the best chain below the new base, oldest first, and those of other branches.
     pub fn advance_base(&mut self, hash: &Hash) -> (Vec<Header>, Vec<(Height, Hash)>) {
         let keep = self.with_descendants(hash);
+        let mmr = self.mmr_before(hash).map(Box::new);
+        if let Some(entry) = self.entries.get_mut(hash) {
+            entry.mmr = mmr;
+        }
         let (mut settled, mut dropped) = (Vec::new(), Vec::new());
         for gone in self.entries.keys().copied().filter(|hash| !keep.contains(hash)).collect::<Vec<_>>() {
             let Some(header) = self.remove(&gone) else { continue };

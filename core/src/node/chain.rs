@@ -164,7 +164,7 @@ pub(super) struct Chain {
     tree: BlockTree,
     /// The accounts after blocks near the head.
     tries: BTreeMap<Hash, Trie>,
-    /// What each executed block above the base changed.
+    /// What executed blocks changed whose rows are not written yet.
     diffs: BTreeMap<Hash, Arc<Diff>>,
     waiting: BTreeMap<Hash, Waiting>,
     recent: BTreeMap<Hash, Recent>,
@@ -218,20 +218,20 @@ impl Chain {
             return Err(StartError::LightValidator);
         }
         let id = genesis.hash();
-        let Opened { tree, tries, diffs, written, restore, own, light, joined } =
+        let Opened { tree, tries, written, restore, own, light, joined } =
             storage::open(&genesis, config.strategy, fx)?;
         let proposer = config.validator.clone().map(|key| {
             let last_signed = storage::last_signed(&*fx.store, &key.public());
             Proposer::new(key, last_signed)
         });
         let voted = config.validator.as_ref().and_then(|key| storage::last_vote(&*fx.store, &key.public()));
-        let gadget = Gadget::new(voted, storage::wish(&*fx.store));
+        let gadget = Gadget::open(voted, fx);
         let pivots = Pivots::open(&*fx.store, &tree, tries.get(&tree.base()))?;
         let mut chain = Self {
             id,
             tree,
             tries,
-            diffs,
+            diffs: BTreeMap::new(),
             waiting: BTreeMap::new(),
             recent: BTreeMap::new(),
             written,

@@ -1,12 +1,14 @@
 //! The batches between the peer and the writer: bounded, and gathered into groups.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use weft_core::store::{Batch, Seq};
+use weft_core::store::{Batch, Seq, Table};
+
+use super::store::row_key;
 
 /// How long the oldest batch waits for company when nobody asked for a flush.
 const GATHER: Duration = Duration::from_millis(100);
@@ -27,6 +29,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<(Seq, Batch)>,
+    /// Rows of cold tables that are not in the file yet, by their keys there; `None` for one that is to go.
+    cold: BTreeMap<Vec<u8>, (Seq, Option<Vec<u8>>)>,
     bytes: usize,
     oldest: Option<Instant>,
     flush: Option<Seq>,
@@ -54,6 +58,9 @@ impl Queue {
     pub(super) fn push(&self, seq: Seq, batch: Batch) {
         let bytes = weight(&batch);
         let mut state = self.lock();
+        for write in batch.0.iter().filter(|write| write.table.is_cold()) {
+            state.cold.insert(row_key(write.table, &write.key), (seq, write.value.clone()));
+        }
         while state.bytes >= FULL && !state.abandoned {
             state = self.wait(state);
         }
@@ -82,8 +89,35 @@ impl Queue {
     /// The writer ends: nothing is kept for it any more.
     pub(super) fn abandon(&self) {
         let mut state = self.lock();
-        *state = State { abandoned: true, closed: true, ..State::default() };
+        let cold = std::mem::take(&mut state.cold);
+        *state = State { cold, abandoned: true, closed: true, ..State::default() };
         self.0.changed.notify_all();
+    }
+
+    /// What is to become of a row of a cold table, if that is not in the file yet.
+    pub(super) fn cold_row(&self, row: &[u8]) -> Option<Option<Vec<u8>>> {
+        self.lock().cold.get(row).map(|(_, value)| value.clone())
+    }
+
+    /// [`Self::cold_row`] of all rows of a table from one on.
+    pub(super) fn cold_rows(&self, table: Table, from: &[u8]) -> BTreeMap<Vec<u8>, Option<Vec<u8>>> {
+        let (prefix, first) = (row_key(table, &[]), row_key(table, from));
+        let state = self.lock();
+        let rows = state.cold.range(first..).take_while(|(row, _)| row.starts_with(&prefix));
+        rows.map(|(row, (_, value))| (row.clone(), value.clone())).collect()
+    }
+
+    /// These batches are in the file.
+    pub(super) fn written(&self, group: &Group) {
+        let mut state = self.lock();
+        for (seq, batch) in group {
+            for write in batch.0.iter().filter(|write| write.table.is_cold()) {
+                let row = row_key(write.table, &write.key);
+                if state.cold.get(&row).is_some_and(|(last, _)| last <= seq) {
+                    state.cold.remove(&row);
+                }
+            }
+        }
     }
 
     /// Waits for the next group. `None` when the queue is closed and empty.

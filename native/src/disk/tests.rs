@@ -192,6 +192,44 @@ fn pruning_forgets_what_is_below_a_height_and_no_more() {
     assert_eq!(answer(&inputs, 5), Ok(ArchiveAnswer::Bodies(vec![None, Some(vec![0; 100])])));
 }
 
+/// Rows of cold tables are told from the queue, from the file, and from both together: always as if they were in memory.
+#[test]
+fn cold_rows_are_as_if_they_were_in_memory() {
+    const COLD: Table = Table("cold/one");
+    const BESIDE: Table = Table("cold/two");
+    let directory = TempDir::new().unwrap();
+    let mut model: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+    for life in 0..3_u32 {
+        let (mut store, handles, inputs) = open(directory.path()).unwrap();
+        for round in 0..300_u32 {
+            let step = life * 1000 + round;
+            let key = (step.wrapping_mul(2_654_435_761) >> 26).to_be_bytes().to_vec();
+            let mut batch = put(BESIDE, &key, b"beside");
+            if step % 3 == 0 {
+                batch.delete(COLD, key.clone());
+                model.remove(&key);
+            } else {
+                batch.put(COLD, key.clone(), step.to_be_bytes());
+                model.insert(key.clone(), step.to_be_bytes().to_vec());
+            }
+            let seq = store.apply(batch);
+            if round % 50 == 49 {
+                handles.flush(seq);
+                persisted(&inputs, seq);
+            }
+            assert_eq!(store.get(COLD, &key), model.get(&key).cloned());
+            let whole: Vec<_> = model.clone().into_iter().collect();
+            assert_eq!(store.range(COLD, &[], usize::MAX), whole);
+            let some: Vec<_> =
+                model.range(key.clone()..).take(5).map(|(k, v)| (k.clone(), v.clone())).collect();
+            assert_eq!(store.range(COLD, &key, 5), some);
+        }
+        drop(handles);
+    }
+    let (store, _handles, _) = open(directory.path()).unwrap();
+    assert_eq!(store.range(COLD, &[], 1000), model.into_iter().collect::<Vec<_>>());
+}
+
 #[test]
 fn one_process_at_a_time() {
     let directory = TempDir::new().unwrap();

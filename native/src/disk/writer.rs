@@ -1,5 +1,7 @@
 //! The thread that makes the store's batches durable, in order.
 
+use std::sync::Arc;
+
 use redb::{Database, Durability};
 use weft_core::{node::Input, store::Seq};
 
@@ -10,14 +12,14 @@ use super::{
 };
 
 pub(super) struct Writer {
-    file: File,
+    file: Arc<File>,
     digest: Digest,
     queue: Queue,
     persisted: Seq,
 }
 
 impl Writer {
-    pub(super) fn new(file: File, digest: Digest, queue: Queue) -> Self {
+    pub(super) fn new(file: Arc<File>, digest: Digest, queue: Queue) -> Self {
         Self { file, digest, queue, persisted: Seq(0) }
     }
 
@@ -28,6 +30,7 @@ impl Writer {
             match self.file.with(|database| commit(database, self.digest, &group)) {
                 Ok(digest) => {
                     self.digest = digest;
+                    self.queue.written(&group);
                     self.persisted = group.last().map_or(self.persisted, |(seq, _)| *seq);
                     report(Input::Persisted(self.persisted));
                 }

@@ -187,6 +187,12 @@ fn proof_of_conflicting_finality_halts_and_names_the_guilty() {
     let (height, proposed) = (town.world.chain(ix).height, town.world.proposals(ix));
     town.world.run_for(20 * SLOT);
     assert_eq!((town.world.chain(ix).height, town.world.proposals(ix)), (height, proposed));
+
+    // A restart does not make it forget.
+    town.world.restart(ix, Keep::All).unwrap();
+    assert_eq!(halted(&town.world, ix), Some(alarm));
+    town.world.run_for(20 * SLOT);
+    assert_eq!((town.world.chain(ix).height, town.world.proposals(ix)), (height, proposed));
 }
 
 #[test]

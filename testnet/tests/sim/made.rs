@@ -84,7 +84,7 @@ fn rows(storage: &Storage) -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
     let tables = [
         "node/meta",
         "chain/contents",
-        "chain/headers",
+        "cold/headers",
         "chain/records",
         "chain/settled",
         "finality/certificates",
@@ -93,7 +93,7 @@ fn rows(storage: &Storage) -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
         "finality/pivots",
         "finality/trees",
         "finality/turns",
-        "state/diffs",
+        "cold/diffs",
         "state/leaves",
     ];
     let rows =

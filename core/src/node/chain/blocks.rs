@@ -1,18 +1,21 @@
 //! From a gossiped or downloaded block to the head of the chain.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use libp2p::PeerId;
 
-use super::{Archived, Chain, MAX_WAITING_BYTES, Purpose, RECENT_DEPTH, Recent, Waiting, history};
+use super::{Archived, Chain, MAX_WAITING_BYTES, Purpose, RECENT_DEPTH, Recent, Waiting, history, row};
 use crate::{
     chain::{Block, Body, ConsensusRecord, Evidence, MAX_BLOCK_BYTES, RecordError, SystemItem},
     finality::{BlockTree, InsertError, Stage},
     node::{Event, GossipMessage, Verdict, effects::Effects, work::Job},
     peers::Offence,
     primitives::{Hash, Height, Slot, decode, encode},
-    state::{BlockContext, Diff, Executed, ExecutionError, Trie},
-    store::{ArchiveRequest, ArchivedBlock},
+    state::{self, Account, BlockContext, Diff, Executed, ExecutionError, Trie},
+    store::{ArchiveRequest, ArchivedBlock, Store},
     sync::WINDOW,
 };
 
@@ -351,14 +354,8 @@ impl Chain {
         }
         let head = self.tree.head();
         let Some(trie) = self.tries.get(&head).cloned() else { return };
-        let (undo, redo) = self.tree.path(&head, &hash);
-        let mut changes = Vec::new();
-        for hash in undo {
-            changes.extend(self.diffs.get(&hash).into_iter().flat_map(|diff| diff.backward()));
-        }
-        for hash in redo {
-            changes.extend(self.diffs.get(&hash).into_iter().flat_map(|diff| diff.forward()));
-        }
+        let Some(changes) = self.changes(fx, &head, &hash) else { return };
+        let changes = changes.into_iter().collect();
         self.jobs.urgent(fx, Purpose::Rewind(hash), Job::Update { trie, changes });
     }
 
@@ -488,9 +485,51 @@ impl Chain {
             .collect()
     }
 
-    /// What a block changed, for those above the base.
-    pub(super) fn diff(&self, hash: &Hash) -> Option<&Arc<Diff>> {
-        self.diffs.get(hash)
+    /// What an executed block above the base changed. While a chain does not become final these are many, so they are in
+    /// memory only until the store has them.
+    fn diff(&self, store: &dyn Store, hash: &Hash) -> Option<Arc<Diff>> {
+        match self.diffs.get(hash) {
+            Some(diff) => Some(Arc::clone(diff)),
+            None => row(store, state::DIFFS, &hash.0).ok().flatten().map(Arc::new),
+        }
+    }
+
+    /// The accounts that change on the way from one executed block to another. `None`, and an alarm, when the store does not
+    /// have what it should.
+    pub(super) fn changes(
+        &self,
+        fx: &mut Effects,
+        from: &Hash,
+        to: &Hash,
+    ) -> Option<BTreeMap<Hash, Account>> {
+        let (undo, redo) = self.tree.path(from, to);
+        self.changes_of(fx, &undo, &redo)
+    }
+
+    /// [`Self::changes`] when the way is known: blocks to undo, tip first, and blocks to do, oldest first.
+    pub(super) fn changes_of(
+        &self,
+        fx: &mut Effects,
+        undo: &[Hash],
+        redo: &[Hash],
+    ) -> Option<BTreeMap<Hash, Account>> {
+        let mut changes = BTreeMap::new();
+        for (hash, back) in undo.iter().map(|hash| (hash, true)).chain(redo.iter().map(|hash| (hash, false)))
+        {
+            let Some(diff) = self.diff(&*fx.store, hash) else {
+                fx.raise(format!(
+                    "the stored changes of block {hash} are damaged or missing. Stop the peer, move the data directory \
+                     away, and synchronise again"
+                ));
+                return None;
+            };
+            if back {
+                changes.extend(diff.backward());
+            } else {
+                changes.extend(diff.forward());
+            }
+        }
+        Some(changes)
     }
 
     /// A block whose parent is unknown here: someone knows more.

@@ -43,7 +43,13 @@ pub(super) struct Gadget {
 }
 
 impl Gadget {
-    pub(super) fn new(last_vote: Option<Link>, wish: Option<Change>) -> Self {
+    /// With what the store has of it. A peer that has stopped for good says so again.
+    pub(super) fn open(last_vote: Option<Link>, fx: &mut Effects) -> Self {
+        let wish = storage::wish(&*fx.store);
+        let halted = storage::halted(&*fx.store);
+        if let Some(reason) = &halted {
+            fx.raise(reason.clone());
+        }
         Self {
             pool: VotePool::default(),
             voter: Voter::new(last_vote),
@@ -51,7 +57,7 @@ impl Gadget {
             checking: false,
             evidence: BTreeMap::new(),
             wish,
-            halted: false,
+            halted: halted.is_some(),
         }
     }
 }
@@ -212,17 +218,26 @@ impl Chain {
         other: &Certificate,
         guilty: impl Iterator<Item = &'a PublicKey>,
     ) {
+        if self.gadget.halted {
+            return;
+        }
         self.gadget.halted = true;
         let guilty: Vec<String> = guilty.map(ToString::to_string).collect();
-        fx.raise(format!(
+        let reason = format!(
             "finality is broken: certificates for {} at height {} and {} at height {} contradict each other. This peer \
-             neither proposes, votes nor follows any more. Guilty, by their own signatures: {}",
+             neither proposes, votes nor follows any more, not after a restart either: agree with others which chain goes \
+             on, move the data directory away, and synchronise from a checkpoint of it. Guilty, by their own \
+             signatures: {}",
             one.link.target.hash,
             one.link.target.height,
             other.link.target.hash,
             other.link.target.height,
             guilty.join(", ")
-        ));
+        );
+        let mut batch = Batch::default();
+        storage::put_halted(&mut batch, &reason);
+        fx.apply(batch);
+        fx.raise(reason);
     }
 
     /// Proof of an equivocation arrived by gossip.

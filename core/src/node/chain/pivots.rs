@@ -123,7 +123,7 @@ impl Pivots {
             && let (Some(header), Some(mmr)) = (tree.header(&base), tree.mmr_before(&base))
             && is_checkpoint(header.height())
         {
-            pivots.served.push(Pivot { header: header.clone(), mmr: mmr.clone(), trie: trie.cloned() });
+            pivots.served.push(Pivot { header: header.clone(), mmr, trie: trie.cloned() });
         }
         for (key, bytes) in rows(store, CHECKPOINTS) {
             let height = key_height(&key).ok_or_else(|| corrupt("a checkpoint's height"))?;
@@ -362,7 +362,7 @@ impl Chain {
                 if let Some(fragment) = fragment_of(store, tree, height, hash) {
                     pivots.note_fragment(batch, &fragment, base_record);
                     if let Some(mmr) = tree.mmr_before(hash) {
-                        let (header, mmr, trie) = (header.clone(), mmr.clone(), tries.get(hash).cloned());
+                        let (header, trie) = (header.clone(), tries.get(hash).cloned());
                         pivots.note_pivot(batch, Pivot { header, mmr, trie });
                     }
                 }
@@ -386,16 +386,14 @@ impl Chain {
             .served
             .get(at + 1)
             .and_then(|pivot| Some((pivot.header.height(), pivot.trie.clone()?)));
-        let mut changes = Vec::new();
+        let mut changes = BTreeMap::new();
         let (from, trie) = match newer {
             Some(newer) => newer,
             None => {
                 let head = self.tree.head();
                 let Some(trie) = self.tries.get(&head).cloned() else { return };
-                let (_, path) = self.tree.path(&self.tree.base(), &head);
-                for hash in path.iter().rev() {
-                    changes.extend(self.diffs.get(hash).into_iter().flat_map(|diff| diff.backward()));
-                }
+                let Some(back) = self.changes(fx, &head, &self.tree.base()) else { return };
+                changes = back;
                 (self.base_height(), trie)
             }
         };
@@ -408,6 +406,7 @@ impl Chain {
             changes.extend(diff.backward());
         }
         self.pivots.rebuilding = true;
+        let changes = changes.into_iter().collect();
         self.jobs.add(fx, Purpose::Pivot(hash), Job::Update { trie, changes });
     }
 

@@ -292,13 +292,7 @@ impl Chain {
     /// The head moved: what is in blocks leaves the pool, and what left the chain comes back.
     pub(super) fn pool_follows(&mut self, fx: &mut Effects, undone: &[Hash], done: &[Hash]) {
         let slot = self.next_slot(fx);
-        let mut changes = Vec::new();
-        for hash in undone {
-            changes.extend(self.diff(hash).into_iter().flat_map(|diff| diff.backward()));
-        }
-        for hash in done {
-            changes.extend(self.diff(hash).into_iter().flat_map(|diff| diff.forward()));
-        }
+        let changes = self.changes_of(fx, undone, done).unwrap_or_default();
         self.mempool.on_head(changes, slot);
         let included: BTreeSet<Hash> = self
             .bodies_of(done)

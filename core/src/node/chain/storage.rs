@@ -32,6 +32,8 @@ const META: Table = Table("node/meta");
 const META_KEY: &[u8] = b"meta";
 /// Until then this one stands for it.
 const BEGUN_KEY: &[u8] = b"begun";
+/// What proof of conflicting finality has stopped this peer, in words.
+const HALTED_KEY: &[u8] = b"halted";
 /// For a peer that joined by proof: what it has of the chain before.
 const JOINED_KEY: &[u8] = b"joined";
 /// The height below which blocks were forgotten.
@@ -45,7 +47,7 @@ pub(super) const WISH: Table = Table("node/wish");
 /// Block hash to the record it yields, for executed blocks above the base whose record differs from their parent's.
 const RECORDS: Table = Table("chain/records");
 /// Height and hash to the header of an executed block above the base.
-const HEADERS: Table = Table("chain/headers");
+const HEADERS: Table = Table("cold/headers");
 /// How many rows are read at a time.
 const PAGE: usize = 4096;
 
@@ -73,7 +75,6 @@ pub(super) struct Joined {
 pub(super) struct Opened {
     pub(super) tree: BlockTree,
     pub(super) tries: BTreeMap<Hash, Trie>,
-    pub(super) diffs: BTreeMap<Hash, Arc<Diff>>,
     pub(super) written: BTreeSet<Hash>,
     /// How to make the trie of the head, unless it is here.
     pub(super) restore: Option<Job>,
@@ -97,6 +98,16 @@ pub(super) fn last_vote(store: &dyn Store, key: &PublicKey) -> Option<Link> {
 /// The change that this peer's authority asks for.
 pub(super) fn wish(store: &dyn Store) -> Option<Change> {
     store.get(WISH, &[]).and_then(|bytes| decode(&bytes, 1 << 10).ok())
+}
+
+/// Why this peer has stopped for good, if it has.
+pub(super) fn halted(store: &dyn Store) -> Option<String> {
+    store.get(META, HALTED_KEY).and_then(|bytes| decode(&bytes, 1 << 20).ok())
+}
+
+/// Writes down that this peer has stopped for good.
+pub(super) fn put_halted(batch: &mut Batch, reason: &str) {
+    batch.put(META, HALTED_KEY, encode(&reason));
 }
 
 /// Removes the rows of an executed block above the base.
@@ -232,7 +243,6 @@ fn at_genesis(genesis: &Genesis) -> Result<Opened, StartError> {
     Ok(Opened {
         tree: BlockTree::new(header, Mmr::default(), Arc::new(record)),
         tries: BTreeMap::from([(hash, trie)]),
-        diffs: BTreeMap::new(),
         written: BTreeSet::from([hash]),
         restore: None,
         own: BTreeMap::new(),
@@ -254,7 +264,6 @@ fn own(store: &dyn Store) -> Result<BTreeMap<Hash, Transaction>, StartError> {
 fn reopen(store: &dyn Store, meta: Meta) -> Result<Opened, StartError> {
     let mmr = Mmr::from_peaks(meta.mmr_count, meta.mmr_peaks).ok_or_else(|| corrupt("the header range"))?;
     let mut tree = BlockTree::new(meta.base, mmr, Arc::new(meta.record));
-    let mut diffs = BTreeMap::new();
     let mut written = BTreeSet::from([tree.base()]);
     for (_, bytes) in rows(store, HEADERS) {
         let header: Header =
@@ -262,14 +271,11 @@ fn reopen(store: &dyn Store, meta: Meta) -> Result<Opened, StartError> {
         let parent = header.content.parent;
         // A row may be that of a fork whose first blocks were still on their way to the disk.
         let Ok(hash) = tree.insert(header) else { continue };
-        let diff: Diff =
-            row(store, state::DIFFS, &hash.0)?.ok_or_else(|| corrupt(format!("block {hash} has no diff")))?;
         let record = match row::<ConsensusRecord>(store, RECORDS, &hash.0)? {
             Some(record) => Arc::new(record),
             None => tree.record(&parent).cloned().ok_or_else(|| corrupt("a record"))?,
         };
         tree.executed(&hash, record);
-        diffs.insert(hash, Arc::new(diff));
         written.insert(hash);
     }
     let mut accounts = Vec::new();
@@ -278,13 +284,17 @@ fn reopen(store: &dyn Store, meta: Meta) -> Result<Opened, StartError> {
         accounts.push((key, decode(&value, 16).map_err(|error| corrupt(format!("an account: {error}")))?));
     }
     let (_, path) = tree.path(&tree.base(), &tree.head());
+    let mut changes = BTreeMap::new();
     for hash in path {
-        accounts.extend(diffs.get(&hash).into_iter().flat_map(|diff: &Arc<Diff>| diff.forward()));
+        let diff: Diff =
+            row(store, state::DIFFS, &hash.0)?.ok_or_else(|| corrupt(format!("block {hash} has no diff")))?;
+        changes.extend(diff.forward());
     }
+    accounts.extend(changes);
     let restore = Some(Job::Update { trie: Trie::default(), changes: accounts });
     let joined = row(store, META, JOINED_KEY)?.unwrap_or_default();
     let own = own(store)?;
-    Ok(Opened { tree, tries: BTreeMap::new(), diffs, written, restore, own, light: None, joined })
+    Ok(Opened { tree, tries: BTreeMap::new(), written, restore, own, light: None, joined })
 }
 
 impl Chain {
@@ -328,10 +338,10 @@ impl Chain {
 
     /// A block is in the archive for good: now its rows may say that it is executed.
     pub(super) fn block_archived(&mut self, fx: &mut Effects, hash: Hash, contents: Vec<u8>) {
-        let (Some(header), Some(diff)) = (self.tree.header(&hash), self.diff(&hash)) else { return };
+        let (Some(header), Some(diff)) = (self.tree.header(&hash), self.diffs.remove(&hash)) else { return };
         let mut batch = Batch::default();
         batch.put(HEADERS, header_key(header.height(), &hash), encode(header));
-        batch.put(state::DIFFS, hash.0, encode(&**diff));
+        batch.put(state::DIFFS, hash.0, encode(&*diff));
         history::note_contents(&mut batch, header.height(), &hash, contents);
         let (record, before) = (self.tree.record(&hash), self.tree.record(&header.content.parent));
         if let Some(record) = record.filter(|record| before.is_none_or(|before| before != *record)) {
@@ -354,11 +364,8 @@ impl Chain {
         if !path.iter().all(|hash| self.written.contains(hash)) {
             return;
         }
+        let Some(accounts) = self.changes(fx, &self.tree.base(), &new_base) else { return };
         let mut batch = Batch::default();
-        let mut accounts = BTreeMap::new();
-        for hash in &path {
-            accounts.extend(self.diffs.get(hash).into_iter().flat_map(|diff| diff.forward()));
-        }
         for (key, account) in accounts {
             if account.is_absent() {
                 batch.delete(state::LEAVES, key.0);
@@ -371,16 +378,18 @@ impl Chain {
         else {
             return;
         };
-        put_base(&mut batch, self.id, header, mmr, record);
+        put_base(&mut batch, self.id, header, &mmr, record);
         let settled_slot = header.slot();
         self.keep_pivots(fx, &mut batch, &path);
         self.keep_history(&*fx.store, &mut batch, &path);
         let (below, forks) = self.tree.advance_base(&new_base);
-        forks.iter().for_each(|(height, hash)| delete_block(&mut batch, *height, hash));
+        for (height, hash) in &forks {
+            delete_block(&mut batch, *height, hash);
+            self.diffs.remove(hash);
+        }
         let below: Vec<_> = below.iter().map(|header| (header.height(), header.hash())).collect();
         for (height, hash) in below.into_iter().chain(forks.iter().copied()).chain([(settled, new_base)]) {
             settle_block(&mut batch, height, &hash);
-            self.diffs.remove(&hash);
             if hash != new_base {
                 self.written.remove(&hash);
                 self.waiting.remove(&hash);
