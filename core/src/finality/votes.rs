@@ -141,7 +141,7 @@ impl VotePool {
     /// Forgets votes and certificates for targets deep below a finalised height. The rest stays, since a contradiction
     /// may yet turn up.
     pub fn finalised(&mut self, height: Height) {
-        let near = |target: Height| target.0 + KEEP_BELOW >= height.0;
+        let near = |target: Height| target >= height.saturating_sub(KEEP_BELOW);
         for votes in self.by_voter.values_mut() {
             votes.retain(|vote| near(vote.link.target.height));
         }

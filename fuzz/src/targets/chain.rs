@@ -215,10 +215,12 @@ pub fn votes(data: &[u8]) -> bool {
     true
 }
 
-/// The sample's votes.
+/// The sample's votes, and one for the highest checkpoint there could be.
 pub fn votes_seeds() -> Vec<Vec<u8>> {
     let votes = sample_votes();
-    vec![encode(&votes), encode(&votes[..3].to_vec())]
+    let mut far = votes[0].clone();
+    far.link.target.height = Height(u64::MAX - u64::MAX % CHECKPOINT_INTERVAL);
+    vec![encode(&votes), encode(&votes[..3].to_vec()), encode(&vec![far])]
 }
 
 /// A certificate: what the records of the sample take is signed by more than two thirds of each set that counts.
