@@ -16,7 +16,7 @@
 //!   `mempool-queued`
 //! - wallet: `address`, `balance` (`data-amount`), `verified` (`data-verified`: executed, proven, or empty while nothing is;
 //!   `data-height`), `pending-balance`, `faucet`, `faucet-result`, `send-to`,
-//!   `send-amount`, `send-memo`, `send-fee`, `send-submit`, `send-result` (results have `data-state`: waiting, done,
+//!   `send-amount`, `send-memo`, `send-fee`, `send-submit`, `send-result`, `lookup-id`, `lookup`, `lookup-result` (results have `data-state`: waiting, done,
 //!   refused; and `data-transaction`)
 //! - chat: `chat-room` (`data-room`), `chat-leave`, `chat-join`, `chat-join-submit`, `chat-messages`, `chat-message`
 //!   (`data-author`, `data-own`) with `chat-author`, `chat-text` and `chat-hearsay`, `chat-input`, `chat-send`,

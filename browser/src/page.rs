@@ -5,6 +5,7 @@ mod blocks;
 mod chat;
 mod feed;
 mod header;
+mod lookup;
 mod mempool;
 mod model;
 mod network;
@@ -117,6 +118,7 @@ fn dashboard() -> impl IntoView {
             </div>
             <div class="column">
                 {wallet::card()}
+                {lookup::card()}
                 {mempool::card()}
             </div>
             <div class="column">

@@ -2,9 +2,9 @@
 
 use futures::StreamExt;
 use weft_core::{
-    chain::{MAX_MEMO_BYTES, UnsignedTransaction},
+    chain::{CHECKPOINT_INTERVAL, MAX_MEMO_BYTES, UnsignedTransaction},
     mempool::AdmissionError,
-    node::{AccountView, BlockRef, Command, CommandError, Event, Reply},
+    node::{AccountView, Command, CommandError, Event, Reply, TransactionStatus, Verified},
     primitives::{Address, Amount, Hash, Height, SecretKey, Slot},
     state::TransferError,
     swarm::{Events, Notice},
@@ -18,8 +18,6 @@ pub(crate) const GIFT: Amount = Amount(1000);
 const VALID_MILLIS: u64 = 10 * 60 * 1000;
 /// How often a gift is tried: all tabs spend from the faucet's one account, and two may choose the same nonce.
 const GIFT_ATTEMPTS: usize = 8;
-/// Blocks looked through for a payment whose nonce is used.
-const LOOK_BACK: usize = 16;
 
 /// A payment on its way.
 pub(crate) struct Sent {
@@ -102,6 +100,14 @@ async fn account(session: &Session, address: Address) -> Result<AccountView, Com
     }
 }
 
+/// How many slots what is known of an account may be behind: proof is of what is final.
+const fn lag(account: &AccountView) -> u64 {
+    match account.verified {
+        Verified::Executed => 0,
+        Verified::Proven => 4 * CHECKPOINT_INTERVAL,
+    }
+}
+
 /// Waits until it is clear what became of a payment.
 pub(crate) async fn fate(session: &Session, mut sent: Sent) -> Fate {
     while let Some(notice) = sent.events.next().await {
@@ -112,29 +118,27 @@ pub(crate) async fn fate(session: &Session, mut sent: Sent) -> Fate {
         };
         match account(session, sent.sender).await {
             Ok(account) if account.nonce > sent.nonce => {
-                return find(session, &sent.id).await.map_or(Fate::Overtaken, Fate::Included);
+                let block = find(session, sent.id).await.ok().and_then(|status| status.block);
+                return block.map_or(Fate::Overtaken, |block| Fate::Included(block.height));
             }
-            Ok(_) if slot.is_some_and(|slot| slot > sent.valid_until) => return Fate::Expired,
+            Ok(account) if slot.is_some_and(|slot| slot.0 > sent.valid_until.0 + lag(&account)) => {
+                return Fate::Expired;
+            }
             _ => {}
         }
     }
     Fate::Unknown
 }
 
-/// The height of the recent block that has the transaction.
-async fn find(session: &Session, id: &Hash) -> Option<Height> {
-    let Ok(Reply::Blocks(blocks)) = session.handle.call(Command::RecentBlocks(LOOK_BACK)).await else {
-        return None;
-    };
-    for block in blocks.into_iter().filter(|block| block.transactions > 0) {
-        let reply = session.handle.call(Command::Block(BlockRef::Hash(block.hash))).await;
-        if let Ok(Reply::Block(view)) = reply
-            && view.transactions.iter().any(|transaction| transaction.id == *id)
-        {
-            return Some(block.height);
-        }
+/// Where a transaction is.
+///
+/// # Errors
+/// When it is not known here, and no peer has proven it.
+pub(crate) async fn find(session: &Session, id: Hash) -> Result<TransactionStatus, CommandError> {
+    match session.handle.call(Command::Transaction(id)).await? {
+        Reply::Transaction(status) => Ok(*status),
+        _ => Err(CommandError::NoSuchTransaction),
     }
-    None
 }
 
 /// Has the demo's faucet pay this tab, again when another tab was quicker with the same nonce.

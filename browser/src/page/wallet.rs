@@ -44,7 +44,6 @@ pub(super) fn card() -> impl IntoView {
             (view.pending_balance != view.balance).then_some(view.pending_balance)
         })
     });
-    let is_light = Memo::new(move |_| model.is_light());
     let verified = Memo::new(move |_| model.account.with(|account| known(account.as_ref(), model)));
     view! {
         <section class="card wallet" data-in="wallet" aria-labelledby="wallet-title">
@@ -70,23 +69,8 @@ pub(super) fn card() -> impl IntoView {
                 <code data-testid="address" data-full=address.clone()>{address.clone()}</code>
                 {copy(address, "Copy the address")}
             </div>
-            {move || match is_light.get() {
-                true => {
-                    view! {
-                        <p class="dim" data-testid="light-notice">
-                            "A light tab cannot send payments. To send, choose another way under \u{201c}How this tab joins\u{201d}."
-                        </p>
-                    }
-                        .into_any()
-                }
-                false => {
-                    view! {
-                        {session.faucet.is_some().then(|| view! { <Faucet session=session.clone() /> })}
-                        <Send session=session.clone() />
-                    }
-                        .into_any()
-                }
-            }}
+            {session.faucet.is_some().then(|| view! { <Faucet session=session.clone() /> })}
+            <Send session=session.clone() />
         </section>
     }
     .into_any()

@@ -2,6 +2,8 @@
 
 use weft_core::{chain::CHECKPOINT_INTERVAL, node::BlockView, primitives::Hash};
 
+use weft_testnet::fixture::{address, key};
+
 use crate::{Network, tab::Tab};
 
 /// What the faucet gives.
@@ -98,6 +100,31 @@ async fn a_tab_that_joins_by_proof_or_by_execution_ends_where_the_natives_are() 
     tab.choose("checkpoint", Some(&anchor.to_string())).await;
     network.agrees_with(&tab, paid).await;
     assert!(tab.joined_at().await >= CHECKPOINT_INTERVAL);
+    tab.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_light_tab_pays_and_finds_its_payment_by_proof() {
+    let mut network = Network::start();
+    network.relay.finalise(CHECKPOINT_INTERVAL).unwrap();
+    let tab = network.tab().await;
+    tab.choose("light", None).await;
+    tab.shows("[data-testid=\"verified\"][data-verified=\"proven\"]").await;
+    tab.click("faucet").await;
+    tab.shows("[data-testid=\"faucet-result\"][data-state=\"done\"]").await;
+    tab.shows(&format!("[data-testid=\"balance\"][data-amount=\"{GIFT}\"]")).await;
+    tab.fill("send-to", &address(&key("payee", 0)).to_string()).await;
+    tab.fill("send-amount", "123").await;
+    tab.click("send-submit").await;
+    let done = tab.shows("[data-testid=\"send-result\"][data-state=\"done\"]").await;
+    let id = done.attr("data-transaction").await.unwrap().unwrap();
+    assert_eq!(network.relay.account(&address(&key("payee", 0))).unwrap().balance.0, 123);
+    tab.fill("lookup-id", &id).await;
+    tab.click("lookup").await;
+    tab.shows("[data-testid=\"lookup-result\"][data-state=\"proven\"]").await;
+    tab.fill("lookup-id", &"0".repeat(64)).await;
+    tab.click("lookup").await;
+    tab.shows("[data-testid=\"lookup-result\"][data-state=\"refused\"]").await;
     tab.close().await;
 }
 
