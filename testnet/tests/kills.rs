@@ -17,6 +17,8 @@ use weft_testnet::{
 };
 
 const KILLS: usize = 100;
+/// It is killed on until it has voted so often.
+const VOTES: usize = 4;
 const SEED: u64 = 7;
 /// A kill comes at most so long after the start, or after the peer was ready.
 const LATEST_MILLIS: u64 = 500;
@@ -111,7 +113,11 @@ fn a_validator_killed_a_hundred_times_loses_nothing_and_never_signs_two_things_t
         command.args(["--log", LOG]);
         command
     };
-    for kill in 0..KILLS {
+    // How many votes fall into a hundred kills depends on how fast it starts.
+    for kill in 0..2 * KILLS {
+        if kill >= KILLS && cast.len() >= VOTES {
+            break;
+        }
         let moment = Moment::draw(&mut random);
         if let Moment::Starting(delay) = moment {
             let mut victim = Process::start("victim", command(), chain.dir()).unwrap();
@@ -177,7 +183,7 @@ fn a_validator_killed_a_hundred_times_loses_nothing_and_never_signs_two_things_t
     // One for each height, and none around another.
     let in_order = cast.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1);
     assert!(in_order, "it voted against itself: {cast:?}");
-    assert!(cast.len() >= 4, "it voted only for these: {cast:?}");
+    assert!(cast.len() >= VOTES, "it voted only for these: {cast:?}");
     for peer in [&other, &watcher] {
         assert_eq!(peer.authorities().unwrap().set_id, 0, "nobody has proof against it");
         let scores: Vec<i32> = peer.peers().unwrap().iter().map(|peer| peer.score).collect();

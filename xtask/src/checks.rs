@@ -126,6 +126,8 @@ fn build(_: Extent) -> Fallible<()> {
 fn test(extent: Extent) -> Fallible<()> {
     packages::ready()?;
     let mut test = native("test");
+    // One that fails must not hide what others say.
+    test.arg("--no-fail-fast");
     if extent == Extent::Full {
         test.env("WEFT_FULL", "1");
     }
