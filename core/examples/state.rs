@@ -78,7 +78,7 @@ mod other {
 #[cfg(target_arch = "wasm32")]
 mod other {
     #[derive(Default)]
-    pub(crate) struct Other;
+    pub(crate) struct Other {}
 
     impl Other {
         pub(crate) fn update(&mut self, _: &super::Accounts) -> Option<f64> {
