@@ -18,6 +18,7 @@ mod pool;
 mod propose;
 mod prune;
 mod queries;
+mod relay;
 mod serve;
 mod storage;
 

@@ -1,19 +1,12 @@
-//! Transactions: from peers and from our own people into the mempool, and out to other peers.
+//! Transactions: from peers and from our own people into the mempool.
 
 use std::{collections::BTreeSet, sync::Arc};
-
-use libp2p::PeerId;
 
 use super::{Chain, Promise, Purpose};
 use crate::{
     chain::Transaction,
-    gossip::{AnswerError, PushId, TxRefusal, TxResponse},
     mempool::{self, AdmissionError},
-    node::{
-        CommandError, CommandId, Event, InboundId, Output, Protocol, Reply, RequestFailure,
-        effects::{Ask, Effects},
-        work::Job,
-    },
+    node::{CommandError, CommandId, Event, Reply, effects::Effects, work::Job},
     peers::Offence,
     primitives::{Address, Hash, Slot, encode},
     state::{Account, TransferError},
@@ -22,8 +15,6 @@ use crate::{
 
 /// The most own transactions that are written down at once.
 const MAX_OWN: usize = 1024;
-/// The most transactions, besides our own, that a newly connected peer is told of: about one block of a quiet chain.
-const MAX_INTRODUCED: usize = 1024;
 /// The least time between two mempool events.
 const EVENT_MILLIS: u64 = 1_000;
 
@@ -48,28 +39,11 @@ impl Chain {
         trie.and_then(|trie| trie.get(&address.trie_key()).ok()).unwrap_or_default()
     }
 
-    /// A message on `/tx/1`.
-    pub(in crate::node) fn transactions_asked(
-        &mut self,
-        fx: &mut Effects,
-        id: InboundId,
-        peer: PeerId,
-        body: &[u8],
-    ) {
-        if self.starting {
-            fx.respond(id, TxResponse::Refused(TxRefusal::Busy).to_bytes());
-            return;
-        }
-        let held = |id: &Hash| self.mempool.contains(id);
-        let Ok(answer) = self.relay.request(&peer, body, held, fx.now.mono) else {
-            fx.offend(peer, Offence::Malformed);
-            fx.push(Output::Refuse(id));
-            return;
-        };
-        fx.respond(id, answer.response);
+    /// Transactions that peers sent: those that could be taken have their signatures checked.
+    pub(super) fn consider(&mut self, fx: &mut Effects, transactions: Vec<Transaction>) {
         let slot = self.next_slot(fx);
         let mut worth_checking = Vec::new();
-        for transaction in answer.check {
+        for transaction in transactions {
             let account = self.account(&transaction.sender());
             match self.mempool.check(&transaction, &account, slot) {
                 Ok(()) => worth_checking.push(transaction),
@@ -308,40 +282,5 @@ impl Chain {
         }
         self.reinsert_own(fx);
         self.notify_mempool(fx);
-    }
-
-    pub(super) fn push_transactions(&mut self, fx: &mut Effects) {
-        while let Some(push) = self.relay.poll(fx.now.mono) {
-            fx.ask(push.peer, Protocol::Transactions, Ask::Transactions(push.id), push.body);
-        }
-    }
-
-    /// An answer on `/tx/1`.
-    pub(in crate::node) fn transactions_answered(
-        &mut self,
-        fx: &mut Effects,
-        peer: PeerId,
-        push: PushId,
-        outcome: Result<Vec<u8>, RequestFailure>,
-    ) {
-        match outcome {
-            Ok(body) => match self.relay.answered(push, &body, fx.now.mono) {
-                Ok(()) => {}
-                Err(AnswerError::Unexpected) => fx.offend(peer, Offence::Unrequested),
-                Err(AnswerError::Malformed(_)) => fx.offend(peer, Offence::Malformed),
-            },
-            Err(RequestFailure::Unsupported) => self.relay.unsupported(push),
-            Err(_) => self.relay.failed(push, fx.now.mono),
-        }
-    }
-
-    /// A newcomer is told of our own transactions, and of the best of the others.
-    pub(super) fn introduce(&mut self, fx: &Effects, peer: &PeerId) {
-        let best = self.mempool.iter_best().take(MAX_INTRODUCED).map(|(_, transaction)| transaction);
-        let (light, pool) = (self.is_light(), &self.mempool);
-        let own = self.own.values().filter(|own| light || pool.contains(&own.id()));
-        for transaction in best.chain(own) {
-            self.relay.forward_to(peer, transaction, fx.now.mono);
-        }
     }
 }
