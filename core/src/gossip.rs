@@ -1,6 +1,7 @@
 //! What peers tell each other unasked: blocks, transactions and chat.
 
 mod chat;
+mod mesh;
 mod topic;
 mod transactions;
 
@@ -9,6 +10,7 @@ pub use chat::{
     MAX_CHAT_RESPONSE_BYTES, MAX_HISTORY_BYTES, MAX_LINES, MAX_ROOMS, MAX_TEXT_BYTES, SAME_MESSAGE_MILLIS,
     SayError, TextError, Told, TooManyRooms, check_text,
 };
+pub use mesh::{MeshParameters, ScoreParameters, Standing, TopicScore};
 pub use topic::{Room, RoomError, Topic};
 pub use transactions::{
     Announcement, Answer, AnswerError, GATHER_MILLIS, MAX_BATCH_BYTES, MAX_BATCH_COUNT, MAX_IN_CHECK,

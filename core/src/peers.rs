@@ -7,8 +7,10 @@ mod dialer;
 mod ledger;
 mod node_list;
 mod offence;
+mod role;
 
 pub use dialer::Dialer;
 pub use ledger::{Consequence, Ledger};
 pub use node_list::{ListedPeer, MAX_NODE_LIST_BYTES, NodeList, NodeListError};
 pub use offence::{Offence, Severity};
+pub use role::Role;

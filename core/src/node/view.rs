@@ -9,24 +9,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Prune;
+pub use crate::peers::Role;
 use crate::{
     chain::Change,
     gossip::Room,
     primitives::{Address, Amount, Hash, Height, PublicKey, Slot},
     sync::Strategy,
 };
-
-/// What kind of peer this is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Role {
-    /// A server or desktop.
-    Native,
-    /// A circuit relay.
-    Relay,
-    /// A browser tab.
-    Browser,
-}
 
 impl Role {
     /// How such a peer joins a chain unless its person chooses otherwise. A tab must be of use within a second or two: it
