@@ -151,6 +151,19 @@ impl Header {
         Ok(())
     }
 
+    /// The hashes of these headers, if each builds on the one before it.
+    #[must_use]
+    pub fn linked(headers: &[Self]) -> Option<Vec<Hash>> {
+        let mut hashes = Vec::with_capacity(headers.len());
+        for header in headers {
+            if hashes.last().is_some_and(|before| header.content.parent != *before) {
+                return None;
+            }
+            hashes.push(header.hash());
+        }
+        Some(hashes)
+    }
+
     /// Adds the claim that the signature is right to a batch.
     pub fn add_to_batch(&self, genesis: &Hash, batch: &mut SignatureBatch) {
         batch.add(&self.content.proposer, Domain::Header, genesis, &encode(&self.content), &self.signature);

@@ -100,7 +100,8 @@ fn node(left: &Hash, right: &Hash) -> Hash {
 
 /// The commitment to a count and its peaks.
 fn root<'a>(count: u64, peaks: impl IntoIterator<Item = &'a Hash>) -> Hash {
-    let mut bytes = vec![2];
+    let mut bytes = Vec::with_capacity(9 + 32 * count.count_ones() as usize);
+    bytes.push(2);
     bytes.extend_from_slice(&count.to_le_bytes());
     peaks.into_iter().for_each(|peak| bytes.extend_from_slice(&peak.0));
     Hash::of(&bytes)

@@ -34,6 +34,16 @@ fn first_header() -> Header {
 }
 
 #[test]
+fn headers_are_linked_when_each_names_the_one_before_it() {
+    let (genesis, first) = (genesis_header(), first_header());
+    let hashes = vec![genesis.hash(), first.hash()];
+    assert_eq!(Header::linked(&[genesis.clone(), first.clone()]), Some(hashes));
+    assert_eq!(Header::linked(&[first.clone(), genesis]), None);
+    assert_eq!(Header::linked(&[first.clone(), first]), None);
+    assert_eq!(Header::linked(&[]), Some(Vec::new()));
+}
+
+#[test]
 fn golden_genesis() {
     assert_eq!(
         genesis().hash().to_string(),

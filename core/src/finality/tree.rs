@@ -65,7 +65,7 @@ pub enum InsertError {
 #[derive(Debug)]
 struct Entry {
     header: Header,
-    /// The mountain range over all headers before this one: at the base, at checkpoints, and where nothing builds on it yet.
+    /// The mountain range over all headers up to this one: at the base, at checkpoints, and where nothing builds on it yet.
     /// Elsewhere it is made of the last one below.
     mmr: Option<Box<Mmr>>,
     /// The record this block yields; its parent's until it is executed.
@@ -91,11 +91,15 @@ pub struct BlockTree {
     base: Hash,
     // Boxed, since a map leaves room for values that are not there, and a chain that does not become final is long.
     entries: BTreeMap<Hash, Box<Entry>>,
-    by_slot: BTreeMap<(PublicKey, Slot), Vec<Hash>>,
+    /// The mountain range over all headers before the base.
+    before_base: Mmr,
+    /// By slot first, so that a chain's headers are added at one end.
+    by_slot: BTreeSet<(Slot, PublicKey, Hash)>,
     /// The best executed block.
     head: Hash,
     /// Nothing that does not descend from this block is followed.
     finalised: Hash,
+    finalised_height: Height,
     /// From here down to the base there is one branch.
     pruned: Hash,
     /// The best block that is not known to be invalid.
@@ -110,10 +114,9 @@ impl BlockTree {
     pub fn new(base: Header, mmr: Mmr, record: Arc<ConsensusRecord>) -> Self {
         let (hash, height) = (base.hash(), base.height());
         let justified = record.justified.height;
-        let mmr = Some(Box::new(mmr));
         let entry = Box::new(Entry {
             header: base,
-            mmr,
+            mmr: Some(Box::new(mmr.with(&hash))),
             record,
             justified,
             stage: Stage::Executed,
@@ -122,9 +125,11 @@ impl BlockTree {
         Self {
             base: hash,
             finalised: hash,
+            finalised_height: height,
             pruned: hash,
             entries: BTreeMap::from([(hash, entry)]),
-            by_slot: BTreeMap::new(),
+            before_base: mmr,
+            by_slot: BTreeSet::new(),
             head: hash,
             target: hash,
             best_chain: BTreeMap::from([(height, hash)]),
@@ -188,24 +193,25 @@ impl BlockTree {
     /// The mountain range over all headers up to and including this block's: what its children commit to.
     #[must_use]
     pub fn mmr_after(&self, hash: &Hash) -> Option<Mmr> {
-        let mut mmr = self.mmr_before(hash)?;
-        mmr.push(hash);
+        let (mut at, mut entry) = (*hash, self.entries.get(hash)?);
+        let mut passed = Vec::new();
+        while entry.mmr.is_none() {
+            passed.push(at);
+            at = entry.header.content.parent;
+            entry = self.entries.get(&at)?;
+        }
+        let mut mmr = entry.mmr.as_deref()?.clone();
+        passed.iter().rev().for_each(|hash| mmr.push(hash));
         Some(mmr)
     }
 
     /// The mountain range over all headers before this block's.
     #[must_use]
     pub fn mmr_before(&self, hash: &Hash) -> Option<Mmr> {
-        let mut entry = self.entries.get(hash)?;
-        let mut passed = Vec::new();
-        while entry.mmr.is_none() {
-            let parent = entry.header.content.parent;
-            passed.push(parent);
-            entry = self.entries.get(&parent)?;
+        if *hash == self.base {
+            return Some(self.before_base.clone());
         }
-        let mut mmr = entry.mmr.as_deref()?.clone();
-        passed.iter().rev().for_each(|hash| mmr.push(hash));
-        Some(mmr)
+        self.mmr_after(&self.header(hash)?.content.parent)
     }
 
     /// The block of the best executed chain at a height, if it is not below the base.
@@ -225,32 +231,34 @@ impl BlockTree {
     /// # Errors
     /// Says why it could not.
     pub fn check(&self, hash: &Hash, header: &Header) -> Result<(), InsertError> {
-        self.mmr_at(hash, header).map(|_| ())
-    }
-
-    /// The mountain range before a header that could enter.
-    fn mmr_at(&self, hash: &Hash, header: &Header) -> Result<Mmr, InsertError> {
         if self.entries.contains_key(hash) {
             return Err(InsertError::Known);
         }
         let parent = self.entries.get(&header.content.parent).ok_or(InsertError::UnknownParent)?;
-        let below = parent.header.height() < self.entries[&self.finalised].header.height();
-        if below {
+        if parent.header.height() < self.finalised_height {
             return Err(InsertError::Finalised);
         }
         if parent.stage == Stage::Header && header.content.set_id > parent.record.set.id {
             return Err(InsertError::UnknownSet);
         }
-        let mmr = self.mmr_after(&header.content.parent).ok_or(InsertError::UnknownParent)?;
-        header.check_after(&parent.header, &parent.record.set, &mmr.root())?;
+        let mmr_root = match &parent.mmr {
+            Some(mmr) => mmr.root(),
+            None => self.mmr_after(&header.content.parent).ok_or(InsertError::UnknownParent)?.root(),
+        };
+        header.check_after(&parent.header, &parent.record.set, &mmr_root)?;
         if parent.stage == Stage::Invalid {
             return Err(InsertError::InvalidParent);
         }
-        let of_slot = self.by_slot.get(&(header.content.proposer, header.slot()));
-        if of_slot.is_some_and(|hashes| hashes.len() >= MAX_PER_SLOT) {
+        if self.of_slot(header).nth(MAX_PER_SLOT - 1).is_some() {
             return Err(InsertError::TooMany);
         }
-        Ok(mmr)
+        Ok(())
+    }
+
+    /// The headers for the slot of this one by its proposer.
+    fn of_slot(&self, header: &Header) -> impl Iterator<Item = &Hash> {
+        let at = |hash| (header.slot(), header.content.proposer, hash);
+        self.by_slot.range(at(Hash::ZERO)..=at(Hash([0xff; 32]))).map(|(_, _, hash)| hash)
     }
 
     /// Takes in a header whose signature is known to be right.
@@ -259,21 +267,36 @@ impl BlockTree {
     /// As [`Self::check`].
     pub fn insert(&mut self, header: Header) -> Result<Hash, InsertError> {
         let hash = header.hash();
-        let mmr = Some(Box::new(self.mmr_at(&hash, &header)?));
-        let parent = self.entries.get_mut(&header.content.parent).ok_or(InsertError::UnknownParent)?;
+        self.insert_hashed(hash, header)?;
+        Ok(hash)
+    }
+
+    /// [`Self::insert`] for one whose hash has been computed already.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub fn insert_hashed(&mut self, hash: Hash, header: Header) -> Result<(), InsertError> {
+        debug_assert_eq!(hash, header.hash(), "the hash of another header");
+        self.check(&hash, &header)?;
+        let above = header.content.parent;
+        let parent = self.entries.get_mut(&above).ok_or(InsertError::UnknownParent)?;
         push_tight(&mut parent.children, hash);
-        if !is_checkpoint(parent.header.height()) && header.content.parent != self.base {
-            parent.mmr = None;
-        }
         let (justified, record) = (parent.justified, Arc::clone(&parent.record));
-        push_tight(self.by_slot.entry((header.content.proposer, header.slot())).or_default(), hash);
-        let children = Vec::new();
-        let entry = Box::new(Entry { header, mmr, record, justified, stage: Stage::Header, children });
-        if Self::merit_of(&hash, &entry) > self.merit(&self.target) {
+        let kept = above == self.base || is_checkpoint(parent.header.height());
+        let mut mmr = match parent.mmr.take_if(|_| !kept) {
+            Some(mmr) => mmr,
+            None => Box::new(self.mmr_after(&above).ok_or(InsertError::UnknownParent)?),
+        };
+        mmr.push(&hash);
+        self.by_slot.insert((header.slot(), header.content.proposer, hash));
+        let (mmr, stage, children) = (Some(mmr), Stage::Header, Vec::new());
+        let entry = Box::new(Entry { header, mmr, record, justified, stage, children });
+        // A child of the target is better than it, since it is as justified and higher.
+        if self.target == above || Self::merit_of(&hash, &entry) > self.merit(&self.target) {
             self.target = hash;
         }
         self.entries.insert(hash, entry);
-        Ok(hash)
+        Ok(())
     }
 
     /// Notes that a block was executed after its parent, and yields this record. Returns whether the head moved, and the
@@ -372,6 +395,7 @@ impl BlockTree {
             return None;
         }
         self.finalised = *hash;
+        self.finalised_height = self.entries[hash].header.height();
         let moved = !self.is_ancestor(hash, &self.head);
         if moved {
             let open = self.with_descendants(hash);
@@ -418,13 +442,7 @@ impl BlockTree {
 
     fn remove(&mut self, hash: &Hash) -> Option<Header> {
         let entry = self.entries.remove(hash)?;
-        let slot = (entry.header.content.proposer, entry.header.slot());
-        if let Some(hashes) = self.by_slot.get_mut(&slot) {
-            hashes.retain(|other| other != hash);
-            if hashes.is_empty() {
-                self.by_slot.remove(&slot);
-            }
-        }
+        self.by_slot.remove(&(entry.header.slot(), entry.header.content.proposer, *hash));
         Some(entry.header)
     }
 
@@ -455,10 +473,8 @@ impl BlockTree {
     /// The two headers for one slot by one proposer that this one is of, if there are two: proof that it equivocates.
     #[must_use]
     pub fn equivocation(&self, header: &Header) -> Option<[Header; 2]> {
-        match self.by_slot.get(&(header.content.proposer, header.slot()))?[..] {
-            [a, b] => Some([self.header(&a)?.clone(), self.header(&b)?.clone()]),
-            _ => None,
-        }
+        let mut both = self.of_slot(header).filter_map(|hash| self.header(hash));
+        Some([both.next()?.clone(), both.next()?.clone()])
     }
 
     /// Notes that a block is invalid, and all that builds on it. Returns them all.
@@ -522,9 +538,10 @@ impl BlockTree {
     /// leave: those of the best chain below the new base, oldest first, and those of other branches.
     pub fn advance_base(&mut self, hash: &Hash) -> (Vec<Header>, Vec<(Height, Hash)>) {
         let keep = self.with_descendants(hash);
-        let mmr = self.mmr_before(hash).map(Box::new);
-        if let Some(entry) = self.entries.get_mut(hash) {
-            entry.mmr = mmr;
+        let (before, after) = (self.mmr_before(hash), self.mmr_after(hash).map(Box::new));
+        if let (Some(before), Some(entry)) = (before, self.entries.get_mut(hash)) {
+            self.before_base = before;
+            entry.mmr = after;
         }
         let (mut settled, mut dropped) = (Vec::new(), Vec::new());
         for gone in self.entries.keys().copied().filter(|hash| !keep.contains(hash)).collect::<Vec<_>>() {
@@ -539,10 +556,11 @@ impl BlockTree {
         let base_height = self.entries[hash].header.height();
         self.best_chain = self.best_chain.split_off(&base_height);
         self.base = *hash;
-        for lowest in [&mut self.finalised, &mut self.pruned] {
-            if !self.entries.contains_key(lowest) {
-                *lowest = *hash;
-            }
+        if !self.entries.contains_key(&self.finalised) {
+            (self.finalised, self.finalised_height) = (*hash, base_height);
+        }
+        if !self.entries.contains_key(&self.pruned) {
+            self.pruned = *hash;
         }
         if !self.entries.contains_key(&self.target) {
             self.target = self.head;

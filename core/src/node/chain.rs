@@ -68,8 +68,8 @@ enum Purpose {
     Gossip(GossipMessage, Box<Block>),
     /// The signatures of headers from before the checkpoint that is joined at.
     OldHeaders(Arc<Vec<Header>>),
-    /// The signatures of headers a peer sent.
-    Headers(PeerId, Arc<Vec<Header>>),
+    /// The signatures of headers a peer sent, which have these hashes.
+    Headers(PeerId, Arc<Vec<Header>>, Vec<Hash>),
     /// The signatures of a body's transactions.
     Signatures(Hash),
     /// The signatures of a body's system items, which yield this record.
@@ -93,7 +93,7 @@ enum Purpose {
     /// The signatures of fragments.
     Warp(Candidates),
     /// The signatures of headers above the newest proven checkpoint.
-    Tip(PeerId, Arc<Vec<Header>>),
+    Tip(PeerId, Arc<Vec<Header>>, Vec<Hash>),
     /// The proof of a piece of the state.
     Range(PeerId, Piece),
     /// The accounts that are here, with the changes up to a newer pivot.
@@ -341,8 +341,8 @@ impl Chain {
             (Purpose::Gossip(message, block), JobResult::Verified(valid)) => {
                 self.gossiped_header_verified(fx, &message, *block, valid == [true]);
             }
-            (Purpose::Headers(peer, headers), JobResult::Verified(valid)) => {
-                self.headers_verified(fx, peer, &headers, &valid);
+            (Purpose::Headers(peer, headers, hashes), JobResult::Verified(valid)) => {
+                self.headers_verified(fx, peer, hashes.into_iter().zip(headers.iter()), &valid);
             }
             (Purpose::OldHeaders(headers), JobResult::Verified(valid)) => {
                 self.old_headers_verified(fx, &headers, Some(&valid));
@@ -372,8 +372,8 @@ impl Chain {
             (Purpose::Warp(candidates), JobResult::Verified(valid)) => {
                 self.fragments_verified(fx, candidates, Some(&valid));
             }
-            (Purpose::Tip(peer, headers), JobResult::Verified(valid)) => {
-                self.tip_headers_verified(fx, peer, &headers, Some(&valid));
+            (Purpose::Tip(peer, headers, hashes), JobResult::Verified(valid)) => {
+                self.tip_headers_verified(fx, peer, hashes.into_iter().zip(headers.iter()), &valid);
             }
             (Purpose::Range(peer, piece), JobResult::Range(outcome)) => {
                 self.range_verified(fx, peer, &piece, Some(outcome));
@@ -395,7 +395,7 @@ impl Chain {
                 self.verifying.remove(&block.header.hash());
                 fx.judge(message.id, super::Verdict::Ignore);
             }
-            Purpose::Headers(peer, _) => self.headers_lost(fx, &peer),
+            Purpose::Headers(peer, ..) => self.headers_lost(fx, &peer),
             Purpose::OldHeaders(headers) => self.old_headers_verified(fx, &headers, None),
             Purpose::Votes(line) => self.votes_verified(fx, line, None),
             Purpose::Evidence(message, _) => fx.judge(message.id, super::Verdict::Ignore),
@@ -414,7 +414,7 @@ impl Chain {
             Purpose::Pool(candidates) => self.pool_lost(fx, candidates),
             Purpose::Pivot(hash) => self.pivot_rebuilt(fx, &hash, None),
             Purpose::Warp(candidates) => self.fragments_verified(fx, candidates, None),
-            Purpose::Tip(peer, headers) => self.tip_headers_verified(fx, peer, &headers, None),
+            Purpose::Tip(..) => self.tip_headers_lost(),
             Purpose::Range(peer, piece) => self.range_verified(fx, peer, &piece, None),
             Purpose::Arrival(arrival) => self.arrived_at_pivot(fx, *arrival, None),
             Purpose::Restore => {

@@ -119,11 +119,13 @@ impl SignatureBatch {
         payload: &[u8],
         signature: &Signature,
     ) {
-        let message = signed_bytes(domain, genesis, payload);
-        for part in [&key.0[..], &signature.0, &(message.len() as u64).to_le_bytes(), &message] {
+        let parts = [domain.tag(), &genesis.0[..], payload];
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        for part in [&key.0[..], &signature.0, &(length as u64).to_le_bytes()].iter().chain(&parts) {
             self.transcript.extend_from_slice(part);
         }
-        self.verifier.queue((VerificationKeyBytes::from(key.0), signature.0.into(), &message));
+        let message = &self.transcript[self.transcript.len() - length..];
+        self.verifier.queue((VerificationKeyBytes::from(key.0), signature.0.into(), message));
         self.len += 1;
     }
 

@@ -127,6 +127,33 @@ fn the_base_moves_up_and_drops_what_does_not_descend_from_it() {
     assert_eq!(tree.mmr_after(&c).unwrap().count(), 4);
 }
 
+/// 40 blocks with a fork at each height, and the base moved up twice on the way.
+#[test]
+fn each_block_has_the_range_over_all_headers_below_it() {
+    let mut tree = tree();
+    let mut chain = vec![tree.base()];
+    let mut range = Mmr::default();
+    for height in 1..=40_u64 {
+        let parent = chain[chain.len() - 1];
+        assert_eq!(tree.mmr_before(&parent), Some(range.clone()));
+        let fork = grow(&mut tree, &parent, 3 * height, 1);
+        range.push(&parent);
+        let tip = grow(&mut tree, &parent, 3 * height + 1, 0);
+        for hash in [fork, tip] {
+            assert_eq!(tree.mmr_before(&hash), Some(range.clone()));
+            assert_eq!(tree.mmr_after(&hash), Some(range.with(&hash)));
+        }
+        execute(&mut tree, &tip);
+        chain.push(tip);
+        if height % 17 == 0 {
+            tree.advance_base(&chain[chain.len() - 4]);
+        }
+    }
+    let late = chain[chain.len() - 3];
+    let late = grow(&mut tree, &late, 500, 0);
+    assert_eq!(tree.mmr_before(&late).unwrap().count(), 39);
+}
+
 #[test]
 fn what_is_ahead_is_in_order() {
     let mut tree = tree();

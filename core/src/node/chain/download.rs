@@ -286,27 +286,30 @@ impl Chain {
     }
 
     fn headers_came(&mut self, fx: &mut Effects, peer: PeerId, mut headers: Vec<Header>) {
-        let linked = headers.windows(2).all(|pair| pair[1].content.parent == pair[0].hash());
-        if headers.len() > MAX_HEADERS || !linked {
+        let linked = if headers.len() <= MAX_HEADERS { Header::linked(&headers) } else { None };
+        let Some(mut hashes) = linked else {
             self.scheduler.failed(&peer, fx.now.mono);
             fx.offend(peer, Offence::Unrequested);
             return;
-        }
+        };
         // Slots are what limits a proposer: one that could use those to come would outrun all the others by itself.
         let timely = headers.iter().take_while(|header| !self.is_early(fx, header.slot())).count();
         if timely < headers.len() {
             fx.refuse("headers-from-the-future");
             headers.truncate(timely);
+            hashes.truncate(timely);
         }
         let exhausted = headers.len() < MAX_HEADERS;
         let top = self.tree.height(&self.tree.target()).unwrap_or_default();
         let highest = headers.last().map_or(top, Header::height);
-        let known = headers.iter().take_while(|header| self.tree.header(&header.hash()).is_some()).count();
-        let fresh: Vec<_> = headers.into_iter().skip(known).collect();
-        let anchored = fresh.first().is_some_and(|header| self.tree.header(&header.content.parent).is_some());
+        let known = hashes.iter().take_while(|hash| self.tree.header(hash).is_some()).count();
+        hashes.drain(..known);
+        headers.drain(..known);
+        let anchored =
+            headers.first().is_some_and(|header| self.tree.header(&header.content.parent).is_some());
         if !anchored {
             // Nothing new, or a branch that left ours below the base: not followed, and nobody's fault.
-            if !fresh.is_empty() {
+            if !headers.is_empty() {
                 fx.refuse("headers-below-base");
             }
             self.scheduler.headers_came(&peer, top.min(highest), true, fx.now.mono);
@@ -314,9 +317,9 @@ impl Chain {
         }
         self.scheduler.headers_came(&peer, highest, exhausted, fx.now.mono);
         self.download.checking = true;
-        let headers = Arc::new(fresh);
+        let headers = Arc::new(headers);
         let job = Job::VerifyHeaders { genesis: self.id, headers: Arc::clone(&headers) };
-        self.jobs.urgent(fx, Purpose::Headers(peer, headers), job);
+        self.jobs.urgent(fx, Purpose::Headers(peer, headers, hashes), job);
     }
 
     pub(super) fn headers_lost(&mut self, fx: &Effects, peer: &PeerId) {
@@ -324,22 +327,22 @@ impl Chain {
         self.scheduler.failed(peer, fx.now.mono);
     }
 
-    pub(super) fn headers_verified(
+    pub(super) fn headers_verified<'a>(
         &mut self,
         fx: &mut Effects,
         peer: PeerId,
-        headers: &[Header],
+        headers: impl Iterator<Item = (Hash, &'a Header)>,
         valid: &[bool],
     ) {
         self.download.checking = false;
         self.download.wake();
-        for (header, valid) in headers.iter().zip(valid) {
+        for ((hash, header), valid) in headers.zip(valid) {
             if !valid {
                 fx.offend(peer, Offence::BadSignature);
                 break;
             }
-            match self.tree.insert(header.clone()) {
-                Ok(hash) => self.header_taken(fx, &hash),
+            match self.tree.insert_hashed(hash, header.clone()) {
+                Ok(()) => self.header_taken(fx, &hash),
                 Err(InsertError::Known) => {}
                 Err(InsertError::UnknownSet) => {
                     self.download.set_change = Some(header.content.parent);

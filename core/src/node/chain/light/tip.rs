@@ -254,17 +254,19 @@ impl Chain {
     }
 
     pub(super) fn tip_headers_came(&mut self, fx: &mut Effects, peer: PeerId, mut headers: Vec<Header>) {
-        let linked = headers.windows(2).all(|pair| pair[1].content.parent == pair[0].hash());
-        if headers.len() > MAX_HEADERS || !linked {
+        let linked = if headers.len() <= MAX_HEADERS { Header::linked(&headers) } else { None };
+        let Some(mut hashes) = linked else {
             fx.offend(peer, Offence::Unrequested);
             return;
-        }
+        };
         let timely = headers.iter().take_while(|header| !self.is_early(fx, header.slot())).count();
         headers.truncate(timely);
+        hashes.truncate(timely);
         let Some(light) = &mut self.light else { return };
         let Some(tip) = &mut light.tip else { return };
-        let known = headers.iter().take_while(|header| tip.tree.header(&header.hash()).is_some()).count();
+        let known = hashes.iter().take_while(|hash| tip.tree.header(hash).is_some()).count();
         headers.drain(..known);
+        hashes.drain(..known);
         let anchored = headers.first().is_some_and(|it| tip.tree.header(&it.content.parent).is_some());
         if !anchored {
             // It claims more than it shows, or is on a branch that left before the checkpoint.
@@ -278,27 +280,32 @@ impl Chain {
         tip.checking = true;
         let headers = Arc::new(headers);
         let job = Job::VerifyHeaders { genesis: self.id, headers: Arc::clone(&headers) };
-        self.jobs.urgent(fx, Purpose::Tip(peer, headers), job);
+        self.jobs.urgent(fx, Purpose::Tip(peer, headers, hashes), job);
     }
 
-    pub(in crate::node::chain) fn tip_headers_verified(
+    pub(in crate::node::chain) fn tip_headers_lost(&mut self) {
+        if let Some(tip) = self.light.as_mut().and_then(|light| light.tip.as_mut()) {
+            tip.checking = false;
+        }
+    }
+
+    pub(in crate::node::chain) fn tip_headers_verified<'a>(
         &mut self,
         fx: &mut Effects,
         peer: PeerId,
-        headers: &[Header],
-        valid: Option<&[bool]>,
+        headers: impl Iterator<Item = (Hash, &'a Header)>,
+        valid: &[bool],
     ) {
         let Some(light) = &mut self.light else { return };
         let Some(tip) = &mut light.tip else { return };
         tip.checking = false;
-        let Some(valid) = valid else { return };
-        for (header, valid) in headers.iter().zip(valid) {
+        for ((hash, header), valid) in headers.zip(valid) {
             if !valid {
                 fx.offend(peer, Offence::BadSignature);
                 break;
             }
-            match tip.tree.insert(header.clone()) {
-                Ok(_) | Err(InsertError::Known) => {}
+            match tip.tree.insert_hashed(hash, header.clone()) {
+                Ok(()) | Err(InsertError::Known) => {}
                 Err(InsertError::UnknownSet) => {
                     tip.set_change = true;
                     break;
