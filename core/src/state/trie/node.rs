@@ -113,11 +113,12 @@ pub(super) fn branch_hash(bit: u8, sides: [&Hash; 2]) -> Hash {
 /// How many leading bits two keys share: 256 when they are the same.
 pub(super) fn common_bits(a: &Hash, b: &Hash) -> u16 {
     let mut bits = 0;
-    for (a, b) in a.0.iter().zip(&b.0) {
-        if a != b {
-            return bits + (a ^ b).leading_zeros() as u16;
+    for (a, b) in a.0.as_chunks().0.iter().zip(b.0.as_chunks().0) {
+        let parting = u64::from_be_bytes(*a) ^ u64::from_be_bytes(*b);
+        bits += parting.leading_zeros() as u16;
+        if parting != 0 {
+            break;
         }
-        bits += 8;
     }
     bits
 }

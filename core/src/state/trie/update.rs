@@ -45,23 +45,27 @@ pub(super) fn set(node: &Arc<Node>, changes: &[Change]) -> Result<Option<Arc<Nod
 }
 
 /// A new part of the trie from sorted accounts, of which the absent ones are passed over.
-pub(super) fn build(mut accounts: &[Change]) -> Option<Arc<Node>> {
-    while let [(_, account), rest @ ..] = accounts
-        && account.is_absent()
-    {
-        accounts = rest;
+///
+/// One pass from left to right. `open` has the branches above the last leaf that still lack a right side, each as its bit and
+/// its left side, the uppermost first; how many bits the next key shares says which of them are complete.
+pub(super) fn build(accounts: &[Change]) -> Option<Arc<Node>> {
+    let mut existing = accounts.iter().filter(|(_, account)| !account.is_absent());
+    let &(mut last, account) = existing.next()?;
+    let mut node = Node::leaf(last, account);
+    let mut open: Vec<(u8, Arc<Node>)> = Vec::new();
+    for &(key, account) in existing {
+        let bit = u8::try_from(common_bits(&last, &key)).expect("no key comes twice, so two keys part");
+        while let Some((above, left)) = open.pop_if(|(above, _)| *above > bit) {
+            node = Node::branch(last, above, [left, node]);
+        }
+        open.push((bit, node));
+        node = Node::leaf(key, account);
+        last = key;
     }
-    while let [rest @ .., (_, account)] = accounts
-        && account.is_absent()
-    {
-        accounts = rest;
+    while let Some((bit, left)) = open.pop() {
+        node = Node::branch(last, bit, [left, node]);
     }
-    let ([(first, account), ..], [.., (last, _)]) = (accounts, accounts) else { return None };
-    let Ok(bit) = u8::try_from(common_bits(first, last)) else {
-        return Some(Node::leaf(*first, *account));
-    };
-    let (left, right) = split(accounts, bit);
-    join(*first, bit, build(left), build(right))
+    Some(node)
 }
 
 /// Parts sorted changes that share all bits before `bit`.
