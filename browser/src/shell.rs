@@ -12,6 +12,7 @@ use libp2p::{
 };
 use weft_core::{
     chain::Genesis,
+    gossip::TxMode,
     node::{ArchiveId, Config, Input, Job, Node, Role, StartError, WorkId},
     primitives::{Hash, Now},
     store::{ArchiveRequest, Seq, Store},
@@ -70,6 +71,7 @@ pub(crate) async fn start(
         strategy,
         prune: Role::Browser.prune(),
         mempool_bytes: MEMPOOL_BYTES,
+        tx_mode: TxMode::default(),
         max_jobs: workers * 2,
     };
     let (sender, inbox) = inputs();

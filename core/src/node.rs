@@ -30,7 +30,7 @@ use self::{
 };
 use crate::{
     chain::{Genesis, GenesisError},
-    gossip::Topic,
+    gossip::{RelayCounts, Topic, TxMode},
     primitives::{Hash, Mono, Now, SecretKey},
     store::Store,
     sync::Strategy,
@@ -55,6 +55,8 @@ pub struct Config {
     pub prune: Prune,
     /// The most bytes of transactions the mempool holds.
     pub mempool_bytes: usize,
+    /// How it passes transactions on and wants to learn of them.
+    pub tx_mode: TxMode,
     /// The most jobs in flight: about twice the number of workers.
     pub max_jobs: usize,
 }
@@ -146,7 +148,7 @@ impl Node {
                 if self.connections.disconnected(&mut self.fx, peer, connection) == Presence::Left {
                     self.rooms.peer_left(&peer);
                     if let Some(chain) = &mut self.chain {
-                        chain.peer_left(&peer);
+                        chain.peer_left(&self.fx, &peer);
                     }
                 }
             }
@@ -207,6 +209,12 @@ impl Node {
     pub fn handle_timeout(&mut self, now: Now) {
         self.fx.now = now;
         self.settle();
+    }
+
+    /// What the transaction relay did since the start; nothing without a chain.
+    #[must_use]
+    pub fn relay_counts(&self) -> Option<RelayCounts> {
+        self.chain.as_ref().map(Chain::relay_counts)
     }
 
     /// What follows from whatever happened.
@@ -271,7 +279,7 @@ impl Node {
             (Ask::Lookup(lookup), Some(chain)) => chain.looked_up(fx, peer, (**lookup).clone(), outcome),
             (Ask::Backfill, Some(chain)) => chain.backfill_answered(fx, peer, outcome),
             (Ask::Bodies(keys), Some(chain)) => chain.bodies_answered(fx, peer, keys, outcome),
-            (Ask::Transactions(push), Some(chain)) => chain.transactions_answered(fx, peer, *push, outcome),
+            (Ask::Transactions(id), Some(chain)) => chain.transactions_answered(fx, peer, *id, outcome),
             (Ask::Light(ask), Some(chain)) => chain.light_answered(fx, peer, ask.clone(), outcome),
             (Ask::History(room), _) => self.rooms.answered(fx, peer, room, outcome),
             (_, None) => {}

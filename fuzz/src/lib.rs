@@ -15,7 +15,7 @@ use std::fmt;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 pub use mutate::Mutator;
-pub use targets::{chain, gossip, node, state, store, sync, text};
+pub use targets::{chain, gossip, node, relay, state, store, sync, text};
 use weft_core::primitives::{decode, encode};
 
 /// A target with valid inputs.
@@ -61,6 +61,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "sync_response", run: sync::response, seeds: sync::response_seeds },
     Target { name: "bodies", run: sync::bodies, seeds: sync::bodies_seeds },
     Target { name: "transaction_messages", run: gossip::transactions, seeds: gossip::transactions_seeds },
+    Target { name: "transaction_relay", run: relay::relay, seeds: relay::relay_seeds },
     Target { name: "chat", run: gossip::chat, seeds: gossip::chat_seeds },
     Target { name: "node_list", run: gossip::node_list, seeds: gossip::node_list_seeds },
     Target { name: "journal", run: store::journal, seeds: store::journal_seeds },

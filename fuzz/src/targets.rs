@@ -3,6 +3,7 @@
 pub mod chain;
 pub mod gossip;
 pub mod node;
+pub mod relay;
 pub mod state;
 pub mod store;
 pub mod sync;

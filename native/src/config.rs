@@ -11,7 +11,7 @@ use std::{
 use clap::Args;
 use libp2p::Multiaddr;
 use serde::{Deserialize, Deserializer, de::Error};
-use weft_core::{node::Prune, sync::Strategy};
+use weft_core::{gossip::TxMode, node::Prune, sync::Strategy};
 
 /// The most bytes a configuration file may have.
 const MAX_LEN: u64 = 64 << 10;
@@ -46,6 +46,10 @@ pub struct NodeOptions {
     /// need to join). What is gone once does not come back. Default: archive.
     #[arg(long, value_name = "MODE")]
     pub prune: Option<Prune>,
+    /// How to pass transactions on: push (each peer is sent what it lacks), pull (announce, and let others fetch) or push-pull
+    /// (some of each, and compare what is left). Default: push-pull.
+    #[arg(long, value_name = "MODE")]
+    pub tx_mode: Option<TxMode>,
     /// Answer JSON-RPC here. Default: 127.0.0.1:4102.
     #[arg(long, value_name = "ADDR")]
     pub rpc: Option<SocketAddr>,
@@ -135,6 +139,7 @@ impl NodeOptions {
             validator: self.validator.or(file.validator),
             sync: self.sync.or(file.sync),
             prune: self.prune.or(file.prune),
+            tx_mode: self.tx_mode.or(file.tx_mode),
             rpc: self.rpc.or(file.rpc),
             rpc_allow_remote: self.rpc_allow_remote || file.rpc_allow_remote,
             no_rpc,
@@ -171,7 +176,7 @@ mod tests {
     fn a_file_has_the_names_of_the_flags() {
         let options = parse(
             "no-mdns = true\nrpc = \"127.0.0.1:9\"\nlisten = [\"/ip4/0.0.0.0/tcp/1\"]\nvalidator = \"/keys/v.json\"\n\
-             sync = \"snap\"\nprune = \"full\"\n",
+             sync = \"snap\"\nprune = \"full\"\ntx-mode = \"pull\"\n",
         )
         .unwrap();
         assert!(options.no_mdns && !options.rpc_allow_remote);
@@ -179,6 +184,7 @@ mod tests {
         assert_eq!(options.listen, ["/ip4/0.0.0.0/tcp/1".parse().unwrap()]);
         assert_eq!(options.validator, Some("/keys/v.json".into()));
         assert_eq!((options.sync, options.prune), (Some(Strategy::Snap), Some(Prune::Full)));
+        assert_eq!(options.tx_mode, Some(TxMode::Pull));
     }
 
     #[test]

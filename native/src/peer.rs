@@ -22,6 +22,7 @@ use libp2p::{
 use tokio::task::{JoinError, JoinHandle};
 use weft_core::{
     chain::Genesis,
+    gossip::TxMode,
     node::{Config, Input, Node, Prune, Role, StartError},
     primitives::SecretKey,
     swarm::{Behaviour, Driver, Handle, Shell, inputs},
@@ -62,6 +63,8 @@ pub struct PeerConfig {
     pub prune: Prune,
     /// The most bytes of transactions the mempool holds.
     pub mempool_bytes: usize,
+    /// How it passes transactions on.
+    pub tx_mode: TxMode,
     /// Log how far it is while it catches up; not wanted where a bar shows it.
     pub log_progress: bool,
 }
@@ -87,6 +90,7 @@ impl PeerConfig {
             strategy: Strategy::Full,
             prune: Prune::Archive,
             mempool_bytes: Self::MEMPOOL_BYTES,
+            tx_mode: TxMode::default(),
             log_progress: true,
         }
     }
@@ -205,6 +209,7 @@ impl Peer {
             strategy: config.strategy,
             prune: config.prune,
             mempool_bytes: config.mempool_bytes,
+            tx_mode: config.tx_mode,
             max_jobs,
         };
         let mut seed = [0; 32];

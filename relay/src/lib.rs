@@ -116,6 +116,7 @@ impl Relay {
         config.genesis = genesis.clone();
         config.listen = options.listen;
         config.bootstrap = options.bootstrap;
+        config.tx_mode = options.tx_mode;
         config.limits = Limits::RELAY;
         config.storage = Storage::Disk(options.data.join("chain"));
         // A reservation names the addresses of the relay, so it has to know them.

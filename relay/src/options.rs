@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Parser;
 use libp2p::Multiaddr;
+use weft_core::gossip::TxMode;
 
 /// A Weft peer that browsers begin with: it relays between tabs, serves the app, and follows the chain like any other.
 ///
@@ -35,6 +36,10 @@ pub struct Options {
     /// A peer to connect to, with its id: /ip4/192.0.2.1/tcp/4100/p2p/12D3... May be given several times.
     #[arg(long, value_name = "MULTIADDR")]
     pub bootstrap: Vec<Multiaddr>,
+
+    /// How to pass transactions on: push, pull or push-pull.
+    #[arg(long, value_name = "MODE", default_value_t)]
+    pub tx_mode: TxMode,
 
     /// Where to serve HTTP: the app, /bootstrap.json and /genesis.json.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use libp2p::PeerId;
 use peak_alloc::PeakAlloc;
 use weft_core::{
-    gossip::Topic,
+    gossip::{Topic, TxMode},
     node::{Command, CommandId, Config, GossipId, GossipMessage, Input, Node, Output, Prune, Reply, Role},
     primitives::{Mono, Now, Wall, encode},
     store::{ArchiveAnswer, ArchiveRequest, Batch, MemoryStore, Seq, Store, Table},
@@ -90,6 +90,7 @@ fn bytes_after(blocks: u64) -> (usize, usize) {
         strategy: Strategy::Full,
         prune: Prune::Archive,
         mempool_bytes: 1 << 20,
+        tx_mode: TxMode::default(),
         max_jobs: 4,
     };
     let at = |slot: u64| Now { mono: Mono(slot * 1_000), wall: Wall(slot * 1_000) };

@@ -1,72 +1,160 @@
-//! Passing transactions on, in *push* mode: each peer is sent what it is not known to have.
+//! Passing transactions on: who is sent what, who is told of what, and what is asked for.
 //!
-//! [`TransactionRelay`] decides who is sent what and when, and which of what arrives is worth the cost of checking. It
-//! does no I/O: after every call, drain [`TransactionRelay::poll`].
+//! Three modes, chosen by configuration. *Push* sends each peer what it is not known to have: fastest, and each
+//! transaction crosses nearly every link once. *Pull* announces short ids and lets the other fetch: a round trip more a
+//! hop, and each transaction reaches a peer once. *Push-pull* pushes to the square root of the peers, chosen by sender,
+//! announces to the rest, and compares what both have by sketches, with one peer at a time, to close what gaps remain.
+//! A peer says in its `Hello` how it wants to learn of transactions, so that peers of all modes work together.
 //!
-//! A transaction that arrives is *in check* from [`TransactionRelay::request`] until the node says what became of it
-//! with [`accepted`](TransactionRelay::accepted), [`refused`](TransactionRelay::refused) or
+//! [`TransactionRelay`] does no I/O: after every call, drain [`TransactionRelay::poll`].
+//!
+//! A transaction that arrives is *in check* from [`TransactionRelay::request`] or [`TransactionRelay::answered`] until the
+//! node says what became of it with [`accepted`](TransactionRelay::accepted), [`refused`](TransactionRelay::refused) or
 //! [`dropped`](TransactionRelay::dropped). In the meantime it is not checked a second time, however many peers send it,
 //! and all who did are remembered, since all of them answer for a signature that is wrong.
 
+mod answering;
+mod checks;
+mod counts;
+mod fetching;
+mod hearing;
 mod message;
+mod met;
+mod notices;
+mod offers;
 mod outbox;
+mod peer;
+mod policy;
 mod recent;
+mod reconciling;
+mod sending;
+mod short;
+mod sketch;
 
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 
+pub use checks::{MAX_IN_CHECK, MAX_IN_CHECK_OF_PEER};
+pub use counts::{RelayCounts, TxBytes};
+pub use fetching::{
+    COVER_MILLIS, FETCH_GATHER_MILLIS, FETCH_PAUSE_MILLIS, FETCH_TIMEOUT_MILLIS, PUSH_WAIT_MILLIS,
+};
 use libp2p::PeerId;
 pub use message::{
-    Announcement, MAX_TX_MESSAGE_BYTES, ShortId, Symbol, TxMode, TxRefusal, TxRequest, TxResponse,
+    Announcement, MAX_TX_MESSAGE_BYTES, ParseTxModeError, ShortId, Symbol, TxMode, TxRefusal, TxRequest,
+    TxResponse,
 };
-use outbox::{Outbox, Parcel};
-use recent::Recent;
+pub use met::MAX_KNOWN;
+pub use notices::{MAX_ANNOUNCED, MAX_NOTICES};
+pub use offers::MAX_OFFERS;
+pub use peer::{BYTES, ITEMS, REFUSALS};
+pub use policy::MAX_DIRECT_BYTES;
+pub use reconciling::{
+    FIRST_SYMBOLS, MAX_SKETCHED, SETTLED_MILLIS, SKETCH_LIFE_MILLIS, SKETCH_MILLIS, SKETCH_PAUSE_MILLIS,
+};
+pub use sketch::MAX_SYMBOLS;
 
+use self::{
+    checks::Checks,
+    fetching::Fetch,
+    met::{Met, Serial},
+    notices::Notice,
+    outbox::{Outbox, Parcel},
+    peer::{Allowances, Greeting, Link, Peer},
+    policy::{Policy, Way},
+    recent::Recent,
+    reconciling::Reconciler,
+};
 use crate::{
     chain::Transaction,
+    mempool::Mempool,
+    peers::Offence,
     primitives::{DecodeError, Hash, Mono},
 };
 
 /// How long transactions are gathered before a push, in milliseconds: a bundle costs little more than one.
 pub const GATHER_MILLIS: u64 = 50;
+/// How long transactions are gathered before they are announced, in milliseconds, by the one of two peers that does so
+/// first. A fetch waits for [`PUSH_WAIT_MILLIS`] anyway, so that this delays little; and it bounds a peer to ten messages
+/// a second to each other, however many transactions there are.
+pub const ANNOUNCE_MILLIS: u64 = 100;
+/// The same for the other of the two, in milliseconds: by then the first one's announcement is here, and what it names
+/// need not be announced back. So each link carries most announcements once, at no cost in state.
+pub const ANNOUNCE_SECOND_MILLIS: u64 = 250;
 /// The most transactions in a request.
 pub const MAX_BATCH_COUNT: usize = 256;
 /// The most bytes of transactions in a request.
 pub const MAX_BATCH_BYTES: usize = 128 << 10;
-/// The most requests to one peer that wait for their answer: one on the way while the other is being read.
+/// The most pushes and announcements to one peer that wait for their answer: one on the way while the other is being read.
+/// Besides those there are at most one fetch, one sketch, one `Hello` and one fee filter.
 pub const MAX_IN_FLIGHT: usize = 2;
-/// How many ids are remembered of what one peer has.
-pub const MAX_KNOWN: usize = 32_768;
 /// How many ids are remembered of what was refused for good.
 pub const MAX_REFUSED: usize = 32_768;
 /// How long a refusal is remembered, in milliseconds: 5 minutes.
 pub const REFUSED_MILLIS: u64 = 5 * 60 * 1000;
+/// How long what was dropped is not asked for again, in milliseconds.
+pub const DROPPED_MILLIS: u64 = 60 * 1000;
 /// The most transactions that wait to be sent to one peer: eight requests, more than the slowest link needs in a while.
 pub const MAX_OUTBOX_COUNT: usize = 8 * MAX_BATCH_COUNT;
 /// The most bytes of transactions that wait to be sent to one peer.
 pub const MAX_OUTBOX_BYTES: usize = 8 * MAX_BATCH_BYTES;
-/// The most transactions in check at once, from all peers; past that, requests are answered with `Busy`.
-pub const MAX_IN_CHECK: usize = 4096;
-/// The most transactions in check that one peer was the first to send, so that none keeps the others out.
-pub const MAX_IN_CHECK_OF_PEER: usize = 1024;
-/// The most senders remembered of a transaction in check; those after them are not blamed.
-const MAX_SENDERS: usize = 16;
+/// The most transactions, besides our own, that a newly connected peer is told of: about one block of a quiet chain.
+pub const MAX_INTRODUCED: usize = 1024;
 /// How long a peer is left alone after a request failed or found it busy, in milliseconds.
 pub const PAUSE_MILLIS: u64 = 1000;
 /// How often a transaction is sent again to a peer after a request failed.
 const MAX_FAILURES: u8 = 2;
+/// How long a peer may take to say `Hello`, in milliseconds, before it is taken for one that never does.
+pub const GREETING_MILLIS: u64 = 3_000;
+/// How long until `Hello` is said again after it found nobody, in milliseconds.
+pub const GREETING_PAUSE_MILLIS: u64 = 4_000;
+/// How often it is said again.
+const MAX_GREETINGS_FAILED: u8 = 4;
+/// How long a salt stays, in milliseconds. One that changes later is a peer that restarted and came back unnoticed.
+pub const SALT_MILLIS: u64 = 10_000;
+/// How long from one fee filter to the next, in milliseconds.
+pub const FEE_FILTER_MILLIS: u64 = 10_000;
 
-/// A push in flight.
+/// What the relay asks of the mempool.
+pub trait Pool {
+    /// The transaction with this id.
+    fn get(&self, id: &Hash) -> Option<&Transaction>;
+    /// Those that could be in a block, the best first and none before one it must follow.
+    fn best(&self) -> impl Iterator<Item = (Hash, &Transaction)>;
+}
+
+impl Pool for Mempool {
+    fn get(&self, id: &Hash) -> Option<&Transaction> {
+        self.get(id)
+    }
+
+    fn best(&self) -> impl Iterator<Item = (Hash, &Transaction)> {
+        self.iter_best()
+    }
+}
+
+/// What this peer takes of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intake {
+    /// Nothing: it is light and could not judge. It says so in its `Hello` by a fee that no transaction pays.
+    Nothing,
+    /// Nothing yet: it is starting.
+    Later,
+    /// Everything.
+    All,
+}
+
+/// A request in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PushId(u64);
+pub struct OutgoingId(u64);
 
 /// A request to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Push {
+pub struct Outgoing {
     /// Its name, for [`TransactionRelay::answered`] or [`TransactionRelay::failed`].
-    pub id: PushId,
+    pub id: OutgoingId,
     /// To whom.
     pub peer: PeerId,
     /// What to say: an encoded [`TxRequest`].
@@ -80,6 +168,17 @@ pub struct Answer {
     pub response: Vec<u8>,
     /// Transactions that are now in check.
     pub check: Vec<Transaction>,
+    /// What the peer is to blame for.
+    pub offence: Option<Offence>,
+}
+
+/// What to do about an answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answered {
+    /// Transactions that are now in check.
+    pub check: Vec<Transaction>,
+    /// What is wrong with it.
+    pub error: Option<AnswerError>,
 }
 
 /// Why a peer's answer is none.
@@ -91,314 +190,256 @@ pub enum AnswerError {
     /// It answers another question.
     #[error("the answer does not fit the request")]
     Unexpected,
+    /// A transaction is of another size than announced.
+    #[error("a transaction has another size than was announced")]
+    FalseSize,
 }
 
-/// What went by, since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RelayCounts {
-    /// Transactions that arrived.
-    pub received: u64,
-    /// Of those, the ones that were here, in check or refused already.
-    pub duplicates: u64,
-    /// Transactions sent, counted for each peer.
-    pub sent: u64,
-    /// Transactions that were not sent to a peer because its queue was full or requests to it failed.
-    pub unsent: u64,
-    /// Requests answered with a refusal.
-    pub requests_refused: u64,
+impl AnswerError {
+    /// What the peer is to blame for.
+    #[must_use]
+    pub const fn offence(&self) -> Offence {
+        match self {
+            Self::Malformed(_) => Offence::Malformed,
+            Self::Unexpected => Offence::Unrequested,
+            Self::FalseSize => Offence::FalseAnnouncement,
+        }
+    }
+}
+
+/// What a request in flight carries.
+#[derive(Debug)]
+enum Flight {
+    Hello,
+    Push(VecDeque<Parcel>),
+    Announce(Vec<Notice>),
+    Fetch(Fetch),
+    Sketch,
+    FeeFilter,
 }
 
 /// Who is sent which transactions, and which of those that arrive are worth checking.
 #[derive(Debug)]
 pub struct TransactionRelay {
+    policy: Policy,
+    intake: Intake,
+    /// The least fee per 1,000 bytes that we take.
+    min_fee_rate: u64,
     peers: BTreeMap<PeerId, Peer>,
-    in_flight: BTreeMap<PushId, (PeerId, VecDeque<Parcel>)>,
-    /// Who sent each transaction in check, the first first.
-    in_check: BTreeMap<Hash, Vec<PeerId>>,
-    /// How many transactions in check each peer was the first to send; none is zero.
-    in_check_of: BTreeMap<PeerId, usize>,
+    /// Those that are not connected as far as we know share one allowance.
+    strangers: Allowances,
+    in_flight: BTreeMap<OutgoingId, (PeerId, Flight)>,
+    checks: Checks,
+    met: Met,
     refused: Recent,
-    next_push: u64,
+    reconciler: Reconciler,
+    next_id: u64,
+    salts: u64,
+    turns: u64,
     counts: RelayCounts,
 }
 
-#[derive(Debug)]
-struct Peer {
-    /// What it has: it sent it, or was sent it.
-    known: Recent,
-    outbox: Outbox,
-    in_flight: usize,
-    /// When what waits has been gathered for long enough; a full request does not wait for it.
-    gathered: Mono,
-    /// When the pause after a failure is over.
-    resumes: Mono,
-    /// It takes no pushes.
-    closed: bool,
-}
-
-impl Default for TransactionRelay {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl TransactionRelay {
-    /// A relay without peers.
+    /// A relay without peers. `seed` is what nobody else knows.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(mode: TxMode, intake: Intake, min_fee_rate: u64, seed: [u64; 2]) -> Self {
         Self {
+            policy: Policy::new(mode, seed),
+            intake,
+            min_fee_rate,
             peers: BTreeMap::new(),
+            strangers: Allowances::new(),
             in_flight: BTreeMap::new(),
-            in_check: BTreeMap::new(),
-            in_check_of: BTreeMap::new(),
+            checks: Checks::default(),
+            met: Met::default(),
             refused: Recent::new(MAX_REFUSED),
-            next_push: 0,
+            reconciler: Reconciler::default(),
+            next_id: 0,
+            salts: 0,
+            turns: 0,
             counts: RelayCounts::default(),
         }
     }
 
-    /// A peer that speaks the protocol is there. What waits in the mempool is sent to it only as far as
-    /// [`Self::forward_to`] is called.
-    pub fn peer_connected(&mut self, peer: PeerId) {
-        self.peers.entry(peer).or_insert_with(|| Peer {
-            known: Recent::new(MAX_KNOWN),
-            outbox: Outbox::default(),
-            in_flight: 0,
-            gathered: Mono(0),
-            resumes: Mono(0),
-            closed: false,
-        });
+    /// A peer that speaks the protocol is there. It is told of the best of what waits in the mempool; of anything else
+    /// only as far as [`Self::forward_to`] is called.
+    pub fn peer_connected(&mut self, peer: PeerId, now: Mono) {
+        if self.peers.contains_key(&peer) {
+            return;
+        }
+        // Where all push, nobody says anything first.
+        let (greeting, link) = if self.mode() == TxMode::Push {
+            (Greeting::Unneeded, Link::Plain)
+        } else {
+            (Greeting::Due(now), Link::Unknown(now + GREETING_MILLIS))
+        };
+        let salt = self.policy.salt(&peer, self.salts);
+        self.salts += 1;
+        self.peers.insert(peer, Peer::new(salt, greeting, link));
     }
 
     /// A peer is gone, and with it all that was kept for it. It still answers for what it sent.
-    pub fn peer_disconnected(&mut self, peer: &PeerId) {
+    pub fn peer_disconnected(&mut self, peer: &PeerId, now: Mono) {
         self.peers.remove(peer);
         self.in_flight.retain(|_, (other, _)| other != peer);
+        self.reconciler.abandon(peer);
+        self.uncover(now);
     }
 
-    /// Takes in a request. `held` says whether a transaction is in the mempool.
-    ///
-    /// # Errors
-    /// When the bytes are no request, for which the peer is to blame.
-    pub fn request(
-        &mut self,
-        peer: &PeerId,
-        body: &[u8],
-        held: impl Fn(&Hash) -> bool,
-        now: Mono,
-    ) -> Result<Answer, DecodeError> {
-        let outcome = match TxRequest::from_bytes(body)? {
-            TxRequest::Push(transactions) if transactions.len() > MAX_BATCH_COUNT => Err(TxRefusal::TooMany),
-            TxRequest::Push(transactions) => self.pushed(peer, transactions, held, now),
-            TxRequest::Hello { .. }
-            | TxRequest::Announce(_)
-            | TxRequest::Fetch(_)
-            | TxRequest::Sketch { .. }
-            | TxRequest::FeeFilter(_) => Err(TxRefusal::NotInThisMode),
-        };
-        self.counts.requests_refused += u64::from(outcome.is_err());
-        let (response, check) = match outcome {
-            Ok(check) => (TxResponse::Done, check),
-            Err(refusal) => (TxResponse::Refused(refusal), Vec::new()),
-        };
-        Ok(Answer { response: response.to_bytes(), check })
+    /// What this peer takes changes: others are told.
+    pub fn set_intake(&mut self, intake: Intake, now: Mono) {
+        let was_light = self.intake == Intake::Nothing;
+        self.intake = intake;
+        if was_light != (intake == Intake::Nothing) {
+            for peer in self.peers.values_mut() {
+                peer.greeting = Greeting::Due(now);
+            }
+        }
     }
 
-    fn pushed(
-        &mut self,
-        peer: &PeerId,
-        transactions: Vec<Transaction>,
-        held: impl Fn(&Hash) -> bool,
-        now: Mono,
-    ) -> Result<Vec<Transaction>, TxRefusal> {
-        let of_peer = self.in_check_of.get(peer).copied().unwrap_or(0);
-        if self.in_check.len() + transactions.len() > MAX_IN_CHECK
-            || of_peer + transactions.len() > MAX_IN_CHECK_OF_PEER
-        {
-            return Err(TxRefusal::Busy);
-        }
-        self.refused.forget_before(Mono(now.0.saturating_sub(REFUSED_MILLIS)));
-        self.counts.received += transactions.len() as u64;
-        let mut check = Vec::new();
-        for transaction in transactions {
-            let id = transaction.id();
-            if let Some(peer) = self.peers.get_mut(peer) {
-                peer.known.add(id, now);
-                peer.outbox.remove(&id);
-            }
-            if let Some(senders) = self.in_check.get_mut(&id) {
-                if senders.len() < MAX_SENDERS && !senders.contains(peer) {
-                    senders.push(*peer);
-                }
-                self.counts.duplicates += 1;
-            } else if self.refused.contains(&id) || held(&id) {
-                self.counts.duplicates += 1;
-            } else {
-                self.in_check.insert(id, vec![*peer]);
-                *self.in_check_of.entry(*peer).or_default() += 1;
-                check.push(transaction);
-            }
-        }
-        Ok(check)
+    /// The least fee per 1,000 bytes that this peer takes. Others are told when it has moved by more than a quarter.
+    pub fn set_min_fee_rate(&mut self, rate: u64) {
+        self.min_fee_rate = rate;
     }
 
     /// A transaction in check is in the mempool now. Pass it on with [`Self::forward`].
     pub fn accepted(&mut self, id: &Hash) {
-        self.end_check(id);
+        self.checks.end(id);
     }
 
     /// A transaction can never be taken: it is not checked again for a while. Returns who sent it while it was in check;
     /// whether they are to blame depends on why it was refused.
     pub fn refused(&mut self, id: &Hash, now: Mono) -> Vec<PeerId> {
         self.refused.add(*id, now);
-        self.end_check(id)
+        self.checks.end(id)
     }
 
     /// A transaction in check was not taken, for a reason that may pass.
-    pub fn dropped(&mut self, id: &Hash) {
-        self.end_check(id);
+    pub fn dropped(&mut self, id: &Hash, now: Mono) {
+        self.met.lapse(id, now);
+        self.checks.end(id);
     }
 
-    /// Sends a transaction to every peer that is not known to have it.
+    /// Passes a transaction on to every peer that is not known to have it, in the way that is due to it.
     pub fn forward(&mut self, transaction: &Transaction, now: Mono) {
+        let takes_part =
+            |peer: &Peer| !peer.closed && !peer.is_light() && peer.mode() == Some(TxMode::PushPull);
+        let candidates = self.peers.iter().filter(|(_, peer)| takes_part(peer)).map(|(id, _)| id);
+        let chosen = self.policy.chosen(&transaction.sender(), candidates);
         let id = transaction.id();
+        let serial = self.meet(id, now);
         let transaction = Arc::new(transaction.clone());
-        for peer in self.peers.values_mut() {
-            self.counts.unsent += peer.enqueue(id, &transaction, now);
+        let is_light = self.intake == Intake::Nothing;
+        for (peer_id, peer) in &mut self.peers {
+            let is_chosen = is_light || chosen.contains(peer_id);
+            self.counts.unsent += enqueue(&self.policy, peer, is_chosen, serial, id, &transaction, now);
         }
     }
 
-    /// Sends a transaction to one peer if it is not known to have it: how a newcomer learns what has been waiting.
+    /// Passes a transaction on to one peer if it is not known to have it: how a newcomer learns of our own.
     pub fn forward_to(&mut self, peer: &PeerId, transaction: &Transaction, now: Mono) {
+        let id = transaction.id();
+        let serial = self.meet(id, now);
         if let Some(peer) = self.peers.get_mut(peer) {
-            self.counts.unsent += peer.enqueue(transaction.id(), &Arc::new(transaction.clone()), now);
-        }
-    }
-
-    /// The next request to send, or `None` when there is none by `now`.
-    pub fn poll(&mut self, now: Mono) -> Option<Push> {
-        let (peer_id, peer) =
-            self.peers.iter_mut().find(|(_, peer)| peer.wants_to_send().is_some_and(|due| due <= now))?;
-        let batch = peer.outbox.take_batch();
-        for parcel in &batch {
-            peer.known.add(parcel.id, now);
-        }
-        peer.in_flight += 1;
-        let id = PushId(self.next_push);
-        self.next_push += 1;
-        self.counts.sent += batch.len() as u64;
-        let transactions = batch.iter().map(|parcel| parcel.transaction.as_ref().clone()).collect();
-        let push = Push { id, peer: *peer_id, body: TxRequest::Push(transactions).to_bytes() };
-        self.in_flight.insert(id, (*peer_id, batch));
-        Some(push)
-    }
-
-    /// When [`Self::poll`] will have something, if nothing else happens.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<Mono> {
-        self.peers.values().filter_map(Peer::wants_to_send).min()
-    }
-
-    /// A push was answered.
-    ///
-    /// # Errors
-    /// When the answer is none, for which the peer is to blame.
-    pub fn answered(&mut self, id: PushId, body: &[u8], now: Mono) -> Result<(), AnswerError> {
-        match TxResponse::from_bytes(body) {
-            Ok(TxResponse::Done) => {
-                self.finish(id);
-                Ok(())
-            }
-            Ok(TxResponse::Refused(TxRefusal::Busy)) => {
-                self.failed(id, now);
-                Ok(())
-            }
-            Ok(TxResponse::Refused(TxRefusal::NotInThisMode | TxRefusal::TooMany)) => {
-                self.unsupported(id);
-                Ok(())
-            }
-            Ok(TxResponse::Transactions(_) | TxResponse::Symbols(_)) => {
-                self.finish(id);
-                Err(AnswerError::Unexpected)
-            }
-            Err(error) => {
-                self.finish(id);
-                Err(error.into())
-            }
-        }
-    }
-
-    /// A push got no answer. What it carried is sent again after a pause, a few times; who has it need not mind.
-    pub fn failed(&mut self, id: PushId, now: Mono) {
-        let mut unsent = 0;
-        if let Some((peer, batch)) = self.finish(id) {
-            peer.resumes = now + PAUSE_MILLIS;
-            for mut parcel in batch {
-                parcel.failures += 1;
-                unsent += if parcel.failures > MAX_FAILURES { 1 } else { peer.outbox.put(parcel) };
-            }
-        }
-        self.counts.unsent += unsent;
-    }
-
-    /// The peer of a push does not take pushes, or does not speak the protocol: it gets no more.
-    pub fn unsupported(&mut self, id: PushId) {
-        if let Some((peer, _)) = self.finish(id) {
-            peer.closed = true;
-            peer.outbox = Outbox::default();
+            let transaction = Arc::new(transaction.clone());
+            self.counts.unsent += enqueue(&self.policy, peer, true, serial, id, &transaction, now);
         }
     }
 
     /// What went by.
     #[must_use]
-    pub fn counts(&self) -> RelayCounts {
+    pub const fn counts(&self) -> RelayCounts {
         self.counts
     }
 
-    /// Returns who sent it.
-    fn end_check(&mut self, id: &Hash) -> Vec<PeerId> {
-        let senders = self.in_check.remove(id).unwrap_or_default();
-        if let Some((first, count)) =
-            senders.first().and_then(|first| Some((first, self.in_check_of.get_mut(first)?)))
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.in_check_of.remove(first);
-            }
+    /// How this peer wants to learn of transactions.
+    const fn mode(&self) -> TxMode {
+        match self.intake {
+            Intake::Nothing => TxMode::Pull,
+            Intake::Later | Intake::All => self.policy.mode,
         }
-        senders
     }
 
-    fn finish(&mut self, id: PushId) -> Option<(&mut Peer, VecDeque<Parcel>)> {
-        let (peer, batch) = self.in_flight.remove(&id)?;
-        let peer = self.peers.get_mut(&peer)?;
-        peer.in_flight -= 1;
-        Some((peer, batch))
+    /// The least fee that others are told.
+    const fn fee_rate(&self) -> u64 {
+        match self.intake {
+            Intake::Nothing => u64::MAX,
+            Intake::Later | Intake::All => self.min_fee_rate,
+        }
+    }
+
+    /// Remembers a transaction, and under which names others know it.
+    fn meet(&mut self, id: Hash, now: Mono) -> Serial {
+        let meeting = self.met.add(id, now);
+        for peer in self.peers.values_mut() {
+            if let Some((serial, id)) = &meeting.forgotten {
+                peer.forget(*serial, id);
+            }
+            if meeting.is_news {
+                peer.learn(meeting.serial, &id);
+            }
+        }
+        meeting.serial
+    }
+
+    /// A fetch is over, or has had its time: others may be asked for what it did not bring.
+    fn uncover(&mut self, now: Mono) {
+        self.peers.values_mut().for_each(|peer| peer.offers.release(now));
+    }
+
+    /// Ends a request, unless its peer is gone.
+    fn finish(&mut self, id: OutgoingId) -> Option<(PeerId, Flight)> {
+        let (peer_id, flight) = self.in_flight.remove(&id)?;
+        let peer = self.peers.get_mut(&peer_id)?;
+        match &flight {
+            Flight::Push(_) | Flight::Announce(_) => peer.sending -= 1,
+            Flight::Fetch(_) => peer.fetching = false,
+            Flight::FeeFilter => peer.telling_fee = false,
+            Flight::Hello | Flight::Sketch => {}
+        }
+        Some((peer_id, flight))
     }
 }
 
-impl Peer {
-    /// Returns how many transactions will not be sent because of it.
-    fn enqueue(&mut self, id: Hash, transaction: &Arc<Transaction>, now: Mono) -> u64 {
-        if self.closed || self.known.contains(&id) {
-            return 0;
-        }
-        if self.outbox.is_empty() {
-            self.gathered = now + GATHER_MILLIS;
-        }
-        self.outbox.append(id, transaction.clone())
-    }
+/// The fee per 1,000 bytes.
+fn fee_rate(transaction: &Transaction) -> u64 {
+    transaction.content.fee.0.saturating_mul(1000) / transaction.encoded_len() as u64
+}
 
-    /// When the next request may leave, if there is one.
-    fn wants_to_send(&self) -> Option<Mono> {
-        if self.closed || self.outbox.is_empty() || self.in_flight == MAX_IN_FLIGHT {
-            None
-        } else if self.outbox.has_full_batch() {
-            Some(self.resumes)
-        } else {
-            Some(self.gathered.max(self.resumes))
-        }
+/// Puts a transaction where it waits for its way to a peer. Returns how many will not be sent because of it.
+fn enqueue(
+    policy: &Policy,
+    peer: &mut Peer,
+    is_chosen: bool,
+    serial: Serial,
+    id: Hash,
+    transaction: &Arc<Transaction>,
+    now: Mono,
+) -> u64 {
+    if peer.closed || peer.known.contains(&serial) || fee_rate(transaction) < peer.min_fee_rate {
+        return 0;
     }
+    let bytes = transaction.encoded_len();
+    // What is not known yet waits as a push, which can still become an announcement.
+    match peer.mode().map_or(Way::Push, |mode| policy.way(mode, is_chosen, bytes)) {
+        Way::Push if !peer.takes_no_push => {
+            if peer.outbox.is_empty() {
+                peer.gathered = now + GATHER_MILLIS;
+            }
+            peer.outbox.append(id, transaction.clone())
+        }
+        Way::Announce if !peer.takes_no_announcement => announce(peer, id, bytes, now),
+        Way::Push | Way::Announce => 0,
+    }
+}
+
+/// Puts a transaction among what is announced to a peer. Returns how many will not be because of it.
+fn announce(peer: &mut Peer, id: Hash, bytes: usize, now: Mono) -> u64 {
+    if peer.notices.is_empty() {
+        let first = matches!(&peer.link, Link::Session(session) if session.first);
+        peer.notices_gathered = now + if first { ANNOUNCE_MILLIS } else { ANNOUNCE_SECOND_MILLIS };
+    }
+    peer.notices.append(id, u32::try_from(bytes).unwrap_or(u32::MAX))
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ use super::{
 use crate::{
     chain::{Block, Body, ConsensusRecord, Evidence, Genesis, Header, MmrProver, Transaction, Vote},
     finality::BlockTree,
-    gossip::TransactionRelay,
+    gossip::{Intake, TransactionRelay},
     mempool::{Limits, Mempool},
     primitives::{Hash, Height, Mono, PublicKey, Slot, Wall},
     state::{Diff, Executed, Trie},
@@ -228,6 +228,15 @@ impl Chain {
         let voted = config.validator.as_ref().and_then(|key| storage::last_vote(&*fx.store, &key.public()));
         let gadget = Gadget::open(voted, fx);
         let pivots = Pivots::open(&*fx.store, &tree, tries.get(&tree.base()))?;
+        let starting = restore.is_some() || light.is_some();
+        let min_fee_rate = genesis.min_fee_per_byte.saturating_mul(1000);
+        let intake = match (&light, starting) {
+            (Some(_), _) => Intake::Nothing,
+            (None, true) => Intake::Later,
+            (None, false) => Intake::All,
+        };
+        let seed = [fx.random(), fx.random()];
+        let relay = TransactionRelay::new(config.tx_mode, intake, min_fee_rate, seed);
         let mut chain = Self {
             id,
             tree,
@@ -247,7 +256,7 @@ impl Chain {
                 min_fee_per_byte: genesis.min_fee_per_byte,
             }),
             genesis,
-            relay: TransactionRelay::default(),
+            relay,
             scheduler: Scheduler::default(),
             download: Download::default(),
             proposer,
@@ -264,7 +273,7 @@ impl Chain {
             own,
             serving: BTreeMap::new(),
             budgets: BTreeMap::new(),
-            starting: restore.is_some() || light.is_some(),
+            starting,
             light,
             joined,
             prune: config.prune,
@@ -302,13 +311,13 @@ impl Chain {
     }
 
     pub(super) fn peer_arrived(&mut self, fx: &mut Effects, peer: PeerId) {
-        self.relay.peer_connected(peer);
+        self.relay.peer_connected(peer, fx.now.mono);
         self.introduce(fx, &peer);
         self.ask_status(fx, peer);
     }
 
-    pub(super) fn peer_left(&mut self, peer: &PeerId) {
-        self.relay.peer_disconnected(peer);
+    pub(super) fn peer_left(&mut self, fx: &Effects, peer: &PeerId) {
+        self.relay.peer_disconnected(peer, fx.now.mono);
         self.scheduler.remove(peer);
         self.forget_peer(peer);
         self.light_left(peer);
@@ -511,7 +520,7 @@ impl Chain {
         }
         self.light_tick(fx);
         self.backfill_tick(fx);
-        self.push_transactions(fx);
+        self.relay_transactions(fx);
     }
 
     /// When [`Self::tick`] has something to do.

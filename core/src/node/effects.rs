@@ -11,7 +11,7 @@ use super::{
     Verdict, WorkId, chain::Lookup, work::Job,
 };
 use crate::{
-    gossip::{PushId, Room},
+    gossip::{OutgoingId, Room},
     peers::Offence,
     primitives::{Hash, Height, Now},
     store::{ArchiveRequest, Batch, Seq, Store},
@@ -33,8 +33,8 @@ pub(super) enum Ask {
     Lookup(Box<Lookup>),
     /// These bodies.
     Bodies(Vec<(Height, Hash)>),
-    /// Take these transactions.
-    Transactions(PushId),
+    /// What the transaction relay says.
+    Transactions(OutgoingId),
     /// What was said in this room?
     History(Room),
     /// What joining by proof needs.

@@ -45,6 +45,7 @@ fn config(validator: bool) -> Config {
         strategy: Strategy::Full,
         prune: crate::node::Prune::Archive,
         mempool_bytes: 1 << 20,
+        tx_mode: TxMode::default(),
         max_jobs: 4,
     }
 }

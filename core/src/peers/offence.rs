@@ -47,6 +47,8 @@ pub enum Offence {
     Unrequested,
     /// It passed on a transaction that no state of the chain could make valid.
     InvalidTransaction,
+    /// It announced a transaction with a size that is not the transaction's.
+    FalseAnnouncement,
     /// It sent more in a time than anyone needs to.
     Flood,
 }
@@ -59,7 +61,7 @@ impl Offence {
             Self::WrongGenesis | Self::BadSignature | Self::BadProof => Severity::Fatal,
             Self::InvalidBlock | Self::WrongBody | Self::Malformed => Severity::High,
             Self::Unrequested | Self::InvalidTransaction => Severity::Mid,
-            Self::Flood => Severity::Low,
+            Self::FalseAnnouncement | Self::Flood => Severity::Low,
         }
     }
 
@@ -75,6 +77,7 @@ impl Offence {
             Self::Malformed => "malformed",
             Self::Unrequested => "unrequested",
             Self::InvalidTransaction => "invalid-transaction",
+            Self::FalseAnnouncement => "false-announcement",
             Self::Flood => "flood",
         }
     }

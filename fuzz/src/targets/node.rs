@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use libp2p::Multiaddr;
 use weft_core::{
-    gossip::Topic,
+    gossip::{Topic, TxMode},
     node::{
         Config, ConnectionId, Event, GossipId, GossipMessage, InboundId, Input, Link, Node, OutboundId,
         Output, Protocol, Prune, RequestFailure, Role,
@@ -58,6 +58,7 @@ impl Shell {
             strategy,
             prune: Prune::Archive,
             mempool_bytes: 1 << 20,
+            tx_mode: TxMode::default(),
             max_jobs: 4,
         };
         let now = Now { mono: Mono(1_000), wall: Wall(sample().chain.now().0 + 100) };

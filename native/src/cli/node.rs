@@ -123,6 +123,7 @@ fn peer_config(options: NodeOptions) -> Result<PeerConfig, Failure> {
         bootstrap: options.bootstrap,
         strategy: options.sync.unwrap_or(Role::Native.strategy()),
         prune: options.prune.unwrap_or(Role::Native.prune()),
+        tx_mode: options.tx_mode.unwrap_or_default(),
         mdns: !options.no_mdns,
         storage: Storage::Disk(data),
         ..PeerConfig::new(key)

@@ -19,7 +19,7 @@ fn every_command_parses() {
     let address = Address([1; 32]).to_string();
     for line in [
         "weft node".to_owned(),
-        "weft node --genesis g.json --data d --listen /ip4/127.0.0.1/tcp/0 --listen /ip4/127.0.0.1/udp/0/quic-v1 --bootstrap /ip4/127.0.0.1/tcp/1 --validator v.json --sync snap --prune full --rpc 127.0.0.1:0 --no-mdns --config c.toml --json --log debug".to_owned(),
+        "weft node --genesis g.json --data d --listen /ip4/127.0.0.1/tcp/0 --listen /ip4/127.0.0.1/udp/0/quic-v1 --bootstrap /ip4/127.0.0.1/tcp/1 --validator v.json --sync snap --prune full --tx-mode push-pull --rpc 127.0.0.1:0 --no-mdns --config c.toml --json --log debug".to_owned(),
         "weft key new k.json".to_owned(),
         "weft key new --validator k.json --json".to_owned(),
         "weft key show k.json".to_owned(),
@@ -50,6 +50,7 @@ fn wrong_lines_are_usage_errors() {
         "weft node --rpc localhost",
         "weft node --sync fastest",
         "weft node --prune everything",
+        "weft node --tx-mode pushpull",
         "weft node --sync checkpoint:12",
         "weft node --no-rpc --rpc 127.0.0.1:1",
         "weft genesis",

@@ -4,12 +4,13 @@ use std::fmt::Write;
 
 use weft_core::{
     chain::Transaction,
+    gossip::RelayCounts,
     node::{AccountView, ChainView, Command, CommandError, CommandId, Input, Reply, StatusView, SyncPhase},
     primitives::{Address, Hash, Height},
 };
 
 use super::{
-    peer::{PeerIx, Seen},
+    peer::{Actor, PeerIx, Seen},
     world::World,
 };
 
@@ -46,6 +47,15 @@ impl World {
                 return reply;
             }
             assert!(self.step(limit), "{ix:?} never replied to {what}");
+        }
+    }
+
+    /// What a peer's transaction relay did in this life; nothing of a peer that is none, or down.
+    #[must_use]
+    pub fn relay_counts(&self, ix: PeerIx) -> RelayCounts {
+        match &self.peers[ix.0].actor {
+            Actor::Node(node) => node.relay_counts().unwrap_or_default(),
+            Actor::Puppet(_) | Actor::Down => RelayCounts::default(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use libp2p::{Multiaddr, PeerId, identity::Keypair, multiaddr::Protocol as Part};
 use weft_core::{
     chain::{Checkpoint, Genesis},
-    gossip::Topic,
+    gossip::{Topic, TxMode},
     node::{
         BlockSummary, ChatView, Config, ConnectionId, Event, GossipId, InboundId, Input, Node, OutboundId,
         Output, Protocol, Prune, Role,
@@ -55,6 +55,8 @@ pub struct NodeOptions {
     pub prune: Prune,
     /// The mempool's bound in bytes.
     pub mempool_bytes: usize,
+    /// How it passes transactions on.
+    pub tx_mode: TxMode,
     /// The most jobs in flight; there are half as many workers.
     pub max_jobs: usize,
     /// How far its clock is off, in milliseconds.
@@ -75,6 +77,7 @@ impl Default for NodeOptions {
             strategy: Strategy::Full,
             prune: Prune::Archive,
             mempool_bytes: 8 << 20,
+            tx_mode: TxMode::default(),
             max_jobs: 4,
             skew_millis: 0,
             storage: Storage::default(),

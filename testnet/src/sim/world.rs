@@ -152,6 +152,7 @@ impl World {
                 strategy: options.strategy,
                 prune: options.prune,
                 mempool_bytes: options.mempool_bytes,
+                tx_mode: options.tx_mode,
                 max_jobs: options.max_jobs,
             },
             chain,

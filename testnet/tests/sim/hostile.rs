@@ -225,14 +225,15 @@ const BAD_ANSWERS: &[Answer] = &[
             false => tall(chain),
         })
     }),
-    ("a height it cannot show", None, |chain, _, body| {
-        Some(match asks_status(body) {
+    ("a height it cannot show", None, |chain, protocol, body| {
+        (protocol == Protocol::Sync).then(|| match asks_status(body) {
             true => tall(chain),
             false => encode(&SyncResponse::Headers(Vec::new())),
         })
     }),
-    ("busy for ever", None, |chain, _, body| {
-        Some(if asks_status(body) { tall(chain) } else { encode(&SyncResponse::Busy) })
+    ("busy for ever", None, |chain, protocol, body| {
+        let busy = || if asks_status(body) { tall(chain) } else { encode(&SyncResponse::Busy) };
+        (protocol == Protocol::Sync).then(busy)
     }),
     ("headers without a link", Some("unrequested"), |chain, _, body| {
         let header = chain.genesis.header(Hash::ZERO);

@@ -14,6 +14,7 @@ mod made;
 mod measured;
 mod payments;
 mod pruning;
+mod relaying;
 mod serving;
 mod siege;
 mod strategies;

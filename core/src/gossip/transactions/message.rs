@@ -4,7 +4,10 @@
 //! other fetch, and both together, with sketches to find what neither announced, are *push-pull*. Their bytes are final:
 //! a peer that does not take part in a mode answers [`TxResponse::Refused`], and nobody is blamed for asking.
 
+use std::{fmt, str::FromStr};
+
 use borsh::{BorshDeserialize, BorshSerialize};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     chain::Transaction,
@@ -16,14 +19,46 @@ use crate::{
 pub const MAX_TX_MESSAGE_BYTES: usize = 160 << 10;
 
 /// How a peer wants to learn of transactions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
 pub enum TxMode {
     /// All of them, at once.
     Push,
     /// By announcement.
     Pull,
     /// Some at once, the rest by announcement and reconciliation.
+    #[default]
     PushPull,
+}
+
+impl fmt::Display for TxMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Push => "push",
+            Self::Pull => "pull",
+            Self::PushPull => "push-pull",
+        })
+    }
+}
+
+/// A text names no mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not one of push, pull and push-pull")]
+pub struct ParseTxModeError;
+
+impl FromStr for TxMode {
+    type Err = ParseTxModeError;
+
+    fn from_str(text: &str) -> Result<Self, ParseTxModeError> {
+        match text {
+            "push" => Ok(Self::Push),
+            "pull" => Ok(Self::Pull),
+            "push-pull" => Ok(Self::PushPull),
+            _ => Err(ParseTxModeError),
+        }
+    }
 }
 
 /// A transaction's id between two peers: 8 bytes keyed with the salts both said, so that two transactions made to collide
@@ -170,6 +205,15 @@ mod tests {
             "01{from}{to}0300000000000000900100000000000005000000000000000600000000000000\
              0100000007{signature}"
         )
+    }
+
+    #[test]
+    fn names_of_modes_round_trip_and_others_are_refused() {
+        for mode in [TxMode::Push, TxMode::Pull, TxMode::PushPull] {
+            assert_eq!(mode.to_string().parse(), Ok(mode));
+        }
+        assert_eq!("pushpull".parse::<TxMode>(), Err(ParseTxModeError));
+        assert_eq!(TxMode::default(), TxMode::PushPull);
     }
 
     #[test]

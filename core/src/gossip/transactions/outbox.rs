@@ -58,6 +58,11 @@ impl Outbox {
         }
     }
 
+    /// All of them, in order.
+    pub(super) fn into_parcels(self) -> impl Iterator<Item = Parcel> {
+        self.parcels.into_values()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.parcels.is_empty()
     }

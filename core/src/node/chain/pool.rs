@@ -73,7 +73,7 @@ impl Chain {
             AdmissionError::Full(_) | AdmissionError::FullForFollower => "transaction-pool-full",
         });
         if !error.is_final() {
-            self.relay.dropped(id);
+            self.relay.dropped(id, fx.now.mono);
             return;
         }
         let senders = self.relay.refused(id, fx.now.mono);
@@ -118,7 +118,7 @@ impl Chain {
         match candidates {
             Candidates::Pushed(transactions) => {
                 for transaction in transactions.iter() {
-                    self.relay.dropped(&transaction.id());
+                    self.relay.dropped(&transaction.id(), fx.now.mono);
                 }
             }
             Candidates::Submitted(command, ..) => fx.reply(command, Err(CommandError::Starting)),

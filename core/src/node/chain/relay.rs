@@ -4,17 +4,13 @@ use libp2p::PeerId;
 
 use super::Chain;
 use crate::{
-    gossip::{AnswerError, PushId, TxRefusal, TxResponse},
+    gossip::{Intake, OutgoingId, RelayCounts},
     node::{
         InboundId, Output, Protocol, RequestFailure,
         effects::{Ask, Effects},
     },
     peers::Offence,
-    primitives::Hash,
 };
-
-/// The most transactions, besides our own, that a newly connected peer is told of: about one block of a quiet chain.
-const MAX_INTRODUCED: usize = 1024;
 
 impl Chain {
     /// A message on `/tx/1`.
@@ -25,23 +21,35 @@ impl Chain {
         peer: PeerId,
         body: &[u8],
     ) {
-        if self.starting {
-            fx.respond(id, TxResponse::Refused(TxRefusal::Busy).to_bytes());
-            return;
-        }
-        let held = |id: &Hash| self.mempool.contains(id);
-        let Ok(answer) = self.relay.request(&peer, body, held, fx.now.mono) else {
+        let Ok(answer) = self.relay.request(&peer, body, &self.mempool, fx.now.mono) else {
             fx.offend(peer, Offence::Malformed);
             fx.push(Output::Refuse(id));
             return;
         };
+        if let Some(offence) = answer.offence {
+            fx.offend(peer, offence);
+        }
         fx.respond(id, answer.response);
         self.consider(fx, answer.check);
     }
 
-    pub(super) fn push_transactions(&mut self, fx: &mut Effects) {
-        while let Some(push) = self.relay.poll(fx.now.mono) {
-            fx.ask(push.peer, Protocol::Transactions, Ask::Transactions(push.id), push.body);
+    /// Says to others what is due.
+    pub(super) fn relay_transactions(&mut self, fx: &mut Effects) {
+        let (intake, now) = (self.intake(), fx.now.mono);
+        self.relay.set_intake(intake, now);
+        while let Some(outgoing) = self.relay.poll(&self.mempool, now) {
+            fx.ask(outgoing.peer, Protocol::Transactions, Ask::Transactions(outgoing.id), outgoing.body);
+        }
+    }
+
+    /// What this peer can judge.
+    fn intake(&self) -> Intake {
+        if self.is_light() {
+            Intake::Nothing
+        } else if self.starting {
+            Intake::Later
+        } else {
+            Intake::All
         }
     }
 
@@ -50,27 +58,33 @@ impl Chain {
         &mut self,
         fx: &mut Effects,
         peer: PeerId,
-        push: PushId,
+        id: OutgoingId,
         outcome: Result<Vec<u8>, RequestFailure>,
     ) {
+        let now = fx.now.mono;
         match outcome {
-            Ok(body) => match self.relay.answered(push, &body, fx.now.mono) {
-                Ok(()) => {}
-                Err(AnswerError::Unexpected) => fx.offend(peer, Offence::Unrequested),
-                Err(AnswerError::Malformed(_)) => fx.offend(peer, Offence::Malformed),
-            },
-            Err(RequestFailure::Unsupported) => self.relay.unsupported(push),
-            Err(_) => self.relay.failed(push, fx.now.mono),
+            Ok(body) => {
+                let answered = self.relay.answered(id, &body, &self.mempool, now);
+                if let Some(error) = answered.error {
+                    fx.offend(peer, error.offence());
+                }
+                self.consider(fx, answered.check);
+            }
+            Err(RequestFailure::Unsupported) => self.relay.unsupported(id, now),
+            Err(_) => self.relay.failed(id, now),
         }
     }
 
-    /// A newcomer is told of our own transactions, and of the best of the others.
+    /// A newcomer is told of our own transactions. Of the others the relay tells it.
     pub(super) fn introduce(&mut self, fx: &Effects, peer: &PeerId) {
-        let best = self.mempool.iter_best().take(MAX_INTRODUCED).map(|(_, transaction)| transaction);
         let (light, pool) = (self.is_light(), &self.mempool);
-        let own = self.own.values().filter(|own| light || pool.contains(&own.id()));
-        for transaction in best.chain(own) {
-            self.relay.forward_to(peer, transaction, fx.now.mono);
+        for own in self.own.values().filter(|own| light || pool.contains(&own.id())) {
+            self.relay.forward_to(peer, own, fx.now.mono);
         }
+    }
+
+    /// What the relay did so far.
+    pub(in crate::node) const fn relay_counts(&self) -> RelayCounts {
+        self.relay.counts()
     }
 }

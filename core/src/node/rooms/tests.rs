@@ -6,7 +6,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use libp2p::identity::Keypair;
 
 use crate::{
-    gossip::{MAX_TEXT_BYTES, Room, SayError, TextError, Topic},
+    gossip::{MAX_TEXT_BYTES, Room, SayError, TextError, Topic, TxMode},
     node::{
         ChatView, Command, CommandError, CommandId, Config, ConnectionId, GossipId, GossipMessage, InboundId,
         Input, Link, Node, Output, Protocol, Reply, Role, Verdict,
@@ -36,6 +36,7 @@ fn node_as(seed: u8, role: Role) -> Node {
         strategy: Strategy::Full,
         prune: crate::node::Prune::Archive,
         mempool_bytes: 0,
+        tx_mode: TxMode::default(),
         max_jobs: 1,
     };
     Node::new(config, Box::new(MemoryStore::default()), [seed; 32], NOW).unwrap()

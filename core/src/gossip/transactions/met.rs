@@ -1,0 +1,131 @@
+//! The transactions this peer has met: a ring of ids with running numbers.
+//!
+//! What is remembered for each peer, which of them it has and what they are called between it and us, is remembered by
+//! number, and forgotten when the ring forgets the id.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::primitives::{Hash, Mono};
+
+/// How many ids are remembered, and so at most how many of what each peer has.
+pub const MAX_KNOWN: usize = 32_768;
+
+/// The running number of an id in the ring.
+pub(super) type Serial = u64;
+
+/// What happened when an id was added.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Meeting {
+    pub(super) serial: Serial,
+    /// It was not there, or had lapsed.
+    pub(super) is_news: bool,
+    /// What had to leave.
+    pub(super) forgotten: Option<(Serial, Hash)>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Met {
+    first: Serial,
+    ids: VecDeque<(Hash, Mono)>,
+    serials: BTreeMap<Hash, Serial>,
+    /// When what was met and not kept was dropped.
+    lapsed: BTreeMap<Serial, Mono>,
+}
+
+impl Met {
+    /// Adds an id; one that is there keeps its number.
+    pub(super) fn add(&mut self, id: Hash, now: Mono) -> Meeting {
+        if let Some(serial) = self.serials.get(&id) {
+            let is_news = self.lapsed.remove(serial).is_some();
+            return Meeting { serial: *serial, is_news, forgotten: None };
+        }
+        let serial = self.first + self.ids.len() as u64;
+        self.ids.push_back((id, now));
+        self.serials.insert(id, serial);
+        let forgotten = if self.ids.len() > MAX_KNOWN { self.forget_oldest() } else { None };
+        Meeting { serial, is_news: true, forgotten }
+    }
+
+    pub(super) fn serial(&self, id: &Hash) -> Option<Serial> {
+        self.serials.get(id).copied()
+    }
+
+    pub(super) fn id(&self, serial: Serial) -> Option<&Hash> {
+        self.entry(serial).map(|(id, _)| id)
+    }
+
+    /// When an id was added.
+    pub(super) fn since(&self, serial: Serial) -> Option<Mono> {
+        self.entry(serial).map(|(_, time)| *time)
+    }
+
+    /// It was not kept, for a reason that may pass.
+    pub(super) fn lapse(&mut self, id: &Hash, now: Mono) {
+        if let Some(serial) = self.serials.get(id) {
+            self.lapsed.insert(*serial, now);
+        }
+    }
+
+    /// When it was dropped, if it was and has not come again.
+    pub(super) fn lapsed(&self, serial: Serial) -> Option<Mono> {
+        self.lapsed.get(&serial).copied()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Serial, &Hash)> {
+        (self.first..).zip(self.ids.iter().map(|(id, _)| id))
+    }
+
+    fn entry(&self, serial: Serial) -> Option<&(Hash, Mono)> {
+        self.ids.get(usize::try_from(serial.checked_sub(self.first)?).ok()?)
+    }
+
+    fn forget_oldest(&mut self) -> Option<(Serial, Hash)> {
+        let (id, _) = self.ids.pop_front()?;
+        let serial = self.first;
+        self.first += 1;
+        self.serials.remove(&id);
+        self.lapsed.remove(&serial);
+        Some((serial, id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    fn id(number: u64) -> Hash {
+        Hash::of(&number.to_le_bytes())
+    }
+
+    #[test]
+    fn the_oldest_are_forgotten_with_all_there_is_about_them() {
+        let mut met = Met::default();
+        for number in 0..MAX_KNOWN as u64 {
+            let expected = Meeting { serial: number, is_news: true, forgotten: None };
+            assert_eq!(met.add(id(number), Mono(number)), expected);
+        }
+        met.lapse(&id(0), Mono(5));
+        assert_eq!((met.serial(&id(0)), met.lapsed(0)), (Some(0), Some(Mono(5))));
+        assert_eq!((met.id(7), met.since(7)), (Some(&id(7)), Some(Mono(7))));
+        let newest = met.add(Hash::ZERO, Mono(9));
+        assert_eq!(newest.forgotten, Some((0, id(0))));
+        assert_eq!((met.serial(&id(0)), met.id(0), met.lapsed(0)), (None, None, None));
+        assert_eq!((met.ids.len(), met.serials.len(), met.lapsed.len()), (MAX_KNOWN, MAX_KNOWN, 0));
+        assert_eq!(met.iter().next(), Some((1, &id(1))));
+    }
+
+    #[test]
+    fn what_lapsed_is_news_again_and_what_is_there_is_not() {
+        let mut met = Met::default();
+        met.add(id(1), Mono(1));
+        assert!(!met.add(id(1), Mono(2)).is_news);
+        met.lapse(&id(1), Mono(3));
+        met.lapse(&id(2), Mono(3));
+        assert_eq!(met.lapsed(0), Some(Mono(3)));
+        assert_eq!(met.add(id(1), Mono(4)), Meeting { serial: 0, is_news: true, forgotten: None });
+        assert!(!met.add(id(1), Mono(5)).is_news);
+    }
+}

@@ -1,0 +1,256 @@
+//! What is said next, and when.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use libp2p::PeerId;
+
+use super::{
+    Announcement, FEE_FILTER_MILLIS, FETCH_GATHER_MILLIS, Flight, Greeting, Intake, Link, MAX_BATCH_COUNT,
+    MAX_IN_CHECK, MAX_INTRODUCED, Outgoing, OutgoingId, Pool, TransactionRelay, TxMode, TxRequest, announce,
+    enqueue,
+    fetching::{COVER_MILLIS, Cover, FETCH_TIMEOUT_MILLIS, Fetch},
+    peer::Peer,
+};
+use crate::primitives::{Hash, Mono};
+
+impl TransactionRelay {
+    /// The next request to send, or `None` when there is none by `now`.
+    pub fn poll(&mut self, pool: &impl Pool, now: Mono) -> Option<Outgoing> {
+        self.settle(pool, now);
+        let (peer, request, flight) = self
+            .next_control(now)
+            .or_else(|| self.next_fetch(now))
+            .or_else(|| self.next_push(now))
+            .or_else(|| self.next_announcement(now))
+            .or_else(|| self.next_sketch(pool, now))?;
+        let id = OutgoingId(self.next_id);
+        self.next_id += 1;
+        let body = request.to_bytes();
+        self.counts.bytes_sent.request(&request, body.len());
+        self.in_flight.insert(id, (peer, flight));
+        Some(Outgoing { id, peer, body })
+    }
+
+    /// When [`Self::poll`] will have something, if nothing else happens.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Mono> {
+        let can_fetch = self.can_fetch();
+        let peers = self.peers.values().flat_map(|peer| {
+            let introduction = match peer.link {
+                _ if !peer.introduce || peer.closed => None,
+                Link::Unknown(until) => Some(until),
+                Link::Plain | Link::Session(_) => Some(Mono(0)),
+            };
+            let control = self.control_due(peer);
+            let fetch = peer.fetch_due().filter(|_| can_fetch);
+            [introduction, control, fetch, peer.push_due(), peer.announcement_due()]
+        });
+        let fetches = self.in_flight.values().map(|(_, flight)| match flight {
+            Flight::Fetch(fetch) => fetch.next_due(),
+            _ => None,
+        });
+        let sketch = if self.reconciler.has_request() {
+            Some(Mono(0))
+        } else {
+            self.next_turn().map(|(turn, _)| turn)
+        };
+        peers.chain(fetches).flatten().chain(sketch).min()
+    }
+
+    /// What follows from time alone.
+    fn settle(&mut self, pool: &impl Pool, now: Mono) {
+        let mut uncovered = false;
+        for (peer, flight) in self.in_flight.values_mut() {
+            let Flight::Fetch(fetch) = flight else { continue };
+            if fetch.covers && fetch.sent + COVER_MILLIS <= now {
+                fetch.covers = false;
+                uncovered = true;
+            }
+            if !fetch.late && fetch.sent + FETCH_TIMEOUT_MILLIS <= now {
+                fetch.late = true;
+                if let Some(peer) = self.peers.get_mut(peer) {
+                    peer.patience.lose(now);
+                }
+            }
+        }
+        if uncovered {
+            self.uncover(now);
+        }
+        for peer in self.peers.values_mut() {
+            if matches!(peer.link, Link::Unknown(until) if until <= now) {
+                peer.link = Link::Plain;
+            }
+        }
+        self.introduce(pool, now);
+    }
+
+    /// Newcomers are told of the best of what waits: by a sketch where both sides take part in those.
+    fn introduce(&mut self, pool: &impl Pool, now: Mono) {
+        let newcomer = |peer: &Peer| peer.introduce && !peer.closed && !matches!(peer.link, Link::Unknown(_));
+        let newcomers: Vec<_> =
+            self.peers.iter().filter(|(_, peer)| newcomer(peer)).map(|(id, _)| *id).collect();
+        for peer_id in newcomers {
+            let Some(peer) = self.peers.get_mut(&peer_id) else { continue };
+            peer.introduce = false;
+            if self.intake == Intake::Nothing || peer.is_light() {
+                continue;
+            }
+            if self.policy.mode != TxMode::Push && peer.mode() != Some(TxMode::Push) {
+                continue;
+            }
+            for (id, transaction) in pool.best().take(MAX_INTRODUCED) {
+                let serial = self.meet(id, now);
+                if let Some(peer) = self.peers.get_mut(&peer_id) {
+                    let transaction = Arc::new(transaction.clone());
+                    self.counts.unsent += enqueue(&self.policy, peer, true, serial, id, &transaction, now);
+                }
+            }
+        }
+    }
+
+    /// When a peer is to be told something about ourselves.
+    fn control_due(&self, peer: &Peer) -> Option<Mono> {
+        if peer.closed {
+            return None;
+        }
+        if let Greeting::Due(at) = peer.greeting {
+            return Some(at);
+        }
+        peer.session()?;
+        let (told, rate) = (peer.told_fee_rate, self.fee_rate());
+        let moved = rate.abs_diff(told) > told / 4;
+        (moved && !peer.telling_fee).then_some(peer.fee_due)
+    }
+
+    fn next_control(&mut self, now: Mono) -> Option<(PeerId, TxRequest, Flight)> {
+        let due = |peer: &Peer| self.control_due(peer).is_some_and(|due| due <= now);
+        let peer_id = *self.peers.iter().find(|(_, peer)| due(peer))?.0;
+        let (mode, min_fee_rate) = (self.mode(), self.fee_rate());
+        let peer = self.peers.get_mut(&peer_id)?;
+        peer.told_fee_rate = min_fee_rate;
+        peer.fee_due = now + FEE_FILTER_MILLIS;
+        if matches!(peer.greeting, Greeting::Due(_)) {
+            peer.greeting = Greeting::Sent;
+            let hello = TxRequest::Hello { mode, salt: peer.our_salt, min_fee_rate };
+            return Some((peer_id, hello, Flight::Hello));
+        }
+        peer.telling_fee = true;
+        Some((peer_id, TxRequest::FeeFilter(min_fee_rate), Flight::FeeFilter))
+    }
+
+    /// Whether there is room for what a fetch brings.
+    fn can_fetch(&self) -> bool {
+        self.intake == Intake::All && self.checks.len() + MAX_BATCH_COUNT <= MAX_IN_CHECK
+    }
+
+    /// Those who have waited longest come first.
+    fn next_fetch(&mut self, now: Mono) -> Option<(PeerId, TxRequest, Flight)> {
+        if !self.can_fetch() {
+            return None;
+        }
+        let due = |peer: &Peer| peer.fetch_due().is_some_and(|due| due <= now);
+        let mut announcers: Vec<_> =
+            self.peers.iter().filter(|(_, peer)| due(peer)).map(|(id, peer)| (peer.turn, *id)).collect();
+        announcers.sort_unstable();
+        for (_, peer_id) in announcers {
+            let mut cover = Cover::default();
+            for (other, flight) in self.in_flight.values() {
+                if let Flight::Fetch(fetch) = flight
+                    && fetch.covers
+                    && *other != peer_id
+                {
+                    cover.add(fetch);
+                }
+            }
+            let Some(peer) = self.peers.get_mut(&peer_id) else { continue };
+            let end = cover.end;
+            let batch = peer.offers.take_batch(now + FETCH_GATHER_MILLIS, |size| cover.takes(size), end);
+            let Some(session) = peer.session().filter(|_| !batch.is_empty()) else { continue };
+            let key = session.key.clone();
+            peer.fetching = true;
+            self.turns += 1;
+            peer.turn = self.turns;
+            self.counts.asked += batch.len() as u64;
+            let request = TxRequest::Fetch(batch.iter().map(|(short, _)| *short).collect());
+            return Some((peer_id, request, Flight::Fetch(Fetch::new(key, batch, now))));
+        }
+        None
+    }
+
+    fn next_push(&mut self, now: Mono) -> Option<(PeerId, TxRequest, Flight)> {
+        let due = |peer: &Peer| peer.push_due().is_some_and(|due| due <= now);
+        let (peer_id, peer) = self.peers.iter_mut().find(|(_, peer)| due(peer))?;
+        let batch = peer.outbox.take_batch();
+        for parcel in &batch {
+            peer.known.extend(self.met.serial(&parcel.id));
+        }
+        peer.sending += 1;
+        self.counts.pushed += batch.len() as u64;
+        let transactions = batch.iter().map(|parcel| parcel.transaction.as_ref().clone()).collect();
+        Some((*peer_id, TxRequest::Push(transactions), Flight::Push(batch)))
+    }
+
+    fn next_announcement(&mut self, now: Mono) -> Option<(PeerId, TxRequest, Flight)> {
+        let due = |peer: &Peer| peer.announcement_due().is_some_and(|due| due <= now);
+        let (peer_id, peer) = self.peers.iter_mut().find(|(_, peer)| due(peer))?;
+        let batch = peer.notices.take_batch();
+        let Link::Session(session) = &peer.link else { return None };
+        let announcement = |id: &Hash, size: u32| Announcement { short: session.key.short(id), size };
+        let announcements = batch.iter().map(|notice| announcement(&notice.id, notice.size)).collect();
+        for notice in &batch {
+            peer.known.extend(self.met.serial(&notice.id));
+        }
+        peer.sending += 1;
+        self.counts.announced += batch.len() as u64;
+        Some((*peer_id, TxRequest::Announce(announcements), Flight::Announce(batch)))
+    }
+
+    /// Whose turn it is to be compared with, and when.
+    fn next_turn(&self) -> Option<(Mono, PeerId)> {
+        if self.intake != Intake::All || self.policy.mode == TxMode::Push || self.reconciler.is_busy() {
+            return None;
+        }
+        let takes_part = |peer: &Peer| {
+            let mode = peer.session().map(|session| session.mode);
+            !peer.closed
+                && !peer.sketches_not
+                && !peer.is_light()
+                && mode.is_some_and(|mode| mode != TxMode::Push)
+        };
+        let peers = self.peers.iter().filter(|(_, peer)| takes_part(peer));
+        let turn =
+            peers.map(|(id, peer)| (self.reconciler.turn(peer.sketch_at), peer.sketch_at, *id)).min()?;
+        Some((turn.0, turn.2))
+    }
+
+    fn next_sketch(&mut self, pool: &impl Pool, now: Mono) -> Option<(PeerId, TxRequest, Flight)> {
+        if let Some((peer, request)) = self.reconciler.next_request() {
+            return Some((peer, request, Flight::Sketch));
+        }
+        while let Some((_, peer_id)) = self.next_turn().filter(|(turn, _)| *turn <= now) {
+            let ids = self.compared(&peer_id, pool, now);
+            self.reconciler.wait(now);
+            let Some(peer) = self.peers.get_mut(&peer_id) else { continue };
+            peer.sketch_at = now.max(Mono(1));
+            // Whoever has nothing is told by those who have something.
+            let Some(session) = peer.session().filter(|_| !ids.is_empty()) else { continue };
+            let key = session.key.clone();
+            let ids: BTreeMap<_, _> = ids.into_iter().map(|id| (key.short(&id), id)).collect();
+            self.reconciler.begin(peer_id, key, ids);
+            let (peer, request) = self.reconciler.next_request()?;
+            return Some((peer, request, Flight::Sketch));
+        }
+        None
+    }
+
+    /// Announces the best of what waits to a peer that a sketch did not help.
+    pub(super) fn announce_best(&mut self, peer_id: &PeerId, pool: &impl Pool, now: Mono) {
+        for (id, transaction) in pool.best().take(MAX_INTRODUCED) {
+            let serial = self.meet(id, now);
+            let Some(peer) = self.peers.get_mut(peer_id) else { return };
+            if !peer.known.contains(&serial) && super::fee_rate(transaction) >= peer.min_fee_rate {
+                self.counts.unsent += announce(peer, id, transaction.encoded_len(), now);
+            }
+        }
+    }
+}
