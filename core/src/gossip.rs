@@ -1,6 +1,7 @@
 //! What peers tell each other unasked: blocks, transactions and chat.
 
 mod chat;
+mod compact;
 mod mesh;
 mod topic;
 mod transactions;
@@ -9,6 +10,9 @@ pub use chat::{
     Author, ChatRequest, ChatResponse, ChatRooms, Heard, HistoryError, Line, MAX_CHAT_REQUEST_BYTES,
     MAX_CHAT_RESPONSE_BYTES, MAX_HISTORY_BYTES, MAX_LINES, MAX_ROOMS, MAX_TEXT_BYTES, SAME_MESSAGE_MILLIS,
     SayError, TextError, Told, TooManyRooms, check_text,
+};
+pub use compact::{
+    CompactBlock, CompactError, CompactId, CompactKey, MAX_PREFILLED_BYTES, Prefilled, Rebuild, Unasked,
 };
 pub use mesh::{MeshParameters, ScoreParameters, Standing, TopicScore};
 pub use topic::{Room, RoomError, Topic};

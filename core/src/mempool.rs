@@ -171,6 +171,11 @@ impl Mempool {
         self.by_id.get(id).map(|waiting| &waiting.transaction)
     }
 
+    /// All transactions, pending ones first, the best first.
+    pub fn iter(&self) -> impl Iterator<Item = (Hash, &Transaction)> {
+        self.order.values().map(|waiting| (waiting.id, &waiting.transaction))
+    }
+
     /// The pending transactions, the best first and none before one it must follow.
     pub fn iter_best(&self) -> impl Iterator<Item = (Hash, &Transaction)> {
         self.pending().map(|waiting| (waiting.id, &waiting.transaction))

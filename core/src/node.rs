@@ -17,6 +17,7 @@ use chacha20::ChaCha8Rng;
 use libp2p::{Multiaddr, PeerId};
 use rand_core::SeedableRng;
 
+pub use chain::{BlockArrival, BlockCounts};
 pub use io::*;
 pub use pruning::{ParsePruneError, Prune};
 pub use view::*;
@@ -205,6 +206,17 @@ impl Node {
         chain.into_iter().chain(self.connections.next_due(self.fx.now.mono)).min()
     }
 
+    /// How announced blocks came to their bodies; `None` without a chain.
+    #[must_use]
+    pub fn block_counts(&self) -> Option<BlockCounts> {
+        self.chain.as_ref().map(Chain::block_counts)
+    }
+
+    /// When the bodies of the last 64 announced blocks were here, the oldest first.
+    pub fn block_arrivals(&self) -> impl Iterator<Item = &BlockArrival> {
+        self.chain.iter().flat_map(Chain::block_arrivals)
+    }
+
     /// Does what is due. Calling it early or twice is harmless. Drain [`Self::poll_output`] afterwards.
     pub fn handle_timeout(&mut self, now: Now) {
         self.fx.now = now;
@@ -277,6 +289,7 @@ impl Node {
                 chain.sync_answered(fx, peer, &ask, outcome)
             }
             (Ask::Lookup(lookup), Some(chain)) => chain.looked_up(fx, peer, (**lookup).clone(), outcome),
+            (Ask::Missing(block), Some(chain)) => chain.missing_answered(fx, peer, *block, outcome),
             (Ask::Backfill, Some(chain)) => chain.backfill_answered(fx, peer, outcome),
             (Ask::Bodies(keys), Some(chain)) => chain.bodies_answered(fx, peer, keys, outcome),
             (Ask::Transactions(id), Some(chain)) => chain.transactions_answered(fx, peer, *id, outcome),

@@ -15,8 +15,9 @@ mod warp;
 pub use backfill::{Backfill, BackfillError, Bounds, OldHeaders, OldProgress, ProvenSets};
 pub use journey::{Journey, JourneyError};
 pub use messages::{
-    BlockDiff, BodiesRequest, BodiesResponse, MAX_BODIES, MAX_HEADERS, MAX_LOCATOR, MAX_PROOF_BYTES,
-    MAX_RANGE_LEAVES, PivotParts, SOFT_RESPONSE_BYTES, SyncRequest, SyncResponse, SyncStatus,
+    BlockDiff, BodiesRequest, BodiesResponse, MAX_BODIES, MAX_HEADERS, MAX_LOCATOR, MAX_MISSING,
+    MAX_PROOF_BYTES, MAX_RANGE_LEAVES, PivotParts, SOFT_RESPONSE_BYTES, SyncRequest, SyncResponse,
+    SyncStatus,
 };
 pub use scheduler::{Scheduler, WINDOW};
 pub use state::{Piece, Progress, StateSync};

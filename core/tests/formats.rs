@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use weft_core::{
     chain::{Mmr, MmrProver},
+    gossip::CompactKey,
     primitives::{Amount, Hash, encode, merkle_root},
     state::{Account, AccountChange, Diff, Trie},
 };
@@ -49,6 +50,7 @@ fn the_examples_of_the_written_formats_are_what_the_code_makes() {
     let header = |index: u64| Hash([index as u8; 32]);
     let mut seven = Mmr::default();
     (0..7).for_each(|index| seven.push(&header(index)));
+    let ascending = Hash(std::array::from_fn(|at| at as u8));
     let proof = MmrProver::default().prove(2, 7, |index| Some(header(index))).unwrap();
 
     let made = [
@@ -72,6 +74,7 @@ fn the_examples_of_the_written_formats_are_what_the_code_makes() {
         ("root of none", encode(&Mmr::default().root())),
         ("root of 7", encode(&seven.root())),
         ("header 2 of 7", encode(&proof)),
+        ("short id", CompactKey::of(&ascending).short(&ascending).0.to_vec()),
     ];
     let made: BTreeMap<_, _> =
         made.into_iter().map(|(name, bytes)| (name.to_owned(), hex::encode(bytes))).collect();

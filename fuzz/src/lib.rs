@@ -62,6 +62,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "bodies", run: sync::bodies, seeds: sync::bodies_seeds },
     Target { name: "transaction_messages", run: gossip::transactions, seeds: gossip::transactions_seeds },
     Target { name: "transaction_relay", run: relay::relay, seeds: relay::relay_seeds },
+    Target { name: "compact_block", run: gossip::compact_block, seeds: gossip::compact_block_seeds },
     Target { name: "chat", run: gossip::chat, seeds: gossip::chat_seeds },
     Target { name: "node_list", run: gossip::node_list, seeds: gossip::node_list_seeds },
     Target { name: "journal", run: store::journal, seeds: store::journal_seeds },

@@ -13,6 +13,7 @@ fn verifiers() -> Vec<Verifier> {
         ("body", chain::body, first(chain::body_seeds()), 0),
         ("body with a certificate", chain::body, chain::body_seeds().swap_remove(1), 0),
         ("transaction", chain::transaction, first(chain::transaction_seeds()), 0),
+        ("compact block", gossip::compact_block, first(gossip::compact_block_seeds()), 0),
         ("vote", chain::vote, first(chain::vote_seeds()), 0),
         ("certificate", chain::certificate, first(chain::certificate_seeds()), 0),
         ("certificate of two sets", chain::certificate, chain::certificate_seeds().swap_remove(3), 0),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use libp2p::PeerId;
 use peak_alloc::PeakAlloc;
 use weft_core::{
-    gossip::{Topic, TxMode},
+    gossip::{CompactBlock, Topic, TxMode},
     node::{Command, CommandId, Config, GossipId, GossipMessage, Input, Node, Output, Prune, Reply, Role},
     primitives::{Mono, Now, Wall, encode},
     store::{ArchiveAnswer, ArchiveRequest, Batch, MemoryStore, Seq, Store, Table},
@@ -99,7 +99,7 @@ fn bytes_after(blocks: u64) -> (usize, usize) {
     for height in 1..=blocks {
         let transfers =
             (0..TRANSFERS).map(|payer| chain.transfer(payer, chain.address((payer + 1) % 8), height - 1));
-        let data = encode(&maker.extend(transfers.collect()));
+        let data = encode(&CompactBlock::whole(&maker.extend(transfers.collect())));
         let (id, topic) = (GossipId(height), Topic::Block);
         let message = GossipMessage { id, topic, from, author: from, sequence: height, data };
         node.handle(at(height), Input::Gossip(message));

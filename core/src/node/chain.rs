@@ -8,6 +8,7 @@ mod authority;
 mod backfill;
 mod blocks;
 mod claims;
+mod compact;
 mod download;
 mod finality;
 mod history;
@@ -38,7 +39,7 @@ use super::{
 use crate::{
     chain::{Block, Body, ConsensusRecord, Evidence, Genesis, Header, MmrProver, Transaction, Vote},
     finality::BlockTree,
-    gossip::{Intake, TransactionRelay},
+    gossip::{CompactBlock, Intake, TransactionRelay},
     mempool::{Limits, Mempool},
     primitives::{Hash, Height, Mono, PublicKey, Slot, Wall},
     state::{Diff, Executed, Trie},
@@ -46,6 +47,8 @@ use crate::{
     sync::{Backfill, Fragment, Piece, Scheduler, Strategy},
 };
 use claims::Claims;
+use compact::Compact;
+pub use compact::{BlockArrival, BlockCounts};
 use download::Download;
 use finality::Gadget;
 use light::{Arrival, Candidates, Light};
@@ -65,7 +68,7 @@ const WORKER_ALARM: &str = "a worker failed twice at the same job";
 /// What a job was for.
 enum Purpose {
     /// The signature of a gossiped block's header.
-    Gossip(GossipMessage, Box<Block>),
+    Gossip(GossipMessage, Box<CompactBlock>),
     /// The signatures of headers from before the checkpoint that is joined at.
     OldHeaders(Arc<Vec<Header>>),
     /// The signatures of headers a peer sent, which have these hashes.
@@ -175,6 +178,8 @@ pub(super) struct Chain {
     verifying: BTreeMap<Hash, PeerId>,
     /// Gossiped blocks of a slot that has not begun.
     held: VecDeque<(Slot, GossipMessage)>,
+    /// Announced blocks on the way to their bodies.
+    compact: Compact,
     rewinding: BTreeSet<Hash>,
     jobs: Jobs<Purpose>,
     archived: BTreeMap<ArchiveId, Archived>,
@@ -247,6 +252,7 @@ impl Chain {
             written,
             verifying: BTreeMap::new(),
             held: VecDeque::new(),
+            compact: Compact::default(),
             rewinding: BTreeSet::new(),
             jobs: Jobs::new(config.max_jobs),
             archived: BTreeMap::new(),
@@ -514,6 +520,7 @@ impl Chain {
     /// Does what is due.
     pub(super) fn tick(&mut self, fx: &mut Effects) {
         self.release_held(fx);
+        self.compact_tick(fx);
         if !self.starting && !self.is_halted() {
             self.propose(fx);
             self.download(fx);
@@ -533,7 +540,8 @@ impl Chain {
         let wake = wakes.into_iter().find(|at| *at > fx.now.wall.0).unwrap_or(fx.now.wall.0 + 1);
         let slot = fx.now.mono + (wake - fx.now.wall.0);
         let download = self.download.next_due().filter(|_| !self.starting && !self.is_halted());
-        let others = [self.relay.poll_timeout(), download, self.light_due(fx), self.backfill_due(fx)];
+        let relay = self.relay.poll_timeout();
+        let others = [relay, download, self.light_due(fx), self.backfill_due(fx), self.compact_due()];
         others.into_iter().flatten().fold(slot, Mono::min)
     }
 

@@ -31,6 +31,8 @@ pub(super) enum Ask {
     Backfill,
     /// What a person asks for.
     Lookup(Box<Lookup>),
+    /// What is missing of this announced block.
+    Missing(Hash),
     /// These bodies.
     Bodies(Vec<(Height, Hash)>),
     /// What the transaction relay says.

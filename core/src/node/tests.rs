@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 
 use super::*;
 use crate::{
-    chain::{Authority, Block, Grant, MAX_BLOCK_BYTES, Transaction, UnsignedTransaction},
+    chain::{Authority, Block, Grant, Transaction, UnsignedTransaction},
+    gossip::{CompactBlock, Rebuild},
     primitives::{Address, Amount, Domain, PublicKey, Slot, Wall, decode, encode},
     store::{ArchiveAnswer, ArchiveRequest, Batch, MemoryStore, Seq, Table},
 };
@@ -124,7 +125,12 @@ impl Alone {
     fn published(&mut self) -> Vec<Block> {
         let outputs = std::mem::take(&mut self.outputs);
         let blocks = outputs.into_iter().filter_map(|output| match output {
-            Output::Publish { data, .. } => Some(decode(&data, MAX_BLOCK_BYTES).unwrap()),
+            Output::Publish { data, .. } => {
+                let compact: CompactBlock = decode(&data, CompactBlock::MAX_LEN).unwrap();
+                let header = compact.header.clone();
+                // All blocks here are so small that they are announced whole.
+                Some(Block { header, body: Rebuild::new(compact).unwrap().finish().unwrap() })
+            }
             _ => None,
         });
         blocks.collect()

@@ -4,7 +4,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 
 use super::{transaction::TransactionProof, warp::Fragment};
 use crate::{
-    chain::{Checkpoint, ConsensusRecord, Header, Mmr, SystemItem},
+    chain::{Checkpoint, ConsensusRecord, Header, Mmr, SystemItem, Transaction},
     primitives::{Hash, Height, at_most},
     state::{Account, AccountProof, RangeProof},
 };
@@ -17,6 +17,9 @@ pub const MAX_LOCATOR: usize = 40;
 pub const MAX_BODIES: usize = 16;
 /// A server stops adding bodies once a response has so many bytes; one more body may take it past that.
 pub const SOFT_RESPONSE_BYTES: usize = 2 << 20;
+
+/// The most transactions of a block in one request: 431 KB of them. Who lacks more downloads the body.
+pub const MAX_MISSING: usize = 1024;
 
 /// A server stops adding fragments or changes to a response before it has more than so many bytes; the first is always in it.
 pub const MAX_PROOF_BYTES: usize = 384 << 10;
@@ -113,6 +116,14 @@ pub enum SyncRequest {
         /// The transaction's id.
         id: Hash,
     },
+    /// Transactions of a block that the asked peer has announced. Answered with [`SyncResponse::BlockTransactions`].
+    BlockTransactions {
+        /// The hash of the block's header.
+        block: Hash,
+        /// Their places in the block, in order; at most [`MAX_MISSING`].
+        #[borsh(deserialize_with = "at_most::<MAX_MISSING, _, _>")]
+        indices: Vec<u16>,
+    },
 }
 
 /// An answer to a [`SyncRequest`].
@@ -150,6 +161,9 @@ pub enum SyncResponse {
     /// The proof that the transaction is final; `None` when the state of this checkpoint is not served, or the transaction is
     /// not in any block that the peer remembers up to there, which proves nothing.
     Transaction(Option<Box<TransactionProof>>),
+    /// The transactions asked for, in order; `None` when the peer cannot or will not have them: it did not announce the block, or
+    /// what it announced was not right.
+    BlockTransactions(Option<Vec<Transaction>>),
 }
 
 /// What of a checkpoint cannot be told from its header, which commits to it.
@@ -187,8 +201,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        chain::UnsignedHeader,
-        primitives::{Amount, PublicKey, Signature, Slot, decode, encode},
+        chain::{UnsignedHeader, UnsignedTransaction},
+        primitives::{Address, Amount, PublicKey, Signature, Slot, decode, encode},
     };
 
     #[test]
@@ -257,6 +271,29 @@ mod tests {
         assert_eq!(response(SyncResponse::Account(None)), "0800");
         assert_eq!(response(SyncResponse::Range(None)), "0900");
         assert_eq!(response(SyncResponse::Transaction(None)), "0a00");
+    }
+
+    #[test]
+    fn golden_bytes_of_what_a_block_lacks() {
+        let request = |indices| encode(&SyncRequest::BlockTransactions { block: Hash([7; 32]), indices });
+        let bytes = format!("0b{}0200000001000101", "07".repeat(32));
+        assert_eq!(hex::encode(request(vec![1, 257])), bytes);
+        assert!(decode::<SyncRequest>(&request(vec![0; MAX_MISSING]), 1 << 14).is_ok());
+        assert!(decode::<SyncRequest>(&request(vec![0; MAX_MISSING + 1]), 1 << 14).is_err());
+
+        let response = |transactions| encode(&SyncResponse::BlockTransactions(transactions));
+        assert_eq!(response(None), [11, 0]);
+        let content = UnsignedTransaction::transfer(
+            PublicKey([1; 32]),
+            Address([2; 32]),
+            Amount(3),
+            Amount(4),
+            5,
+            Slot(6),
+        );
+        let transaction = Transaction { content, signature: Signature([0; 64]) };
+        let bytes = format!("0b0101000000{}", hex::encode(encode(&transaction)));
+        assert_eq!(hex::encode(response(Some(vec![transaction]))), bytes);
     }
 
     #[test]

@@ -89,6 +89,12 @@ impl Scheduler {
         self.peers.get(peer).map(|peer| peer.height)
     }
 
+    /// Whether a peer failed to answer lately, and is given a rest.
+    #[must_use]
+    pub fn is_resting(&self, peer: &PeerId, now: Mono) -> bool {
+        self.peers.get(peer).is_some_and(|peer| peer.resting_until > now)
+    }
+
     /// Whether any peer has said where it is.
     #[must_use]
     pub fn has_peers(&self) -> bool {
@@ -119,7 +125,7 @@ impl Scheduler {
 
     /// This peer is asked for headers because of something it sent. Returns whether to.
     pub fn ask_headers_of(&mut self, peer: PeerId, now: Mono) -> bool {
-        let resting = self.peers.get(&peer).is_some_and(|peer| peer.resting_until > now);
+        let resting = self.is_resting(&peer, now);
         let free = self.headers.is_none_or(|flight| now >= flight.since + HEADERS_TIMEOUT_MILLIS);
         if free && !resting {
             self.headers = Some(InFlight { peer, since: now });

@@ -84,7 +84,7 @@ pub fn body_seeds() -> Vec<Vec<u8>> {
     [1, 17, 21, 49].map(|height| encode(&sample().chain.blocks[height - 1].body)).into()
 }
 
-/// A block, as it is gossiped: within all limits if its body is its header's.
+/// A block: within all limits if its body is its header's.
 pub fn block(data: &[u8]) -> bool {
     let Some(block) = canonical::<Block>(data, MAX_BLOCK_BYTES) else { return false };
     let right = block.body.check(&block.header).is_ok();

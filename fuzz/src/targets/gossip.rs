@@ -4,16 +4,16 @@ use std::sync::OnceLock;
 
 use libp2p::{Multiaddr, PeerId};
 use weft_core::{
-    chain::Transaction,
+    chain::{Body, MAX_BLOCK_TRANSACTIONS, Transaction},
     gossip::{
-        Announcement, Author, ChatRequest, ChatResponse, MAX_LINES, MAX_TEXT_BYTES, ShortId, Symbol, Told,
-        TxMode, TxRefusal, TxRequest, TxResponse, check_text,
+        Announcement, Author, ChatRequest, ChatResponse, CompactBlock, MAX_LINES, MAX_PREFILLED_BYTES,
+        MAX_TEXT_BYTES, Rebuild, ShortId, Symbol, Told, TxMode, TxRefusal, TxRequest, TxResponse, check_text,
     },
     peers::{MAX_NODE_LIST_BYTES, NodeList},
-    primitives::{Hash, SecretKey, Wall},
+    primitives::{Hash, SecretKey, Wall, encode},
 };
 
-use crate::sample::sample;
+use crate::{canonical, sample::sample};
 
 /// A question or an answer on `/tx/1`.
 pub fn transactions(data: &[u8]) -> bool {
@@ -42,6 +42,41 @@ pub fn transactions_seeds() -> Vec<Vec<u8>> {
     ];
     let requests = requests.iter().map(TxRequest::to_bytes);
     requests.chain(responses.iter().map(TxResponse::to_bytes)).collect()
+}
+
+/// A block by short ids, for a peer that has all transactions of the sample: it comes to the block whose header it has, or to
+/// none.
+pub fn compact_block(data: &[u8]) -> bool {
+    static POOL: OnceLock<Vec<(Hash, Transaction)>> = OnceLock::new();
+    let blocks = &sample().chain.blocks;
+    let pool = POOL.get_or_init(|| {
+        let all = blocks.iter().flat_map(|block| &block.body.transactions);
+        all.map(|transaction| (transaction.id(), transaction.clone())).collect()
+    });
+    let Some(compact) = canonical::<CompactBlock>(data, CompactBlock::MAX_LEN) else { return false };
+    let (header, count, is_whole) = (compact.header.clone(), compact.len(), compact.short.is_empty());
+    let prefilled = compact.prefilled.iter().map(|prefilled| prefilled.transaction.encoded_len());
+    let prefilled: usize = prefilled.sum();
+    let Ok(mut rebuild) = Rebuild::new(compact) else { return false };
+    assert!(count <= MAX_BLOCK_TRANSACTIONS && (is_whole || prefilled <= MAX_PREFILLED_BYTES));
+    rebuild.find(pool.iter().map(|(id, transaction)| (*id, transaction)));
+    let missing = rebuild.missing();
+    assert!(missing.len() <= count && missing.is_sorted_by(|a, b| a < b));
+    let Ok(body) = rebuild.finish() else { return false };
+    assert!(missing.is_empty() && body.check(&header).is_ok() && encode(&body).len() <= Body::MAX_LEN);
+    let known = sample().has(&header).then(|| &blocks[header.height().0 as usize - 1].body);
+    assert!(known.is_none_or(|known| *known == body), "another body for a known header");
+    true
+}
+
+/// By short ids alone, with one whole transaction, and whole.
+pub fn compact_block_seeds() -> Vec<Vec<u8>> {
+    let blocks = &sample().chain.blocks;
+    vec![
+        encode(&CompactBlock::new(&blocks[0], |place| place == 1)),
+        encode(&CompactBlock::new(&blocks[16], |_| false)),
+        encode(&CompactBlock::whole(&blocks[1])),
+    ]
 }
 
 /// A chat message, or a question or an answer about what was said.

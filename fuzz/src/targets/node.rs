@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use libp2p::Multiaddr;
 use weft_core::{
-    gossip::{Topic, TxMode},
+    chain::Block,
+    gossip::{CompactBlock, Topic, TxMode},
     node::{
         Config, ConnectionId, Event, GossipId, GossipMessage, InboundId, Input, Link, Node, OutboundId,
         Output, Protocol, Prune, RequestFailure, Role,
@@ -204,10 +205,14 @@ fn encoded(kind: u8, data: &[u8]) -> Vec<u8> {
     [&[kind][..], &len.to_le_bytes(), data].concat()
 }
 
+fn announced(block: &Block) -> Vec<u8> {
+    encode(&CompactBlock::whole(block))
+}
+
 /// Lets a peer that has the sample chain answer one that joins by this strategy, and writes down what it says.
 fn joining(how: u8) -> Vec<u8> {
     let mut server = Shell::new(Strategy::Full);
-    sample().chain.blocks.iter().for_each(|block| server.step(BLOCK, &encode(block)));
+    sample().chain.blocks.iter().for_each(|block| server.step(BLOCK, &announced(block)));
     assert_eq!(server.height, sample().chain.height(), "gossip alone brings the whole chain");
     let mut joiner = Shell::new(STRATEGIES[usize::from(how)]);
     let mut seed = vec![how];
@@ -234,7 +239,7 @@ fn joining(how: u8) -> Vec<u8> {
 
 /// Gossip of the first blocks, questions of all kinds, and whole joinings.
 pub fn node_seeds() -> Vec<Vec<u8>> {
-    let blocks = sample().chain.blocks[..20].iter().flat_map(|block| encoded(BLOCK, &encode(block)));
+    let blocks = sample().chain.blocks[..20].iter().flat_map(|block| encoded(BLOCK, &announced(block)));
     let mut asked: Vec<u8> = [0].into_iter().chain(blocks.clone()).collect();
     for (kind, seeds) in [
         (REQUEST, super::sync::request_seeds()),

@@ -149,6 +149,7 @@ pub fn request_seeds() -> Vec<Vec<u8>> {
         SyncRequest::Account { pivot: hash, key: hash },
         SyncRequest::Range { pivot: hash, from: Hash::ZERO, to: hash },
         SyncRequest::Transaction { pivot: hash, id: hash },
+        SyncRequest::BlockTransactions { block: hash, indices: vec![0, 2, 4_095] },
     ];
     requests.iter().map(encode).collect()
 }
@@ -176,6 +177,7 @@ pub fn response_seeds() -> Vec<Vec<u8>> {
         SyncResponse::Pivot(Some(PivotParts { mmr: sample.mmr_before(PIVOT) })),
         SyncResponse::System(Some(Box::new((items, record)))),
         SyncResponse::Account(None),
+        SyncResponse::BlockTransactions(Some(sample.chain.blocks[0].body.transactions.clone())),
     ];
     let mut seeds: Vec<Vec<u8>> = plain.iter().map(encode).collect();
     seeds.push([&[6][..], &proof(journey_seeds(), 1)].concat());

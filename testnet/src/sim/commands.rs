@@ -5,7 +5,9 @@ use std::fmt::Write;
 use weft_core::{
     chain::Transaction,
     gossip::RelayCounts,
-    node::{AccountView, ChainView, Command, CommandError, CommandId, Input, Reply, StatusView, SyncPhase},
+    node::{
+        AccountView, ChainView, Command, CommandError, CommandId, Input, Node, Reply, StatusView, SyncPhase,
+    },
     primitives::{Address, Hash, Height},
 };
 
@@ -100,6 +102,15 @@ impl World {
         match self.command(ix, Command::Submit(transaction))? {
             Reply::Submitted(id) => Ok(id),
             other => panic!("{ix:?} answered {other:?} to a transaction"),
+        }
+    }
+
+    /// A peer's node, if it is a real one and up.
+    #[must_use]
+    pub fn node(&self, ix: PeerIx) -> Option<&Node> {
+        match &self.peers[ix.0].actor {
+            Actor::Node(node) => Some(node),
+            Actor::Puppet(_) | Actor::Down => None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use weft_core::{
     chain::{Block, Body, Transaction, UnsignedHeader},
+    gossip::{CompactBlock, CompactId},
     primitives::{Amount, Hash, Slot, encode},
 };
 use weft_testnet::fixture::{TestChain, address, key};
@@ -25,7 +26,11 @@ enum Fate {
 type Spoil = (&'static str, Fate, fn(&mut Siege, UnsignedHeader, Body) -> Vec<u8>);
 
 fn signed(siege: &Siege, unsigned: UnsignedHeader, body: Body) -> Vec<u8> {
-    encode(&siege.sign(unsigned, body))
+    whole(&siege.sign(unsigned, body))
+}
+
+fn whole(block: &Block) -> Vec<u8> {
+    encode(&CompactBlock::whole(block))
 }
 
 /// The draft with this one transaction in it, signed as if it were right.
@@ -76,7 +81,7 @@ const BAD_BLOCKS: &[Spoil] = &[
     ("somebody else's turn", Fate::Blamed("invalid-block"), |siege, mut unsigned, body| {
         let other = siege.maker.proposer(Slot(unsigned.slot.0 + 1)).clone();
         unsigned.proposer = other.public();
-        encode(&Block { header: unsigned.sign(&other, &siege.chain.hash()), body })
+        whole(&Block { header: unsigned.sign(&other, &siege.chain.hash()), body })
     }),
     ("another set", Fate::Blamed("invalid-block"), |siege, mut unsigned, body| {
         unsigned.set_id = 1;
@@ -90,18 +95,43 @@ const BAD_BLOCKS: &[Spoil] = &[
         body.transactions.push(payment(siege, |_| {}));
         signed(siege, unsigned, body)
     }),
+    ("a whole block, not a compact one", Fate::Blamed("malformed"), |siege, mut unsigned, _| {
+        let body = Body { transactions: vec![payment(siege, |_| {})], system: Vec::new() };
+        unsigned.tx_root = body.tx_root();
+        encode(&siege.sign(unsigned, body))
+    }),
+    ("a transaction past the end", Fate::Blamed("malformed"), |siege, unsigned, mut body| {
+        body.transactions.push(payment(siege, |_| {}));
+        let mut compact = CompactBlock::whole(&siege.sign(unsigned, body));
+        compact.prefilled[0].skip = 1;
+        encode(&compact)
+    }),
+    ("too many short ids", Fate::Blamed("malformed"), |siege, unsigned, body| {
+        let mut compact = CompactBlock::whole(&siege.sign(unsigned, body));
+        compact.short = vec![CompactId([7; 6]); 4_097];
+        encode(&compact)
+    }),
+    ("too much beside short ids", Fate::Blamed("malformed"), |siege, unsigned, mut body| {
+        body.transactions
+            .extend([(); 2].map(|()| payment(siege, |payment| payment.memo = vec![0; 32 << 10])));
+        encode(&CompactBlock::new(&siege.sign(unsigned, body), |place| place == 0))
+    }),
+    ("no system items where there is one", Fate::Blamed("invalid-block"), |siege, mut unsigned, body| {
+        unsigned.system_root = Hash([9; 32]);
+        signed(siege, unsigned, body)
+    }),
     ("a forged signature", Fate::Banned, |siege, unsigned, body| {
         let mut block = siege.sign(unsigned, body);
         block.header.signature.0[40] ^= 1;
-        encode(&block)
+        whole(&block)
     }),
     ("somebody else's signature", Fate::Banned, |siege, unsigned, body| {
         let other = siege.maker.proposer(Slot(unsigned.slot.0 + 1)).clone();
-        encode(&Block { header: unsigned.sign(&other, &siege.chain.hash()), body })
+        whole(&Block { header: unsigned.sign(&other, &siege.chain.hash()), body })
     }),
     ("another chain's signature", Fate::Banned, |siege, unsigned, body| {
         let key = siege.maker.proposer(unsigned.slot).clone();
-        encode(&Block { header: unsigned.sign(&key, &Hash::ZERO), body })
+        whole(&Block { header: unsigned.sign(&key, &Hash::ZERO), body })
     }),
     ("a slot to come", Fate::Ignored, |siege, mut unsigned, body| {
         unsigned.slot.0 += 30;

@@ -1,8 +1,8 @@
 //! What is final stays so, whatever becomes of the validators.
 
 use weft_core::{
-    chain::{Authority, Block, Change, UnsignedHeader, Vote},
-    gossip::Topic,
+    chain::{Authority, Change, UnsignedHeader, Vote},
+    gossip::{CompactBlock, Topic},
     node::{AuthoritiesView, Command, CommandError, Output, Reply},
     primitives::{Hash, Now, Slot, decode, encode},
 };
@@ -245,7 +245,7 @@ fn equivocate(town: &Town, index: usize) -> NodeOptions {
     let (secret, chain) = (town.chain.validators[index].clone(), town.chain.hash());
     let tamper = move |_: Now, output: Output| match &output {
         Output::Publish { topic: Topic::Block, data } => {
-            let block: Block = decode(data, 1 << 20).expect("it proposes blocks");
+            let block: CompactBlock = decode(data, 1 << 20).expect("it proposes blocks");
             let content = block.header.content.clone();
             let roots = [
                 content.tx_root,
@@ -263,7 +263,7 @@ fn equivocate(town: &Town, index: usize) -> NodeOptions {
                 content.set_id,
                 content.proposer,
             );
-            let other = Block { header: other.sign(&secret, &chain), body: block.body };
+            let other = CompactBlock { header: other.sign(&secret, &chain), ..block };
             vec![output, Output::Publish { topic: Topic::Block, data: encode(&other) }]
         }
         _ => vec![output],

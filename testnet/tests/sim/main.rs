@@ -3,6 +3,7 @@
 mod agreement;
 mod backfill;
 mod bad_blocks;
+mod compact;
 mod crashes;
 mod faults;
 mod finality;

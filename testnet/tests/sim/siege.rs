@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use weft_core::{
     chain::{Block, Body, Transaction, UnsignedHeader, UnsignedTransaction},
-    gossip::Topic,
+    gossip::{CompactBlock, Topic},
     node::{Command, Input, OutboundId, Output, Protocol, Reply},
     primitives::{Now, Slot, encode},
 };
@@ -131,7 +131,7 @@ impl Siege {
         let slot = self.next_slot();
         let block = self.maker.extend_at(slot, transactions);
         let (head, root) = (block.header.hash(), block.header.content.state_root);
-        self.gossip(self.producer, encode(&block));
+        self.gossip(self.producer, encode(&CompactBlock::whole(&block)));
         for ix in [self.victim, self.bystander] {
             let chain = self.world.chain(ix);
             assert_eq!((chain.head, chain.state_root), (head, root), "{ix:?} does not take a proper block");

@@ -9,8 +9,9 @@ use libp2p::PeerId;
 
 use super::{Archived, Chain, MAX_WAITING_BYTES, Purpose, RECENT_DEPTH, Recent, Waiting, history, row};
 use crate::{
-    chain::{Block, Body, ConsensusRecord, Evidence, MAX_BLOCK_BYTES, RecordError, SystemItem},
+    chain::{Body, ConsensusRecord, Evidence, RecordError, SystemItem},
     finality::{BlockTree, InsertError, Stage},
+    gossip::{CompactBlock, CompactError},
     node::{Event, GossipMessage, Verdict, effects::Effects, work::Job},
     peers::Offence,
     primitives::{Hash, Height, Slot, decode, encode},
@@ -27,9 +28,10 @@ const MAX_HELD: usize = 16;
 const MAX_HELD_OF_PEER: usize = 2;
 
 impl Chain {
-    /// A block arrived by gossip: it is judged by header, proposer and slot before it is forwarded, and executed after.
+    /// A block was announced by gossip: it is judged by header, proposer and slot before it is forwarded, and put together
+    /// and executed after.
     pub(in crate::node) fn gossiped(&mut self, fx: &mut Effects, message: GossipMessage) {
-        let Ok(block) = decode::<Block>(&message.data, MAX_BLOCK_BYTES) else {
+        let Ok(block) = decode::<CompactBlock>(&message.data, CompactBlock::MAX_LEN) else {
             fx.judge(message.id, Verdict::Reject);
             fx.offend(message.from, Offence::Malformed);
             return;
@@ -45,9 +47,15 @@ impl Chain {
             return;
         }
         let verdict = match tree.check(&hash, &block.header) {
-            Ok(()) => match block.body.check(&block.header) {
+            Ok(()) => match block.check() {
                 Ok(()) => None,
-                Err(_) => Some(Verdict::Reject),
+                Err(CompactError::Body(_)) => Some(Verdict::Reject),
+                Err(error) => {
+                    tracing::debug!(%hash, %error, "an announced block is none");
+                    fx.judge(message.id, Verdict::Reject);
+                    fx.offend(message.from, Offence::Malformed);
+                    return;
+                }
             },
             Err(InsertError::Invalid(error)) => {
                 tracing::debug!(%hash, %error, "a gossiped header cannot follow its parent");
@@ -58,11 +66,9 @@ impl Chain {
                 Some(Verdict::Ignore)
             }
             Err(InsertError::Known) => {
-                // The header came by a download first; the body saves asking for it.
-                if tree.stage(&hash) == Some(Stage::Header) && block.body.check(&block.header).is_ok() {
-                    self.take_body(fx, hash, block.body.clone());
-                }
-                Some(Verdict::Ignore)
+                self.announced_again(fx, hash, block);
+                fx.judge(message.id, Verdict::Ignore);
+                return;
             }
             Err(InsertError::UnknownSet) => Some(Verdict::Ignore),
             Err(InsertError::TooMany | InsertError::InvalidParent | InsertError::Finalised) => {
@@ -100,7 +106,7 @@ impl Chain {
         }
     }
 
-    fn take_body(&mut self, fx: &mut Effects, hash: Hash, body: Body) {
+    pub(super) fn take_body(&mut self, fx: &mut Effects, hash: Hash, body: Body) {
         if self.is_light() {
             self.tip_body(fx, hash, body);
         } else {
@@ -139,7 +145,7 @@ impl Chain {
         &mut self,
         fx: &mut Effects,
         message: &GossipMessage,
-        block: Block,
+        block: CompactBlock,
         valid: bool,
     ) {
         self.verifying.remove(&block.header.hash());
@@ -151,15 +157,16 @@ impl Chain {
         let height = block.header.height();
         let header = block.header.clone();
         if self.is_light() {
-            let taken = self.tip_insert(fx, block.header);
+            let taken = self.tip_insert(fx, header);
             let verdict = if taken.is_ok() { Verdict::Accept } else { Verdict::Ignore };
             fx.judge(message.id, verdict);
             if let Ok(hash) = taken {
-                self.tip_body(fx, hash, block.body);
+                self.announced(fx, hash, message.from, block);
+                self.notify_sync(fx);
             }
             return;
         }
-        match self.tree.insert(block.header) {
+        match self.tree.insert(header.clone()) {
             Ok(hash) => {
                 fx.judge(message.id, Verdict::Accept);
                 if let Some(pair) = self.tree.equivocation(&header) {
@@ -167,7 +174,7 @@ impl Chain {
                 }
                 self.scheduler.seen(message.from, height);
                 self.header_taken(fx, &hash);
-                self.accept_body(fx, hash, block.body);
+                self.announced(fx, hash, message.from, block);
             }
             Err(_) => fx.judge(message.id, Verdict::Ignore),
         }
@@ -193,8 +200,10 @@ impl Chain {
             .filter(|transaction| !self.mempool.contains(&transaction.id()))
             .cloned()
             .collect();
-        let waiting = Waiting { body: Arc::new(body), bytes, verified: false, record: None, busy: false };
+        let body = Arc::new(body);
+        let waiting = Waiting { body: Arc::clone(&body), bytes, verified: false, record: None, busy: false };
         self.waiting.insert(hash, waiting);
+        self.body_here(fx, &hash, &body);
         if unknown.is_empty() {
             self.body_verified(fx, &hash, true);
         } else {
@@ -401,7 +410,7 @@ impl Chain {
         }
     }
 
-    fn invalidate(&mut self, fx: &mut Effects, hash: &Hash) {
+    pub(super) fn invalidate(&mut self, fx: &mut Effects, hash: &Hash) {
         fx.refuse("invalid-signed-block");
         for hash in self.tree.invalidate(hash) {
             self.waiting.remove(&hash);
@@ -443,6 +452,7 @@ impl Chain {
             // It is on the way to a better branch: what is still missing there is another block now.
             self.download.replan();
         }
+        self.compact_executed(fx, &hash);
         self.count_block(fx, &hash, &system);
         self.follow_finality(fx);
         self.vote(fx);

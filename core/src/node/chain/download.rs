@@ -92,6 +92,12 @@ impl Download {
         self.awake = true;
     }
 
+    /// Somebody has a block that is wanted now: all are asked where they are.
+    pub(super) fn hurry(&mut self, now: Mono) {
+        self.next_status = now;
+        self.replan();
+    }
+
     pub(super) fn next_due(&self) -> Option<Mono> {
         let status = (!self.peers.is_empty()).then_some(self.next_status);
         status.into_iter().chain(self.next_look).min()
@@ -237,7 +243,7 @@ impl Chain {
             .ahead
             .iter()
             .take(window)
-            .filter(|hash| !self.waiting.contains_key(hash))
+            .filter(|hash| !self.waiting.contains_key(hash) && !self.compact.awaits(hash))
             .filter_map(|hash| Some((self.tree.height(hash)?, *hash)))
             .collect();
         for (peer, keys) in self.scheduler.ask_bodies(&wanted, now) {

@@ -137,8 +137,9 @@ impl Chain {
         account: &Account,
     ) -> Result<(), AdmissionError> {
         let slot = self.next_slot(fx);
-        self.mempool.insert(transaction, account, slot)?;
-        self.relay.accepted(&transaction.id());
+        let admitted = self.mempool.insert(transaction, account, slot)?;
+        self.compact.entered(admitted.id, transaction, fx.now.mono);
+        self.relay.accepted(&admitted.id);
         self.notify_mempool(fx);
         Ok(())
     }

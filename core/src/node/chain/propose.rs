@@ -144,12 +144,14 @@ impl Chain {
         executed: Executed,
         record: Arc<ConsensusRecord>,
     ) {
-        let data = encode(&block);
+        let data = encode(&self.announcement(fx, &block));
         let Block { header, body } = block;
         let (height, slot) = (header.height(), Header::slot(&header));
-        let Ok(hash) = self.tree.insert(header) else { return };
+        let Ok(hash) = self.tree.insert(header.clone()) else { return };
+        let body = Arc::new(body);
         tracing::debug!(%height, %slot, transactions = body.transactions.len(), "proposed a block");
         fx.push(Output::Publish { topic: Topic::Block, data });
-        self.complete(fx, hash, Arc::new(body), executed, record);
+        self.announced_own(fx, hash, &header, &body);
+        self.complete(fx, hash, body, executed, record);
     }
 }

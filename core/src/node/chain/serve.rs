@@ -60,7 +60,14 @@ impl Chain {
                 fx.offend(peer, Offence::Malformed);
                 fx.push(Output::Refuse(id));
             }
-            Ok(_) if self.starting => fx.respond(id, encode(&SyncResponse::Busy)),
+            Ok(SyncRequest::BlockTransactions { indices, .. }) if !indices.is_sorted_by(|a, b| a < b) => {
+                fx.offend(peer, Offence::Malformed);
+                fx.push(Output::Refuse(id));
+            }
+            // A peer that is joining passes announcements on as well.
+            Ok(request) if self.starting && !matches!(request, SyncRequest::BlockTransactions { .. }) => {
+                fx.respond(id, encode(&SyncResponse::Busy));
+            }
             Ok(SyncRequest::Headers { locator, max }) => {
                 self.headers_asked(fx, id, peer, &locator, bounded(max));
             }
@@ -87,6 +94,9 @@ impl Chain {
             Ok(SyncRequest::Transaction { pivot, id: transaction }) => {
                 self.transaction_asked(fx, id, peer, pivot, transaction);
             }
+            Ok(SyncRequest::BlockTransactions { block, indices }) => {
+                self.missing_asked(fx, id, peer, block, indices);
+            }
             Err(_) => {
                 fx.offend(peer, Offence::Malformed);
                 fx.push(Output::Refuse(id));
@@ -95,7 +105,7 @@ impl Chain {
     }
 
     /// Answers, at the cost of the peer's budget.
-    fn answer(&mut self, fx: &mut Effects, id: InboundId, peer: PeerId, response: &SyncResponse) {
+    pub(super) fn answer(&mut self, fx: &mut Effects, id: InboundId, peer: PeerId, response: &SyncResponse) {
         let bytes = encode(response);
         self.budgets.entry(peer).or_default().spend(bytes.len());
         fx.respond(id, bytes);

@@ -15,7 +15,7 @@ use libp2p::PeerId;
 use super::{Light, Question, checkpoint};
 use crate::{
     chain::{Body, ConsensusRecord, Header, Mmr},
-    finality::{BlockTree, InsertError},
+    finality::{BlockTree, InsertError, Stage},
     node::{
         BlockRef, BlockSummary, BlockView, Event,
         chain::{Chain, Purpose, Recent, queries},
@@ -158,6 +158,12 @@ impl Light {
         self.tip.as_ref().map(|tip| &tip.tree)
     }
 
+    /// Whether a header is among these, and its body is not.
+    pub(in crate::node::chain) fn lacks_body(&self, hash: &Hash) -> bool {
+        let lacks = |tip: &Tip| tip.tree.stage(hash) == Some(Stage::Header) && !tip.shown.contains_key(hash);
+        self.tip.as_ref().is_some_and(lacks)
+    }
+
     /// The newest blocks whose bodies are here, newest first.
     pub(in crate::node::chain) fn recent_blocks(&self, count: usize) -> Vec<BlockSummary> {
         let Some(tip) = &self.tip else { return Vec::new() };
@@ -227,8 +233,10 @@ impl Chain {
     /// Shows a block of the tip to people.
     pub(in crate::node::chain) fn tip_body(&mut self, fx: &mut Effects, hash: Hash, body: Body) {
         let executed_at = fx.now.wall;
+        let body = Arc::new(body);
+        self.body_here(fx, &hash, &body);
         let Some(tip) = self.light.as_mut().and_then(|light| light.tip.as_mut()) else { return };
-        tip.keep_body(hash, Recent { body: Arc::new(body), executed_at });
+        tip.keep_body(hash, Recent { body, executed_at });
         if tip.tree.target() == hash
             && let Some(summary) = tip.summary(&hash)
         {
