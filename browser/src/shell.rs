@@ -57,7 +57,7 @@ pub(crate) async fn start(
     let local = key.public().to_peer_id();
     let chain = genesis.hash();
     let (relayed, relay) = relay::client::new(local);
-    let behaviour = Behaviour::new(key, Role::Browser, Some(&chain), relay);
+    let behaviour = Behaviour::new(key, Role::Browser, Some(&genesis), relay);
     let config = swarm::Config::with_wasm_executor();
     let swarm = weft_core::swarm::swarm(transport(key, relayed)?, behaviour, local, config);
     let workers = workers::room();

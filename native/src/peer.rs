@@ -179,7 +179,7 @@ impl Peer {
         let (inputs, inbox) = inputs();
 
         let extra = Extra::new(id, config.mdns, config.limits, more).map_err(PeerError::Mdns)?;
-        let behaviour = Behaviour::new(&config.key, config.role, genesis.as_ref(), extra);
+        let behaviour = Behaviour::new(&config.key, config.role, config.genesis.as_ref(), extra);
         let executor = swarm::Config::with_tokio_executor();
         let mut swarm = weft_core::swarm::swarm(transport(&config.key)?, behaviour, id, executor);
         for address in &config.listen {

@@ -10,6 +10,9 @@ use crate::{
     primitives::{Height, Mono},
 };
 
+/// How often gossip is told how far scores have healed.
+const HEAL_MILLIS: u64 = 60 * 1000;
+
 /// The most addresses of our own that are kept.
 const MAX_ADDRESSES: usize = 64;
 
@@ -28,6 +31,8 @@ struct Peer {
     /// The other chain it follows, by the first digits of its genesis hash.
     other_chain: Option<String>,
     offences: BTreeMap<Offence, u32>,
+    /// Its score as gossip was told it.
+    told: i32,
 }
 
 pub(super) struct Connections {
@@ -36,6 +41,8 @@ pub(super) struct Connections {
     ledger: Ledger,
     dialer: Dialer,
     local: PeerId,
+    /// When to tell gossip how far scores have healed.
+    heal: Mono,
 }
 
 /// What a new or lost connection means for the peer as a whole.
@@ -55,7 +62,14 @@ impl Connections {
         for address in bootstrap {
             dialer.add_fixed(address, fx.now.mono);
         }
-        Self { peers: BTreeMap::new(), addresses: Vec::new(), ledger: Ledger::default(), dialer, local }
+        Self {
+            peers: BTreeMap::new(),
+            addresses: Vec::new(),
+            ledger: Ledger::default(),
+            dialer,
+            local,
+            heal: Mono(0),
+        }
     }
 
     pub(super) fn connected(
@@ -78,7 +92,12 @@ impl Connections {
         let had_direct = state.is_direct();
         state.connections.insert(connection, Connection { link, address, outbound });
         fx.notify(Event::Peers);
-        if !had_direct && state.is_direct() { Presence::Arrived } else { Presence::Same }
+        if had_direct || !state.is_direct() {
+            return Presence::Same;
+        }
+        state.told = 0;
+        state.tell(fx, peer, self.ledger.score(&peer, fx.now.mono));
+        Presence::Arrived
     }
 
     pub(super) fn disconnected(
@@ -174,6 +193,7 @@ impl Connections {
             tracing::warn!(%peer, %offence, score, ?consequence, "a peer misbehaved");
             if let Some(state) = self.peers.get_mut(&peer) {
                 *state.offences.entry(offence).or_default() += 1;
+                state.tell(fx, peer, score);
             }
             match consequence {
                 Consequence::None => {}
@@ -184,9 +204,15 @@ impl Connections {
         }
     }
 
-    /// Dials and ends bans, as far as due.
+    /// Dials, ends bans and tells of healed scores, as far as due.
     pub(super) fn tick(&mut self, fx: &mut Effects) {
         let now = fx.now.mono;
+        if self.heal <= now {
+            self.heal = now + HEAL_MILLIS;
+            for (peer, state) in &mut self.peers {
+                state.tell(fx, *peer, self.ledger.score(peer, now));
+            }
+        }
         for peer in self.ledger.end_bans(now) {
             fx.push(Output::Unban(peer));
         }
@@ -198,7 +224,8 @@ impl Connections {
 
     pub(super) fn next_due(&self, now: Mono) -> Option<Mono> {
         let dial = self.dialer.next_due(|peer| self.ledger.is_banned(peer, now));
-        dial.into_iter().chain(self.ledger.next_end()).min()
+        let heal = self.peers.values().any(|state| state.told != 0).then_some(self.heal);
+        dial.into_iter().chain(self.ledger.next_end()).chain(heal).min()
     }
 
     /// The number of connected peers.
@@ -231,6 +258,14 @@ fn unreachable_prefix(address: &Multiaddr) -> String {
 }
 
 impl Peer {
+    /// Tells gossip the peer's score, if it has changed and there is a connection that gossip uses.
+    fn tell(&mut self, fx: &mut Effects, peer: PeerId, score: i32) {
+        if self.told != score && self.is_direct() {
+            self.told = score;
+            fx.push(Output::Score(peer, score));
+        }
+    }
+
     fn is_direct(&self) -> bool {
         self.connections.values().any(|connection| connection.link == Link::Direct)
     }

@@ -302,6 +302,8 @@ pub enum Output {
         /// The verdict.
         verdict: Verdict,
     },
+    /// The ledger's score of a connected peer is now this many points, at most 0: gossip prefers others to it.
+    Score(PeerId, i32),
     /// Run a job. Ends in `WorkDone` or `WorkFailed`.
     Work(WorkId, Job),
     /// Use the archive. Ends in `Archive`.

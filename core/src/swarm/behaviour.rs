@@ -16,11 +16,12 @@ use libp2p::{
 
 use super::{
     codec::Codec,
+    direct_only::DirectOnly,
     gossip::{Gossipsub, gossipsub},
 };
 use crate::{
+    chain::Genesis,
     node::{Protocol, Role},
-    primitives::Hash,
 };
 
 /// How long a request may take, the answer included.
@@ -34,59 +35,64 @@ const MAX_STREAMS: usize = 64;
 /// this ends only those that everybody has forgotten.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
+pub(super) type Requesting = DirectOnly<request_response::Behaviour<Codec>>;
+
 /// The libp2p behaviours of a peer, with those that only its shell has as `extra`.
 #[derive(NetworkBehaviour)]
 pub struct Behaviour<X: NetworkBehaviour> {
+    // Those that refuse connections come first: the others take for open what none before them has refused.
     pub(super) banned: allow_block_list::Behaviour<BlockedPeers>,
-    pub(super) identify: identify::Behaviour,
-    pub(super) ping: ping::Behaviour,
-    pub(super) gossipsub: Gossipsub,
-    pub(super) sync: request_response::Behaviour<Codec>,
-    pub(super) archive: request_response::Behaviour<Codec>,
-    pub(super) transactions: request_response::Behaviour<Codec>,
-    pub(super) chat: request_response::Behaviour<Codec>,
     /// The shell's own.
     pub extra: X,
+    pub(super) identify: identify::Behaviour,
+    pub(super) ping: ping::Behaviour,
+    pub(super) gossipsub: DirectOnly<Gossipsub>,
+    pub(super) sync: Requesting,
+    pub(super) archive: Requesting,
+    pub(super) transactions: Requesting,
+    pub(super) chat: Requesting,
 }
 
 impl<X: NetworkBehaviour> Behaviour<X> {
     /// The behaviours of the peer with this key. Without a genesis it speaks only the protocols that need no chain.
     #[must_use]
-    pub fn new(key: &Keypair, role: Role, genesis: Option<&Hash>, extra: X) -> Self {
+    pub fn new(key: &Keypair, role: Role, genesis: Option<&Genesis>, extra: X) -> Self {
         let kind = match role {
             Role::Native => "native",
             Role::Relay => "relay",
             Role::Browser => "browser",
         };
         let agent = format!("weft/{} ({kind})", env!("CARGO_PKG_VERSION"));
+        let chain = genesis.map(Genesis::hash);
         let requests = |protocol: Protocol| {
-            let name = protocol.name(genesis).and_then(|name| StreamProtocol::try_from_owned(name).ok());
-            request_response::Behaviour::with_codec(
+            let name =
+                protocol.name(chain.as_ref()).and_then(|name| StreamProtocol::try_from_owned(name).ok());
+            DirectOnly::new(request_response::Behaviour::with_codec(
                 Codec { protocol },
                 name.map(|name| (name, ProtocolSupport::Full)),
                 request_response::Config::default()
                     .with_request_timeout(REQUEST_TIMEOUT)
                     .with_max_concurrent_streams(MAX_STREAMS),
-            )
+            ))
         };
         Self {
             banned: allow_block_list::Behaviour::default(),
+            extra,
             identify: identify::Behaviour::new(
                 identify::Config::new("/weft/1".to_owned(), key.public())
                     .with_agent_version(agent)
                     .with_push_listen_addr_updates(true),
             ),
             ping: ping::Behaviour::default(),
-            gossipsub: gossipsub(key),
+            gossipsub: DirectOnly::new(gossipsub(key, role, genesis)),
             sync: requests(Protocol::Sync),
             archive: requests(Protocol::Archive),
             transactions: requests(Protocol::Transactions),
             chat: requests(Protocol::Chat),
-            extra,
         }
     }
 
-    pub(super) fn requests(&mut self, protocol: Protocol) -> &mut request_response::Behaviour<Codec> {
+    pub(super) fn requests(&mut self, protocol: Protocol) -> &mut Requesting {
         match protocol {
             Protocol::Sync => &mut self.sync,
             Protocol::Archive => &mut self.archive,

@@ -11,6 +11,7 @@ use libp2p::{
     },
 };
 
+use super::direct_only::is_circuit;
 use crate::node::{ConnectionId, Link};
 
 #[derive(Default)]
@@ -38,7 +39,7 @@ impl Connections {
         Some(name)
     }
 
-    /// Whether requests can be sent to the peer: never over a relay, which is for signalling and small messages.
+    /// Whether there is more to the peer than a relayed connection, which is for signalling and small messages.
     pub(super) fn has_direct(&self, peer: &PeerId) -> bool {
         self.open.get(peer).is_some_and(|links| links.values().any(|(_, link)| *link == Link::Direct))
     }
@@ -47,7 +48,7 @@ impl Connections {
     pub(super) fn dial(&mut self, address: Multiaddr) -> DialOpts {
         let options = match address.iter().last() {
             Some(Protocol::P2p(peer)) => {
-                let relayed = address.iter().any(|part| part == Protocol::P2pCircuit);
+                let relayed = is_circuit(&address);
                 let condition = if relayed || self.has_direct(&peer) {
                     PeerCondition::DisconnectedAndNotDialing
                 } else {
@@ -108,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_direct_connection_carries_requests() {
+    fn a_relayed_connection_is_not_a_direct_one() {
         let (mut connections, peer) = (Connections::default(), PeerId::random());
         let [relayed, direct] = [Id::new_unchecked(1), Id::new_unchecked(2)];
         let first = connections.opened(peer, relayed, Link::Relayed);

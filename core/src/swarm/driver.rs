@@ -23,7 +23,8 @@ use libp2p::{
 use super::{
     Behaviour, BehaviourEvent, Handle, Inbox, Shell,
     connections::{Connections, reason},
-    gossip::{Gossip, room, topic_name},
+    direct_only::is_relayed,
+    gossip::{Gossip, room, score_room, topic_name},
     handle::{Ask, Subscribers, handle},
     requests::{Requests, failure},
 };
@@ -293,8 +294,12 @@ impl<S: Shell, N: Machine> Engine<S, N> {
             Output::Request { id, peer, protocol, body } => {
                 if protocol.name(self.genesis.as_ref()).is_none() {
                     self.echoes.push_back(Input::Response { id, outcome: Err(RequestFailure::Unsupported) });
-                } else if self.connections.has_direct(&peer) {
-                    let request = self.swarm.behaviour_mut().requests(protocol).send_request(&peer, body);
+                    return;
+                }
+                let requests = self.swarm.behaviour_mut().requests(protocol);
+                // Asked of nobody, it would dial, and a dial that a relayed connection stands in the way of is never over.
+                if requests.is_connected(&peer) {
+                    let request = requests.send_request(&peer, body);
                     self.requests.sent(protocol, request, id);
                 } else {
                     self.echoes
@@ -312,7 +317,9 @@ impl<S: Shell, N: Machine> Engine<S, N> {
             Output::Subscribe(topic) => {
                 let Some(name) = topic_name(&topic, self.genesis.as_ref()) else { return };
                 let ident = IdentTopic::new(name);
-                match self.swarm.behaviour_mut().gossipsub.subscribe(&ident) {
+                let gossipsub = &mut self.swarm.behaviour_mut().gossipsub;
+                score_room(gossipsub, &ident);
+                match gossipsub.subscribe(&ident) {
                     Ok(_) => self.gossip.joined(ident.hash(), topic),
                     Err(error) => tracing::error!(%error, topic = %ident, "cannot subscribe"),
                 }
@@ -346,6 +353,9 @@ impl<S: Shell, N: Machine> Engine<S, N> {
                         .report_message_validation_result(&message, &from, acceptance);
                 }
             }
+            Output::Score(peer, points) => {
+                self.swarm.behaviour_mut().gossipsub.set_application_score(&peer, f64::from(points));
+            }
             Output::Work(id, job) => self.shell.work(id, job),
             Output::Archive(id, request) => self.shell.archive(id, request),
             Output::Flush(seq) => self.shell.flush(seq),
@@ -364,7 +374,7 @@ impl<S: Shell, N: Machine> Engine<S, N> {
         match event {
             SwarmEvent::Behaviour(event) => self.behaviour_event(event),
             SwarmEvent::ConnectionEstablished { peer_id: peer, connection_id, endpoint, .. } => {
-                let link = if endpoint.is_relayed() { Link::Relayed } else { Link::Direct };
+                let link = if is_relayed(&endpoint) { Link::Relayed } else { Link::Direct };
                 let connection = self.connections.opened(peer, connection_id, link);
                 let address = endpoint.get_remote_address().clone();
                 let outbound = endpoint.is_dialer();

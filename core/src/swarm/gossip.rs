@@ -5,15 +5,17 @@ use std::{collections::BTreeMap, time::Duration};
 use libp2p::{
     PeerId,
     gossipsub::{
-        AllowAllSubscriptionFilter, Behaviour, ConfigBuilder, IdentityTransform, MaxCountSubscriptionFilter,
-        Message, MessageAuthenticity, MessageId, TopicHash, ValidationMode,
+        AllowAllSubscriptionFilter, Behaviour, ConfigBuilder, IdentTopic, IdentityTransform,
+        MaxCountSubscriptionFilter, Message, MessageAuthenticity, MessageId, PeerScoreParams,
+        PeerScoreThresholds, TopicHash, TopicScoreParams, ValidationMode,
     },
     identity::Keypair,
 };
 
 use crate::{
-    gossip::{Room, Topic},
-    node::GossipId,
+    chain::Genesis,
+    gossip::{MeshParameters, Room, ScoreParameters, Topic, TopicScore},
+    node::{GossipId, Role},
     primitives::{Hash, Hasher},
 };
 
@@ -27,6 +29,9 @@ const MAX_MESSAGE: usize = (1 << 20) + (16 << 10);
 /// our business.
 const MAX_TOPICS: usize = 256;
 
+/// The slot that scores are derived from where there is no chain: how fast chat's are forgotten.
+const NO_SLOT_MILLIS: u64 = 2000;
+
 /// Messages that wait for a verdict. Gossipsub forgets them after a few heartbeats anyway.
 const MAX_WAITING: usize = 4096;
 
@@ -34,18 +39,33 @@ pub(super) type Gossipsub =
     Behaviour<IdentityTransform, MaxCountSubscriptionFilter<AllowAllSubscriptionFilter>>;
 
 /// Gossipsub for the peer with this key.
-pub(super) fn gossipsub(key: &Keypair) -> Gossipsub {
+pub(super) fn gossipsub(key: &Keypair, role: Role, genesis: Option<&Genesis>) -> Gossipsub {
+    let mesh = MeshParameters::for_role(role);
     let config = ConfigBuilder::default()
         .validation_mode(ValidationMode::Strict)
         .validate_messages()
         .heartbeat_initial_delay(Duration::from_millis(100))
-        .heartbeat_interval(Duration::from_millis(700))
-        .mesh_n(8)
-        .mesh_n_low(6)
-        .mesh_n_high(12)
+        .heartbeat_interval(Duration::from_millis(mesh.heartbeat_millis))
+        .mesh_n(mesh.target)
+        .mesh_n_low(mesh.low)
+        .mesh_n_high(mesh.high)
+        .mesh_outbound_min(mesh.outbound)
+        .retain_scores(mesh.best)
+        .gossip_lazy(mesh.lazy)
+        .gossip_factor(mesh.gossip_factor)
+        .history_length(mesh.history)
+        .history_gossip(mesh.history_told)
+        .duplicate_cache_time(Duration::from_millis(mesh.seen_millis))
+        .iwant_followup_time(Duration::from_millis(mesh.promise_millis))
+        .idontwant_message_size_threshold(mesh.idontwant_bytes)
+        .flood_publish(mesh.flood_publish)
+        .prune_backoff(Duration::from_millis(mesh.prune_backoff_millis))
+        .unsubscribe_backoff(Duration::from_millis(mesh.leave_backoff_millis))
+        .opportunistic_graft_ticks(mesh.opportunity_heartbeats)
+        .opportunistic_graft_peers(mesh.opportunity_peers)
         .max_transmit_size(MAX_MESSAGE)
-        // Long enough that a message that went the long way round is still known.
-        .duplicate_cache_time(Duration::from_secs(120))
+        // After a restart others still pass on what we said before. The library would blame them for it.
+        .allow_self_origin(true)
         .message_id_fn(message_id)
         .build()
         .expect("the mesh bounds are in order and the sizes above the minimum");
@@ -54,8 +74,73 @@ pub(super) fn gossipsub(key: &Keypair) -> Gossipsub {
         max_subscribed_topics: MAX_TOPICS,
         max_subscriptions_per_request: MAX_TOPICS,
     };
-    Behaviour::new_with_subscription_filter(MessageAuthenticity::Signed(key.clone()), config, filter)
-        .expect("signing goes with strict validation")
+    let mut gossipsub =
+        Behaviour::new_with_subscription_filter(MessageAuthenticity::Signed(key.clone()), config, filter)
+            .expect("signing goes with strict validation");
+    let (slot_millis, committee) =
+        genesis.map_or((NO_SLOT_MILLIS, 1), |genesis| (genesis.slot_millis, genesis.authorities.len()));
+    let parameters = ScoreParameters::derive(slot_millis, committee, &mesh);
+    let (scores, thresholds) = scores(&parameters, genesis.map(Genesis::hash).as_ref());
+    gossipsub.with_peer_score(scores, thresholds).expect("derived parameters are in bounds");
+    gossipsub
+}
+
+/// What [`ScoreParameters`] are to the library.
+fn scores(parameters: &ScoreParameters, genesis: Option<&Hash>) -> (PeerScoreParams, PeerScoreThresholds) {
+    let chat = (TopicHash::from_raw(CHAT), topic_score(&parameters.chat));
+    let of_chain = Topic::OF_CHAIN.into_iter().filter_map(|topic| {
+        let name = topic_name(&topic, genesis)?;
+        Some((TopicHash::from_raw(name), topic_score(parameters.topic(&topic))))
+    });
+    let scores = PeerScoreParams {
+        topics: of_chain.chain([chat]).collect(),
+        topic_score_cap: parameters.topic_cap,
+        app_specific_weight: parameters.application_weight,
+        ip_colocation_factor_weight: 0.0,
+        behaviour_penalty_weight: parameters.lapse_weight,
+        behaviour_penalty_threshold: parameters.lapses_tolerated,
+        behaviour_penalty_decay: parameters.lapse_decay,
+        decay_interval: Duration::from_millis(parameters.tick_millis),
+        decay_to_zero: parameters.zero,
+        retain_score: Duration::from_millis(parameters.retain_millis),
+        // Slowness is no offence.
+        slow_peer_weight: 0.0,
+        ..PeerScoreParams::default()
+    };
+    let thresholds = PeerScoreThresholds {
+        gossip_threshold: parameters.gossip_threshold,
+        publish_threshold: parameters.publish_threshold,
+        graylist_threshold: parameters.graylist_threshold,
+        opportunistic_graft_threshold: parameters.opportunity_threshold,
+        ..PeerScoreThresholds::default()
+    };
+    (scores, thresholds)
+}
+
+fn topic_score(score: &TopicScore) -> TopicScoreParams {
+    TopicScoreParams {
+        topic_weight: score.weight,
+        time_in_mesh_weight: score.in_mesh_weight,
+        time_in_mesh_quantum: Duration::from_millis(score.in_mesh_quantum_millis),
+        time_in_mesh_cap: score.in_mesh_cap,
+        first_message_deliveries_weight: score.first_weight,
+        first_message_deliveries_decay: score.first_decay,
+        first_message_deliveries_cap: score.first_cap,
+        mesh_message_deliveries_weight: 0.0,
+        mesh_failure_penalty_weight: 0.0,
+        invalid_message_deliveries_weight: score.invalid_weight,
+        invalid_message_deliveries_decay: score.invalid_decay,
+        ..TopicScoreParams::default()
+    }
+}
+
+/// Has a chat room scored before it is joined, as the prefix of all is, which no room is called.
+pub(super) fn score_room(gossipsub: &mut Gossipsub, topic: &IdentTopic) {
+    let score = gossipsub.get_topic_params(&IdentTopic::new(CHAT)).cloned();
+    if let (Some(_), Some(score)) = (room(&topic.hash()), score) {
+        // Fails only without scores, and there are.
+        let _ = gossipsub.set_topic_params(topic.clone(), score);
+    }
 }
 
 /// What a topic is called on the wire; `None` for a topic that needs a chain, without one.
@@ -129,6 +214,10 @@ impl Gossip {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        chain::Authority,
+        primitives::{Address, PublicKey},
+    };
 
     fn message(topic: &str, source: PeerId, sequence: u64) -> Message {
         Message {
@@ -164,6 +253,34 @@ mod tests {
             message_id(&message("/weft/abababab/block", author(1), 1)),
             message_id(&message("/weft/abababab/block", author(2), 7)),
         );
+    }
+
+    #[test]
+    fn the_library_takes_what_is_derived_for_every_peer_on_every_chain() {
+        let key = Keypair::ed25519_from_bytes([1; 32]).unwrap();
+        for role in [Role::Native, Role::Relay, Role::Browser] {
+            for (slot_millis, authorities) in [(50, 1), (2000, 4), (600_000, 256)] {
+                let authority = Authority { key: PublicKey([1; 32]), fee_address: Address([1; 32]) };
+                let genesis = Genesis {
+                    name: "test".into(),
+                    time: 0,
+                    slot_millis,
+                    min_fee_per_byte: 1,
+                    authorities: vec![authority; authorities],
+                    grants: Vec::new(),
+                };
+                let mut gossipsub = gossipsub(&key, role, Some(&genesis));
+                let chain = genesis.hash();
+                for topic in Topic::OF_CHAIN {
+                    let name = topic_name(&topic, Some(&chain)).unwrap();
+                    assert!(gossipsub.get_topic_params(&IdentTopic::new(name)).is_some(), "{topic:?}");
+                }
+                let lobby = IdentTopic::new("/weft/chat/lobby");
+                assert!(gossipsub.get_topic_params(&lobby).is_none());
+                score_room(&mut gossipsub, &lobby);
+                assert!(gossipsub.get_topic_params(&lobby).is_some());
+            }
+        }
     }
 
     #[test]

@@ -105,6 +105,8 @@ impl World {
             }
             Output::Publish { topic, data } => self.publish(ix, topic, data),
             Output::Judge { id, verdict } => self.judge(ix, id, verdict),
+            // Gossip in the simulator keeps no scores.
+            Output::Score(..) => {}
             Output::Work(id, job) => self.work(ix, id, &job),
             Output::Archive(id, request) => self.ask_archive(ix, id, request),
             Output::Flush(seq) => self.flush(ix, seq),

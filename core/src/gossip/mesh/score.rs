@@ -98,7 +98,8 @@ pub struct ScoreParameters {
     block: TopicScore,
     vote: TopicScore,
     evidence: TopicScore,
-    chat: TopicScore,
+    /// What counts in each chat room.
+    pub chat: TopicScore,
 }
 
 /// What a peer's doings on one topic count.

@@ -27,9 +27,10 @@ use libp2p::{
 
 use super::*;
 use crate::{
+    chain::{Authority, Genesis},
     gossip::{Room, Topic},
     node::{ArchiveId, GossipId, InboundId, Job, OutboundId, Role, WorkId},
-    primitives::Wall,
+    primitives::{Address, PublicKey, Wall},
     store::{ArchiveRequest, Seq},
     swarm::{InputSender, inputs},
 };
@@ -128,10 +129,20 @@ struct Peer {
     ended: oneshot::Receiver<()>,
 }
 
-const CHAIN: Hash = Hash([0xab; 32]);
+fn chain(name: &str) -> Genesis {
+    let authority = Authority { key: PublicKey([1; 32]), fee_address: Address([1; 32]) };
+    Genesis {
+        name: name.to_owned(),
+        time: 0,
+        slot_millis: 1000,
+        min_fee_per_byte: 1,
+        authorities: vec![authority],
+        grants: Vec::new(),
+    }
+}
 
 impl Peer {
-    fn start(spawner: &LocalSpawner, genesis: Option<Hash>) -> Self {
+    fn start(spawner: &LocalSpawner, genesis: Option<Genesis>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1_000_000);
         let key = Keypair::generate_ed25519();
         let id = key.public().to_peer_id();
@@ -154,7 +165,7 @@ impl Peer {
             Fake { script: script.clone(), told: tell },
             TestShell { started: Instant::now(), subscribed: subscribe },
             inbox,
-            genesis,
+            genesis.as_ref().map(Genesis::hash),
         );
         let (end, ended) = oneshot::channel();
         spawner
@@ -290,10 +301,27 @@ fn a_message_to_nobody_is_told_and_so_is_a_topic_without_its_chain() {
 }
 
 #[test]
+fn a_peer_in_bad_standing_is_told_nothing_and_stays_connected() {
+    run(|spawner| async move {
+        let [mut a, mut b] = [0; 2].map(|_| Peer::start(&spawner, None));
+        a.put_out(Output::Subscribe(lobby()));
+        b.put_out(Output::Subscribe(lobby()));
+        a.dial(&mut b).await;
+        assert_eq!(b.subscribed.next().await, Some(a.id));
+        b.put_out(Output::Score(a.id, -21));
+        b.put_out(publish("not for everybody"));
+        b.told(|input| matches!(input, Input::PublishedToNobody(_)).then_some(())).await;
+        b.put_out(Output::Score(a.id, -19));
+        b.put_out(publish("forgiven"));
+        assert_eq!(a.gossip().await.data, b"forgiven");
+    });
+}
+
+#[test]
 fn every_request_ends_in_a_response() {
     run(|spawner| async move {
-        let [mut a, mut b] = [0; 2].map(|_| Peer::start(&spawner, Some(CHAIN)));
-        let mut elsewhere = Peer::start(&spawner, Some(Hash([1; 32])));
+        let [mut a, mut b] = [0; 2].map(|_| Peer::start(&spawner, Some(chain("ours"))));
+        let mut elsewhere = Peer::start(&spawner, Some(chain("theirs")));
         let mut chainless = Peer::start(&spawner, None);
         assert_eq!(
             a.request(b.id, Protocol::Sync, 1).await,
@@ -342,7 +370,7 @@ fn every_request_ends_in_a_response() {
 #[test]
 fn more_than_a_request_may_have_never_leaves() {
     run(|spawner| async move {
-        let [mut a, mut b] = [0; 2].map(|_| Peer::start(&spawner, Some(CHAIN)));
+        let [mut a, mut b] = [0; 2].map(|_| Peer::start(&spawner, Some(chain("ours"))));
         a.dial(&mut b).await;
         let body = vec![0; Protocol::Chat.max_request() + 1];
         a.put_out(Output::Request { id: OutboundId(1), peer: b.id, protocol: Protocol::Chat, body });
@@ -384,7 +412,7 @@ fn a_banned_peer_is_cut_off_until_it_is_unbanned() {
 #[test]
 fn peers_say_what_they_are_and_how_far_away() {
     run(|spawner| async move {
-        let [mut a, mut b] = [0; 2].map(|_| Peer::start(&spawner, Some(CHAIN)));
+        let [mut a, mut b] = [0; 2].map(|_| Peer::start(&spawner, Some(chain("ours"))));
         a.dial(&mut b).await;
         let (agent, protocols) = b
             .told(|input| match input {
@@ -393,7 +421,8 @@ fn peers_say_what_they_are_and_how_far_away() {
             })
             .await;
         assert_eq!(agent, format!("weft/{} (native)", env!("CARGO_PKG_VERSION")));
-        for name in ["/weft/abababab/sync/1", "/weft/chat/1", "/meshsub/1.2.0", "/ipfs/ping/1.0.0"] {
+        let sync = Protocol::Sync.name(Some(&chain("ours").hash())).unwrap();
+        for name in [sync.as_str(), "/weft/chat/1", "/meshsub/1.2.0", "/ipfs/ping/1.0.0"] {
             assert!(protocols.iter().any(|protocol| protocol == name), "{name} in {protocols:?}");
         }
         a.told(|input| matches!(input, Input::Pinged { peer, .. } if peer == b.id).then_some(())).await;

@@ -1,0 +1,193 @@
+//! Keeps a protocol off relayed connections.
+//!
+//! rust-libp2p knows no limited connections: gossip and requests begin on a circuit as on any other connection, and are cut
+//! when the relay's limit is reached. [`DirectOnly`] goes around a behaviour that is for direct connections and hides the
+//! others from it, so a peer that is reached over a circuit alone is to it no peer at all, one that is reached both ways is
+//! served over the direct one, and when that closes, the peer is gone.
+
+use std::{
+    collections::BTreeMap,
+    ops::{Deref, DerefMut},
+    task::{Context, Poll},
+};
+
+use either::Either;
+use libp2p::{
+    Multiaddr, PeerId,
+    core::{ConnectedPoint, Endpoint, transport::PortUse},
+    multiaddr::Protocol,
+    swarm::{
+        ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler, THandler,
+        THandlerInEvent, THandlerOutEvent, ToSwarm,
+        behaviour::{ConnectionClosed, ConnectionEstablished},
+        dummy,
+    },
+};
+
+/// Whether a connection with this address goes through a relay: one that is only signalled there (`/p2p-circuit/webrtc`) does
+/// not.
+pub(super) fn is_circuit(address: &Multiaddr) -> bool {
+    address.iter().fold(false, |circuit, part| match part {
+        Protocol::P2pCircuit => true,
+        Protocol::WebRTC => false,
+        _ => circuit,
+    })
+}
+
+/// The same of an open connection.
+pub(super) fn is_relayed(endpoint: &ConnectedPoint) -> bool {
+    is_circuit(match endpoint {
+        ConnectedPoint::Dialer { address, .. } => address,
+        ConnectedPoint::Listener { local_addr, .. } => local_addr,
+    })
+}
+
+/// The open direct connections.
+#[derive(Default)]
+struct Direct(BTreeMap<PeerId, Vec<ConnectionId>>);
+
+impl Direct {
+    /// Takes note of a new connection and says how many there were to the peer.
+    fn opened(&mut self, peer: PeerId, id: ConnectionId) -> usize {
+        let open = self.0.entry(peer).or_default();
+        open.push(id);
+        open.len() - 1
+    }
+
+    /// Forgets a connection and says how many are left to the peer.
+    fn closed(&mut self, peer: PeerId, id: ConnectionId) -> usize {
+        let Some(open) = self.0.get_mut(&peer) else { return 0 };
+        open.retain(|other| *other != id);
+        let left = open.len();
+        if left == 0 {
+            self.0.remove(&peer);
+        }
+        left
+    }
+
+    /// One of the peer's connections: the oldest.
+    fn any(&self, peer: &PeerId) -> Option<ConnectionId> {
+        self.0.get(peer)?.first().copied()
+    }
+}
+
+/// A behaviour that sees direct connections only.
+pub struct DirectOnly<B> {
+    inner: B,
+    direct: Direct,
+}
+
+impl<B> DirectOnly<B> {
+    pub(super) fn new(inner: B) -> Self {
+        Self { inner, direct: Direct::default() }
+    }
+}
+
+impl<B> Deref for DirectOnly<B> {
+    type Target = B;
+
+    fn deref(&self) -> &B {
+        &self.inner
+    }
+}
+
+impl<B> DerefMut for DirectOnly<B> {
+    fn deref_mut(&mut self) -> &mut B {
+        &mut self.inner
+    }
+}
+
+impl<B: NetworkBehaviour> NetworkBehaviour for DirectOnly<B> {
+    type ConnectionHandler = Either<THandler<B>, dummy::ConnectionHandler>;
+    type ToSwarm = B::ToSwarm;
+
+    fn handle_pending_inbound_connection(
+        &mut self,
+        id: ConnectionId,
+        local: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<(), ConnectionDenied> {
+        self.inner.handle_pending_inbound_connection(id, local, remote)
+    }
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        local: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        if is_circuit(local) {
+            return Ok(Either::Right(dummy::ConnectionHandler));
+        }
+        self.inner.handle_established_inbound_connection(id, peer, local, remote).map(Either::Left)
+    }
+
+    fn handle_pending_outbound_connection(
+        &mut self,
+        id: ConnectionId,
+        peer: Option<PeerId>,
+        addresses: &[Multiaddr],
+        role: Endpoint,
+    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        self.inner.handle_pending_outbound_connection(id, peer, addresses, role)
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        address: &Multiaddr,
+        role: Endpoint,
+        port_use: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        if is_circuit(address) {
+            return Ok(Either::Right(dummy::ConnectionHandler));
+        }
+        self.inner.handle_established_outbound_connection(id, peer, address, role, port_use).map(Either::Left)
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        let event = match event {
+            FromSwarm::ConnectionEstablished(event) if is_relayed(event.endpoint) => return,
+            FromSwarm::ConnectionEstablished(event) => {
+                let other_established = self.direct.opened(event.peer_id, event.connection_id);
+                FromSwarm::ConnectionEstablished(ConnectionEstablished { other_established, ..event })
+            }
+            FromSwarm::ConnectionClosed(event) if is_relayed(event.endpoint) => return,
+            FromSwarm::ConnectionClosed(event) => {
+                let remaining_established = self.direct.closed(event.peer_id, event.connection_id);
+                FromSwarm::ConnectionClosed(ConnectionClosed { remaining_established, ..event })
+            }
+            FromSwarm::AddressChange(event) if is_relayed(event.old) => return,
+            other => other,
+        };
+        self.inner.on_swarm_event(event);
+    }
+
+    fn on_connection_handler_event(&mut self, peer: PeerId, id: ConnectionId, event: THandlerOutEvent<Self>) {
+        match event {
+            Either::Left(event) => self.inner.on_connection_handler_event(peer, id, event),
+            Either::Right(never) => match never {},
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        loop {
+            let Poll::Ready(action) = self.inner.poll(cx) else { return Poll::Pending };
+            let action = match action {
+                ToSwarm::NotifyHandler { peer_id, handler: NotifyHandler::Any, event } => {
+                    // As with the swarm's own choice, what is meant for a peer that is gone is dropped.
+                    let Some(id) = self.direct.any(&peer_id) else { continue };
+                    ToSwarm::NotifyHandler { peer_id, handler: NotifyHandler::One(id), event }
+                }
+                other => other,
+            };
+            return Poll::Ready(action.map_in(Either::Left));
+        }
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(target_arch = "wasm32"))]
+mod tests;
