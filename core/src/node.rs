@@ -6,6 +6,7 @@ mod connections;
 mod effects;
 mod io;
 mod jobs;
+pub mod metrics;
 mod pruning;
 mod rooms;
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod gossip;
 mod handle;
 mod requests;
 mod shell;
+mod traffic;
 
 pub use behaviour::{Behaviour, BehaviourEvent, swarm};
 pub use driver::Driver;

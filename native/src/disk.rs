@@ -28,6 +28,15 @@ pub const STORE_FILE: &str = "store.redb";
 /// The file of the archive in the data directory.
 pub const ARCHIVE_FILE: &str = "archive.redb";
 
+/// The bytes that store and archive take in this directory.
+///
+/// # Errors
+/// When a file is missing or cannot be looked at.
+pub(crate) fn used(directory: &Path) -> io::Result<u64> {
+    let size = |file: &str| directory.join(file).metadata().map(|metadata| metadata.len());
+    Ok(size(STORE_FILE)? + size(ARCHIVE_FILE)?)
+}
+
 /// Why a data directory cannot be used. Nothing that was in it is changed by a refusal.
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {

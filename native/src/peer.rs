@@ -23,7 +23,7 @@ use tokio::task::{JoinError, JoinHandle};
 use weft_core::{
     chain::Genesis,
     gossip::TxMode,
-    node::{Config, Input, Node, Prune, Role, StartError},
+    node::{Command, CommandError, Config, Input, Node, Prune, Reply, Role, StartError},
     primitives::SecretKey,
     swarm::{Behaviour, Driver, Handle, Shell, inputs},
     sync::Strategy,
@@ -31,7 +31,10 @@ use weft_core::{
 
 pub use self::extra::{Extra, Limits};
 use self::{shell::NativeShell, workers::Workers};
-use crate::{disk::DiskError, transport::transport};
+use crate::{
+    disk::{self, DiskError},
+    transport::transport,
+};
 
 /// What a peer is to be.
 #[derive(Clone, Debug)]
@@ -148,11 +151,34 @@ pub enum PeerError {
     Threads(io::Error),
 }
 
+/// How a program asks a peer for something, with what only this machine knows added to the answers.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    handle: Handle,
+    directory: Option<PathBuf>,
+}
+
+impl Caller {
+    /// Asks the peer for something and waits for the answer.
+    ///
+    /// # Errors
+    /// When the peer does not do it, or has stopped.
+    pub async fn call(self, command: Command) -> Result<Reply, CommandError> {
+        let mut reply = self.handle.call(command).await?;
+        if let (Reply::Metrics(snapshot), Some(directory)) = (&mut reply, self.directory) {
+            let measured = tokio::task::spawn_blocking(move || disk::used(&directory)).await;
+            snapshot.stored_bytes = measured.ok().and_then(Result::ok);
+        }
+        Ok(reply)
+    }
+}
+
 /// A running peer.
 #[derive(Debug)]
 pub struct Peer {
     id: PeerId,
     handle: Handle,
+    directory: Option<PathBuf>,
     task: JoinHandle<()>,
 }
 
@@ -198,6 +224,10 @@ impl Peer {
         let workers = Workers::start(&inputs).map_err(PeerError::Threads)?;
         let max_jobs = workers.capacity();
         let announce = config.external == External::Listening;
+        let directory = match &config.storage {
+            Storage::Memory => None,
+            Storage::Disk(directory) => Some(directory.clone()),
+        };
         let (archive, store) = storage::open(config.storage, &inputs).await?;
         let shell = NativeShell::new(workers, archive, announce);
         let node_config = Config {
@@ -223,7 +253,7 @@ impl Peer {
             let _ = tokio::task::spawn_blocking(move || drop(shell)).await;
         });
         tokio::spawn(log::log(handle.subscribe().await, config.log_progress));
-        Ok(Self { id, handle, task })
+        Ok(Self { id, handle, directory, task })
     }
 
     /// The peer's id.
@@ -236,6 +266,12 @@ impl Peer {
     #[must_use]
     pub const fn handle(&self) -> &Handle {
         &self.handle
+    }
+
+    /// What asks it for something, for a server that others ask.
+    #[must_use]
+    pub fn caller(&self) -> Caller {
+        Caller { handle: self.handle.clone(), directory: self.directory.clone() }
     }
 
     /// Stops the peer and waits until all is closed and on disk.

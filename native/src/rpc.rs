@@ -2,13 +2,14 @@
 //!
 //! It is for the person who runs the peer: it listens on loopback, and no web page can use it. A request with an `Origin`
 //! comes from a page and is refused, as is one whose `Host` is not this machine, which is how a page of a hostile name
-//! that resolves to 127.0.0.1 would look.
+//! that resolves to 127.0.0.1 would look. The same goes for `GET /metrics`, which Prometheus asks for.
 
 mod api;
 mod client;
 mod guard;
+mod metrics;
 
-use std::{fmt, future::Future, io, net::SocketAddr, time::Duration};
+use std::{fmt, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use jsonrpsee::server::{BatchRequestConfig, Server, ServerConfig, ServerHandle};
 use weft_core::node::{Command, CommandError, Reply};
@@ -80,10 +81,12 @@ impl RpcServer {
             .set_first_request_timeout(Some(FIRST_REQUEST))
             .build();
         let guard = guard::layer(allow_remote);
+        let call: metrics::Call = Arc::new(move |command| Box::pin(call(command)));
+        let metrics = metrics::MetricsLayer(call.clone());
         let bind = |source| RpcError::Bind { address, source };
         let server = Server::builder()
             .set_config(config)
-            .set_http_middleware(tower::ServiceBuilder::new().layer(guard))
+            .set_http_middleware(tower::ServiceBuilder::new().layer(guard).layer(metrics))
             .build(address)
             .await
             .map_err(bind)?;

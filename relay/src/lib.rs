@@ -126,12 +126,8 @@ impl Relay {
         let peer = Peer::start_with(config, RelayServer::new(id, limits())).await?;
         let rpc = match options.rpc {
             Some(address) => {
-                let handle = peer.handle().clone();
-                let call = move |command| {
-                    let handle = handle.clone();
-                    async move { handle.call(command).await }
-                };
-                Some(RpcServer::start(address, false, call).await?)
+                let caller = peer.caller();
+                Some(RpcServer::start(address, false, move |command| caller.clone().call(command)).await?)
             }
             None => None,
         };

@@ -10,7 +10,7 @@ mod rpc;
 
 pub use chain::{Chain, NodeOptions, Ports, answer};
 pub use process::{Process, programs_dir, wait_for};
-pub use rpc::{post, rpc};
+pub use rpc::{get, post, rpc};
 
 use std::{io, path::PathBuf, time::Duration};
 

@@ -1,6 +1,6 @@
 //! Carrying out what people ask for.
 
-use super::{Command, CommandError, CommandId, Node, Reply, StatusView};
+use super::{Command, CommandError, CommandId, Node, Reply, StatusView, metrics::Snapshot};
 
 impl Node {
     pub(super) fn command(&mut self, id: CommandId, command: Command) {
@@ -10,6 +10,7 @@ impl Node {
                 let height = |peer: &_| self.chain.as_ref()?.height_of(peer);
                 Ok(Reply::Peers(self.connections.views(&self.fx, height)))
             }
+            Command::Metrics => Ok(Reply::Metrics(Box::new(self.measure()))),
             Command::Dial(address) => {
                 self.connections.dial(&mut self.fx, address);
                 Ok(Reply::Done)
@@ -56,6 +57,19 @@ impl Node {
             }
         };
         self.fx.reply(id, reply);
+    }
+
+    fn measure(&self) -> Snapshot {
+        let mut snapshot = Snapshot {
+            verdicts: self.fx.verdicts,
+            asked: self.fx.asked.len() as u64,
+            refusals: self.fx.refusals.clone(),
+            alarms: self.fx.alarms().len() as u64,
+            chain: self.chain.as_ref().map(|chain| chain.measure(&self.fx)),
+            ..Snapshot::default()
+        };
+        self.connections.measure(&mut snapshot);
+        snapshot
     }
 
     fn status(&self) -> StatusView {

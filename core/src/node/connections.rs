@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use libp2p::{Multiaddr, PeerId, multiaddr};
 
-use super::{ConnectionId, Event, Link, LinkView, Output, PeerView, effects::Effects};
+use super::{ConnectionId, Event, Link, LinkView, Output, PeerView, effects::Effects, metrics::Snapshot};
 use crate::{
     peers::{Consequence, Dialer, Ledger, Offence},
     primitives::{Height, Mono},
@@ -43,6 +43,8 @@ pub(super) struct Connections {
     local: PeerId,
     /// When to tell gossip how far scores have healed.
     heal: Mono,
+    /// What peers did wrong, since the start.
+    booked: BTreeMap<&'static str, u64>,
 }
 
 /// What a new or lost connection means for the peer as a whole.
@@ -69,6 +71,7 @@ impl Connections {
             dialer,
             local,
             heal: Mono(0),
+            booked: BTreeMap::new(),
         }
     }
 
@@ -188,6 +191,7 @@ impl Connections {
     pub(super) fn book(&mut self, fx: &mut Effects) {
         for (peer, offence) in std::mem::take(&mut fx.offences) {
             fx.refuse(offence.name());
+            *self.booked.entry(offence.name()).or_default() += 1;
             let consequence = self.ledger.report(peer, offence, fx.now.mono);
             let score = self.ledger.score(&peer, fx.now.mono);
             tracing::warn!(%peer, %offence, score, ?consequence, "a peer misbehaved");
@@ -231,6 +235,16 @@ impl Connections {
     /// The number of connected peers.
     pub(super) fn count(&self) -> usize {
         self.peers.len()
+    }
+
+    /// What metrics tell of peers.
+    pub(super) fn measure(&self, snapshot: &mut Snapshot) {
+        snapshot.direct_peers = self.direct().count() as u64;
+        snapshot.relayed_peers = self.peers.len() as u64 - snapshot.direct_peers;
+        for connection in self.peers.values().flat_map(|state| state.connections.values()) {
+            *snapshot.connections.entry(connection.view().transport).or_default() += 1;
+        }
+        snapshot.offences.clone_from(&self.booked);
     }
 
     /// The peers that requests can be sent to.

@@ -8,7 +8,7 @@ use rand_core::Rng;
 
 use super::{
     ArchiveId, CommandError, CommandId, Event, GossipId, InboundId, OutboundId, Output, Protocol, Reply,
-    Verdict, WorkId, chain::Lookup, work::Job,
+    Verdict, WorkId, chain::Lookup, metrics::Delays, work::Job,
 };
 use crate::{
     gossip::{OutgoingId, Room},
@@ -83,6 +83,10 @@ pub(super) struct Effects {
     pub(super) offences: Vec<(PeerId, Offence)>,
     /// How often something was refused, by reason.
     pub(super) refusals: BTreeMap<&'static str, u64>,
+    /// Verdicts given: accept, reject, ignore.
+    pub(super) verdicts: [u64; 3],
+    /// How long after the start of their slots blocks were executed.
+    pub(super) delays: Delays,
     alarms: Vec<String>,
     outputs: VecDeque<Output>,
     next_id: u64,
@@ -99,6 +103,8 @@ impl Effects {
             asked: BTreeMap::new(),
             offences: Vec::new(),
             refusals: BTreeMap::new(),
+            verdicts: [0; 3],
+            delays: Delays::default(),
             alarms: Vec::new(),
             outputs: VecDeque::new(),
             next_id: 0,
@@ -133,6 +139,7 @@ impl Effects {
     }
 
     pub(super) fn judge(&mut self, id: GossipId, verdict: Verdict) {
+        self.verdicts[verdict as usize] += 1;
         self.push(Output::Judge { id, verdict });
     }
 

@@ -3,6 +3,7 @@
 use libp2p::{Multiaddr, PeerId};
 
 use super::{
+    metrics::Snapshot,
     view::{
         AccountView, AuthoritiesView, BlockSummary, BlockView, ChatView, MempoolView, PeerView, StatusView,
         SyncView, TransactionStatus,
@@ -47,16 +48,24 @@ impl Protocol {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Sync, Self::Archive, Self::Transactions, Self::Chat];
 
-    /// The name on the wire, on the chain with this genesis hash; `None` for protocols that need a chain, without one.
+    /// The name in metrics.
     #[must_use]
-    pub fn name(self, genesis: Option<&Hash>) -> Option<String> {
-        let name = match self {
+    pub const fn label(self) -> &'static str {
+        match self {
             Self::Sync => "sync",
             Self::Archive => "archive",
             Self::Transactions => "tx",
-            Self::Chat => return Some("/weft/chat/1".to_owned()),
-        };
-        genesis.map(|genesis| format!("/weft/{}/{name}/1", genesis.short()))
+            Self::Chat => "chat",
+        }
+    }
+
+    /// The name on the wire, on the chain with this genesis hash; `None` for protocols that need a chain, without one.
+    #[must_use]
+    pub fn name(self, genesis: Option<&Hash>) -> Option<String> {
+        if self == Self::Chat {
+            return Some("/weft/chat/1".to_owned());
+        }
+        genesis.map(|genesis| format!("/weft/{}/{}/1", genesis.short(), self.label()))
     }
 
     /// The most bytes a request may have; the shell refuses more before reading them.
@@ -332,6 +341,8 @@ pub enum Command {
     Status,
     /// Who is connected? [`Reply::Peers`]
     Peers,
+    /// All that is measured. [`Reply::Metrics`]
+    Metrics,
     /// Connect to this address. [`Reply::Done`] once the dial has begun.
     Dial(Multiaddr),
     /// What does this account hold? [`Reply::Account`]
@@ -370,6 +381,8 @@ pub enum Reply {
     Status(Box<StatusView>),
     /// To [`Command::Peers`].
     Peers(Vec<PeerView>),
+    /// To [`Command::Metrics`].
+    Metrics(Box<Snapshot>),
     /// To [`Command::Account`].
     Account(AccountView),
     /// To [`Command::Transaction`].

@@ -37,6 +37,11 @@ impl<P> Jobs<P> {
         Self { in_flight: BTreeMap::new(), urgent: VecDeque::new(), line: VecDeque::new(), max: max.max(1) }
     }
 
+    /// How many are in flight, and how many in line.
+    pub(super) fn counts(&self) -> [u64; 2] {
+        [self.in_flight.len() as u64, (self.urgent.len() + self.line.len()) as u64]
+    }
+
     /// Starts a job before all that are in line.
     pub(super) fn urgent(&mut self, fx: &mut Effects, purpose: P, job: Job) {
         self.urgent.push_back((purpose, job));

@@ -18,6 +18,7 @@ use super::{
     codec::Codec,
     direct_only::DirectOnly,
     gossip::{Gossipsub, gossipsub},
+    traffic::GossipCounter,
 };
 use crate::{
     chain::Genesis,
@@ -46,7 +47,7 @@ pub struct Behaviour<X: NetworkBehaviour> {
     pub extra: X,
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,
-    pub(super) gossipsub: DirectOnly<Gossipsub>,
+    pub(super) gossipsub: DirectOnly<Gossipsub, GossipCounter>,
     pub(super) sync: Requesting,
     pub(super) archive: Requesting,
     pub(super) transactions: Requesting,
@@ -64,16 +65,20 @@ impl<X: NetworkBehaviour> Behaviour<X> {
         };
         let agent = format!("weft/{} ({kind})", env!("CARGO_PKG_VERSION"));
         let chain = genesis.map(Genesis::hash);
+        let counter = GossipCounter::new(chain.as_ref());
         let requests = |protocol: Protocol| {
             let name =
                 protocol.name(chain.as_ref()).and_then(|name| StreamProtocol::try_from_owned(name).ok());
-            DirectOnly::new(request_response::Behaviour::with_codec(
-                Codec { protocol },
-                name.map(|name| (name, ProtocolSupport::Full)),
-                request_response::Config::default()
-                    .with_request_timeout(REQUEST_TIMEOUT)
-                    .with_max_concurrent_streams(MAX_STREAMS),
-            ))
+            DirectOnly::new(
+                request_response::Behaviour::with_codec(
+                    Codec { protocol },
+                    name.map(|name| (name, ProtocolSupport::Full)),
+                    request_response::Config::default()
+                        .with_request_timeout(REQUEST_TIMEOUT)
+                        .with_max_concurrent_streams(MAX_STREAMS),
+                ),
+                (),
+            )
         };
         Self {
             banned: allow_block_list::Behaviour::default(),
@@ -84,7 +89,7 @@ impl<X: NetworkBehaviour> Behaviour<X> {
                     .with_push_listen_addr_updates(true),
             ),
             ping: ping::Behaviour::default(),
-            gossipsub: DirectOnly::new(gossipsub(key, role, genesis)),
+            gossipsub: DirectOnly::new(gossipsub(key, role, genesis, counter.clone()), counter),
             sync: requests(Protocol::Sync),
             archive: requests(Protocol::Archive),
             transactions: requests(Protocol::Transactions),

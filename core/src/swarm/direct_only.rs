@@ -71,19 +71,20 @@ impl Direct {
     }
 }
 
-/// A behaviour that sees direct connections only.
-pub struct DirectOnly<B> {
+/// A behaviour that sees direct connections only, and what its owner keeps beside it.
+pub struct DirectOnly<B, N = ()> {
     inner: B,
+    pub(super) notes: N,
     direct: Direct,
 }
 
-impl<B> DirectOnly<B> {
-    pub(super) fn new(inner: B) -> Self {
-        Self { inner, direct: Direct::default() }
+impl<B, N> DirectOnly<B, N> {
+    pub(super) fn new(inner: B, notes: N) -> Self {
+        Self { inner, notes, direct: Direct::default() }
     }
 }
 
-impl<B> Deref for DirectOnly<B> {
+impl<B, N> Deref for DirectOnly<B, N> {
     type Target = B;
 
     fn deref(&self) -> &B {
@@ -91,13 +92,13 @@ impl<B> Deref for DirectOnly<B> {
     }
 }
 
-impl<B> DerefMut for DirectOnly<B> {
+impl<B, N> DerefMut for DirectOnly<B, N> {
     fn deref_mut(&mut self) -> &mut B {
         &mut self.inner
     }
 }
 
-impl<B: NetworkBehaviour> NetworkBehaviour for DirectOnly<B> {
+impl<B: NetworkBehaviour, N: 'static> NetworkBehaviour for DirectOnly<B, N> {
     type ConnectionHandler = Either<THandler<B>, dummy::ConnectionHandler>;
     type ToSwarm = B::ToSwarm;
 

@@ -27,11 +27,13 @@ use super::{
     gossip::{Gossip, room, score_room, topic_name},
     handle::{Ask, Subscribers, handle},
     requests::{Requests, failure},
+    traffic::RequestCounter,
 };
 use crate::{
+    gossip::Topic,
     node::{
         Command, CommandError, CommandId, GossipMessage, Input, Link, Node, Output, Protocol, Reply,
-        RequestFailure, Verdict,
+        RequestFailure, Verdict, metrics::Snapshot,
     },
     primitives::{Hash, Mono, Now},
 };
@@ -132,6 +134,7 @@ struct Engine<S: Shell, N> {
     subscribers: Subscribers,
     connections: Connections,
     requests: Requests,
+    traffic: RequestCounter,
     gossip: Gossip,
 }
 
@@ -159,6 +162,7 @@ impl<S: Shell, N: Machine> Engine<S, N> {
             subscribers: Subscribers::default(),
             connections: Connections::default(),
             requests: Requests::default(),
+            traffic: RequestCounter::default(),
             gossip: Gossip::default(),
         };
         (engine, handle)
@@ -299,6 +303,7 @@ impl<S: Shell, N: Machine> Engine<S, N> {
                 let requests = self.swarm.behaviour_mut().requests(protocol);
                 // Asked of nobody, it would dial, and a dial that a relayed connection stands in the way of is never over.
                 if requests.is_connected(&peer) {
+                    self.traffic.of(protocol).asked.add(body.len());
                     let request = requests.send_request(&peer, body);
                     self.requests.sent(protocol, request, id);
                 } else {
@@ -307,9 +312,9 @@ impl<S: Shell, N: Machine> Engine<S, N> {
                 }
             }
             Output::Respond { id, body } => {
-                if let Some((protocol, channel)) = self.requests.take(id)
-                    && self.swarm.behaviour_mut().requests(protocol).send_response(channel, body).is_err()
-                {
+                let Some((protocol, channel)) = self.requests.take(id) else { return };
+                self.traffic.of(protocol).answered.add(body.len());
+                if self.swarm.behaviour_mut().requests(protocol).send_response(channel, body).is_err() {
                     tracing::debug!(?protocol, "the answer came too late");
                 }
             }
@@ -360,6 +365,10 @@ impl<S: Shell, N: Machine> Engine<S, N> {
             Output::Archive(id, request) => self.shell.archive(id, request),
             Output::Flush(seq) => self.shell.flush(seq),
             Output::Reply(id, outcome) => {
+                let mut outcome = outcome;
+                if let Ok(Reply::Metrics(snapshot)) = &mut *outcome {
+                    self.measure(snapshot);
+                }
                 if let Some(reply) = self.calls.remove(&id) {
                     // Fails when nobody waits any more.
                     let _ = reply.send(*outcome);
@@ -367,6 +376,22 @@ impl<S: Shell, N: Machine> Engine<S, N> {
             }
             Output::Notify(event) => self.subscribers.notify(&event),
         }
+    }
+
+    /// Adds what went over the wire to the node's numbers.
+    fn measure(&self, snapshot: &mut Snapshot) {
+        let gossipsub = &self.swarm.behaviour().gossipsub;
+        for (hash, topic) in self.gossip.topics() {
+            let name = match topic {
+                Topic::Block => "block".to_owned(),
+                Topic::Vote => "vote".to_owned(),
+                Topic::Evidence => "evidence".to_owned(),
+                Topic::Chat(room) => format!("chat/{room}"),
+            };
+            snapshot.mesh.insert(name, gossipsub.mesh_peers(hash).count() as u64);
+        }
+        snapshot.gossip = gossipsub.notes.traffic();
+        snapshot.requests = self.traffic.traffic();
     }
 
     fn swarm_event(&mut self, event: SwarmEvent<BehaviourEvent<S::Extra>>) {
@@ -430,6 +455,7 @@ impl<S: Shell, N: Machine> Engine<S, N> {
                 message_id,
                 message,
             }) => {
+                self.swarm.behaviour().gossipsub.notes.was_new(&message.topic);
                 let topic = self.gossip.topic(&message.topic).cloned();
                 // Strict validation lets no message through that lacks one of these.
                 if let (Some(topic), Some(author), Some(sequence)) =
@@ -462,6 +488,7 @@ impl<S: Shell, N: Machine> Engine<S, N> {
         match event {
             request_response::Event::Message { peer, message, .. } => match message {
                 Message::Request { request_id, request: body, channel } => {
+                    self.traffic.of(protocol).was_asked.add(body.len());
                     match self.requests.received(protocol, request_id, channel) {
                         Some(id) => self.feed(Input::Request { id, peer, protocol, body }),
                         None => tracing::warn!(%peer, ?protocol, "refused: too many requests wait"),
@@ -469,6 +496,7 @@ impl<S: Shell, N: Machine> Engine<S, N> {
                 }
                 Message::Response { request_id, response } => {
                     if let Some(id) = self.requests.answered(protocol, request_id) {
+                        self.traffic.of(protocol).was_answered.add(response.len());
                         self.feed(Input::Response { id, outcome: Ok(response) });
                     }
                 }
@@ -476,6 +504,7 @@ impl<S: Shell, N: Machine> Engine<S, N> {
             request_response::Event::OutboundFailure { peer, request_id, error, .. } => {
                 tracing::debug!(%peer, ?protocol, %error, "a request failed");
                 if let Some(id) = self.requests.answered(protocol, request_id) {
+                    self.traffic.of(protocol).failed += 1;
                     self.feed(Input::Response { id, outcome: Err(failure(&error)) });
                 }
             }

@@ -5,13 +5,14 @@ use std::{collections::BTreeMap, time::Duration};
 use libp2p::{
     PeerId,
     gossipsub::{
-        AllowAllSubscriptionFilter, Behaviour, ConfigBuilder, IdentTopic, IdentityTransform,
-        MaxCountSubscriptionFilter, Message, MessageAuthenticity, MessageId, PeerScoreParams,
-        PeerScoreThresholds, TopicHash, TopicScoreParams, ValidationMode,
+        AllowAllSubscriptionFilter, Behaviour, ConfigBuilder, IdentTopic, MaxCountSubscriptionFilter,
+        Message, MessageAuthenticity, MessageId, PeerScoreParams, PeerScoreThresholds, TopicHash,
+        TopicScoreParams, ValidationMode,
     },
     identity::Keypair,
 };
 
+use super::traffic::GossipCounter;
 use crate::{
     chain::Genesis,
     gossip::{MeshParameters, Room, ScoreParameters, Topic, TopicScore},
@@ -20,7 +21,7 @@ use crate::{
 };
 
 /// What chat topics' names begin with: on them anybody's libp2p peer takes part, under the ids that js-libp2p makes.
-const CHAT: &str = "/weft/chat/";
+pub(super) const CHAT: &str = "/weft/chat/";
 
 /// A block of 1 MiB, and what gossipsub adds to it.
 const MAX_MESSAGE: usize = (1 << 20) + (16 << 10);
@@ -35,11 +36,15 @@ const NO_SLOT_MILLIS: u64 = 2000;
 /// Messages that wait for a verdict. Gossipsub forgets them after a few heartbeats anyway.
 const MAX_WAITING: usize = 4096;
 
-pub(super) type Gossipsub =
-    Behaviour<IdentityTransform, MaxCountSubscriptionFilter<AllowAllSubscriptionFilter>>;
+pub(super) type Gossipsub = Behaviour<GossipCounter, MaxCountSubscriptionFilter<AllowAllSubscriptionFilter>>;
 
 /// Gossipsub for the peer with this key.
-pub(super) fn gossipsub(key: &Keypair, role: Role, genesis: Option<&Genesis>) -> Gossipsub {
+pub(super) fn gossipsub(
+    key: &Keypair,
+    role: Role,
+    genesis: Option<&Genesis>,
+    counter: GossipCounter,
+) -> Gossipsub {
     let mesh = MeshParameters::for_role(role);
     let config = ConfigBuilder::default()
         .validation_mode(ValidationMode::Strict)
@@ -74,9 +79,13 @@ pub(super) fn gossipsub(key: &Keypair, role: Role, genesis: Option<&Genesis>) ->
         max_subscribed_topics: MAX_TOPICS,
         max_subscriptions_per_request: MAX_TOPICS,
     };
-    let mut gossipsub =
-        Behaviour::new_with_subscription_filter(MessageAuthenticity::Signed(key.clone()), config, filter)
-            .expect("signing goes with strict validation");
+    let mut gossipsub = Behaviour::new_with_subscription_filter_and_transform(
+        MessageAuthenticity::Signed(key.clone()),
+        config,
+        filter,
+        counter,
+    )
+    .expect("signing goes with strict validation");
     let (slot_millis, committee) =
         genesis.map_or((NO_SLOT_MILLIS, 1), |genesis| (genesis.slot_millis, genesis.authorities.len()));
     let parameters = ScoreParameters::derive(slot_millis, committee, &mesh);
@@ -190,6 +199,10 @@ impl Gossip {
         self.topics.remove(hash);
     }
 
+    pub(super) fn topics(&self) -> &BTreeMap<TopicHash, Topic> {
+        &self.topics
+    }
+
     pub(super) fn topic(&self, hash: &TopicHash) -> Option<&Topic> {
         self.topics.get(hash)
     }
@@ -269,7 +282,7 @@ mod tests {
                     authorities: vec![authority; authorities],
                     grants: Vec::new(),
                 };
-                let mut gossipsub = gossipsub(&key, role, Some(&genesis));
+                let mut gossipsub = gossipsub(&key, role, Some(&genesis), GossipCounter::new(None));
                 let chain = genesis.hash();
                 for topic in Topic::OF_CHAIN {
                     let name = topic_name(&topic, Some(&chain)).unwrap();

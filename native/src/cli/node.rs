@@ -19,7 +19,7 @@ use crate::{
     config::{NodeOptions, data_directory},
     genesis,
     keyfile::{self, KeyKind},
-    peer::{External, Peer, PeerConfig, PeerError, Storage},
+    peer::{Caller, External, Peer, PeerConfig, PeerError, Storage},
     rpc::RpcServer,
 };
 
@@ -67,7 +67,7 @@ pub(super) async fn run(args: NodeArgs, output: Output, screen: &Screen) -> Resu
     let mut peer = Peer::start(config).await?;
     let rpc = match rpc_address {
         None => None,
-        Some(address) => match serve(address, allow_remote, peer.handle().clone()).await {
+        Some(address) => match serve(address, allow_remote, peer.caller()).await {
             Ok(rpc) => Some(rpc),
             Err(failure) => {
                 // What failed first is what the person should read.
@@ -134,12 +134,8 @@ fn default_listen() -> Vec<Multiaddr> {
     DEFAULT_LISTEN.iter().map(|text| text.parse().expect("the literals above are multiaddresses")).collect()
 }
 
-async fn serve(address: SocketAddr, allow_remote: bool, handle: Handle) -> Result<RpcServer, Failure> {
-    let call = move |command| {
-        let handle = handle.clone();
-        async move { handle.call(command).await }
-    };
-    Ok(RpcServer::start(address, allow_remote, call).await?)
+async fn serve(address: SocketAddr, allow_remote: bool, peer: Caller) -> Result<RpcServer, Failure> {
+    Ok(RpcServer::start(address, allow_remote, move |command| peer.clone().call(command)).await?)
 }
 
 /// Shows how far the peer is until it stops.

@@ -23,6 +23,8 @@ use weft_core::{
     primitives::{Address, Hash, decode},
 };
 
+use super::metrics::Call;
+
 /// A block's name: its height as a number, or its hash as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -87,19 +89,15 @@ pub(super) trait Api {
     async fn rooms(&self) -> RpcResult<Vec<Room>>;
 }
 
-type Answer = Pin<Box<dyn Future<Output = Result<Reply, CommandError>> + Send>>;
+pub(super) type Answer = Pin<Box<dyn Future<Output = Result<Reply, CommandError>> + Send>>;
 
 struct Peer {
-    call: Box<dyn Fn(Command) -> Answer + Send + Sync>,
+    call: Call,
 }
 
 /// The methods over `call`.
-pub(super) fn methods<C, F>(call: C) -> RpcModule<impl Send + Sync + 'static>
-where
-    C: Fn(Command) -> F + Send + Sync + 'static,
-    F: Future<Output = Result<Reply, CommandError>> + Send + 'static,
-{
-    Peer { call: Box::new(move |command| Box::pin(call(command))) }.into_rpc()
+pub(super) fn methods(call: Call) -> RpcModule<impl Send + Sync + 'static> {
+    Peer { call }.into_rpc()
 }
 
 impl Peer {

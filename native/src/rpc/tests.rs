@@ -27,6 +27,7 @@ async fn server() -> (RpcServer, Calls) {
         async move {
             match command {
                 Command::Status => Ok(Reply::Status(Box::new(status()))),
+                Command::Metrics => Ok(Reply::Metrics(Box::default())),
                 Command::Join(_) | Command::Say(..) => Ok(Reply::Done),
                 Command::Submit(_) => Err(AdmissionError::AccountFull.into()),
                 _ => Err(CommandError::NoChain),
@@ -105,6 +106,24 @@ async fn methods_map_onto_commands_and_back() {
             Command::Mempool(20),
         ]
     );
+}
+
+#[tokio::test]
+async fn metrics_are_for_this_machine_too_and_only_to_be_read() {
+    let (server, calls) = server().await;
+    let (code, text) = raw(server.address(), "GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n", b"").await;
+    assert_eq!(code, 200);
+    assert!(text.contains("weft_connected_peers{link=\"direct\"} 0"), "{text}");
+    for head in [
+        "GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://127.0.0.1\r\n",
+        "GET /metrics HTTP/1.1\r\nHost: example.com\r\n",
+        "GET /metrics/ HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+        "POST /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+    ] {
+        let (code, text) = raw(server.address(), head, b"").await;
+        assert!(code >= 400 && !text.contains("weft_"), "{head} {code} {text}");
+    }
+    assert_eq!(*calls.lock().unwrap(), [Command::Metrics]);
 }
 
 #[tokio::test]

@@ -27,12 +27,26 @@ pub fn post(address: &str, path: &str, content_type: &str, body: &[u8]) -> Resul
         body.len()
     );
     stream.write_all(&[head.as_bytes(), body].concat()).map_err(system())?;
+    let (status, _, body) = read_answer(stream).map_err(system())?;
+    Ok((status, body))
+}
+
+/// Gets `path` at `address` and returns the status, the head and the body of the answer.
+///
+/// # Errors
+/// When nobody listens, or what answers is not HTTP.
+pub fn get(address: &str, path: &str) -> Result<(u16, String, String), LiveError> {
+    let system = || LiveError::system(format!("asking {address}"));
+    let mut stream = TcpStream::connect(address).map_err(system())?;
+    stream.set_read_timeout(Some(PATIENCE)).map_err(system())?;
+    let head = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).map_err(system())?;
     read_answer(stream).map_err(system())
 }
 
-/// The status and the body of an HTTP answer. Not every server closes the connection when asked to, so what the head
+/// The status, the head and the body of an HTTP answer. Not every server closes the connection when asked to, so what the head
 /// says of the length counts; without a word of it, the end does.
-fn read_answer(stream: impl Read) -> io::Result<(u16, String)> {
+fn read_answer(stream: impl Read) -> io::Result<(u16, String, String)> {
     let mut stream = BufReader::new(stream);
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
@@ -48,7 +62,7 @@ fn read_answer(stream: impl Read) -> io::Result<(u16, String)> {
         .find_map(|(_, value)| value.trim().parse().ok());
     let mut body = Vec::new();
     stream.take(length.unwrap_or(u64::MAX)).read_to_end(&mut body)?;
-    Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    Ok((status, head, String::from_utf8_lossy(&body).into_owned()))
 }
 
 /// Calls a method of the JSON-RPC server at `address`.

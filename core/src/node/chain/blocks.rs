@@ -12,7 +12,7 @@ use crate::{
     chain::{Body, ConsensusRecord, Evidence, RecordError, SystemItem},
     finality::{BlockTree, InsertError, Stage},
     gossip::{CompactBlock, CompactError},
-    node::{Event, GossipMessage, Verdict, effects::Effects, work::Job},
+    node::{Event, GossipMessage, SyncPhase, Verdict, effects::Effects, work::Job},
     peers::Offence,
     primitives::{Hash, Height, Slot, decode, encode},
     state::{self, Account, BlockContext, Diff, Executed, ExecutionError, Trie},
@@ -468,8 +468,13 @@ impl Chain {
         }
         self.download.head_moved(fx, &self.tree, &undone, &done);
         self.pool_follows(fx, &undone, &done);
+        let follows = self.sync_view(fx.now.mono).phase == SyncPhase::Following;
         for hash in &done {
             if let Some(summary) = self.summary(hash) {
+                if follows {
+                    let start = self.genesis.slot_start(summary.slot).0;
+                    fx.delays.add(summary.executed_at.saturating_sub(start));
+                }
                 fx.notify(Event::Block(summary));
             }
         }

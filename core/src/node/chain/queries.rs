@@ -6,6 +6,7 @@ use crate::{
     node::{
         AccountView, BlockRef, BlockSummary, BlockView, ChainView, CommandError, CommandId, InBlock,
         MempoolView, Reply, TransactionStatus, TransactionView, Verified, effects::Effects,
+        metrics::ChainSnapshot,
     },
     primitives::{Address, Hash, Height, decode},
     store::{ArchiveAnswer, ArchiveRequest},
@@ -102,6 +103,25 @@ impl Chain {
             pending: self.mempool.pending_count(),
             queued: self.mempool.queued_count(),
             validator: self.validator(),
+        }
+    }
+
+    pub(in crate::node) fn measure(&self, fx: &Effects) -> ChainSnapshot {
+        let view = self.chain_view(fx);
+        let [jobs_running, jobs_waiting] = self.jobs.counts();
+        ChainSnapshot {
+            head: view.height.0,
+            justified: view.justified.0,
+            finalised: view.finalised.0,
+            authorities: view.authorities as u64,
+            phase: view.sync.phase,
+            pending: view.pending as u64,
+            queued: view.queued as u64,
+            mempool_bytes: self.mempool.bytes() as u64,
+            fee_floor: view.min_fee_per_byte,
+            jobs_running,
+            jobs_waiting,
+            delays: fx.delays.clone(),
         }
     }
 

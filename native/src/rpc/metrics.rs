@@ -1,0 +1,82 @@
+//! `GET /metrics`: what is measured, for Prometheus.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use jsonrpsee::{
+    core::BoxError,
+    server::{HttpBody, HttpRequest, HttpResponse},
+};
+use tower::{Layer, Service};
+use weft_core::node::{
+    Command, CommandError, Reply,
+    metrics::{CONTENT_TYPE, render},
+};
+
+use super::api::Answer;
+
+/// The path of the metrics.
+const PATH: &str = "/metrics";
+
+pub(super) type Call = Arc<dyn Fn(Command) -> Answer + Send + Sync>;
+
+/// The layer that answers for this path; everything else goes on.
+#[derive(Clone)]
+pub(super) struct MetricsLayer(pub(super) Call);
+
+impl<S> Layer<S> for MetricsLayer {
+    type Service = Metrics<S>;
+
+    fn layer(&self, inner: S) -> Metrics<S> {
+        Metrics { inner, call: self.0.clone() }
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct Metrics<S> {
+    inner: S,
+    call: Call,
+}
+
+impl<S, B> Service<HttpRequest<B>> for Metrics<S>
+where
+    S: Service<HttpRequest<B>, Response = HttpResponse, Error = BoxError>,
+    S::Future: Send + 'static,
+{
+    type Response = HttpResponse;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: HttpRequest<B>) -> Self::Future {
+        if request.uri().path() != PATH || request.method().as_str() != "GET" {
+            return Box::pin(self.inner.call(request));
+        }
+        let answer = (self.call)(Command::Metrics);
+        Box::pin(async move {
+            let (status, kind, text) = match metrics(answer).await {
+                Ok(text) => (200, CONTENT_TYPE, text),
+                Err(error) => (503, "text/plain", format!("{error}\n")),
+            };
+            Ok(HttpResponse::builder()
+                .status(status)
+                .header("content-type", kind)
+                .body(HttpBody::from(text))?)
+        })
+    }
+}
+
+/// The text that `answer`, to [`Command::Metrics`], is shown as.
+async fn metrics(answer: Answer) -> Result<String, CommandError> {
+    match answer.await? {
+        Reply::Metrics(snapshot) => Ok(render(&snapshot)),
+        // Any other answer is another command's.
+        _ => Ok(String::new()),
+    }
+}
