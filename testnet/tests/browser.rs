@@ -5,6 +5,8 @@
 
 #[path = "browser/joining.rs"]
 mod joining;
+#[path = "browser/long.rs"]
+mod long;
 #[path = "browser/storage.rs"]
 mod storage;
 #[path = "browser/tab.rs"]
@@ -15,7 +17,7 @@ use std::path::{Path, PathBuf};
 use tab::{Driver, Tab};
 use weft_core::chain::CHECKPOINT_INTERVAL;
 use weft_testnet::{
-    fixture::{address, key},
+    fixture::{LongChain, address, key},
     live::{Chain, Ports, Process},
 };
 
@@ -44,6 +46,18 @@ impl Network {
         let (relay, validators) = chain.start_all(Some(&app()), ports).unwrap();
         let driver = Driver::start(chain.dir());
         Self { driver, relay, validators, ports, chain }
+    }
+
+    /// A relay that has all of a chain that was made in advance, to which nobody adds.
+    fn made(made: &LongChain) -> Self {
+        let chain = Chain::made(made).unwrap();
+        // Beside its key.
+        chain.give("relay/chain").unwrap();
+        let ports = Ports::free().unwrap();
+        let mut relay = chain.relay(Some(&app()), ports).unwrap();
+        relay.reach(made.height().0).unwrap();
+        let driver = Driver::start(chain.dir());
+        Self { driver, relay, validators: Vec::new(), ports, chain }
     }
 
     fn url(&self) -> String {

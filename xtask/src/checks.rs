@@ -18,9 +18,12 @@ use crate::{
 enum Extent {
     /// What CI runs.
     Ci,
-    /// The long runs too: tests see `WEFT_FULL` in their environment.
+    /// The long runs too: tests see [`FULL`] in their environment.
     Full,
 }
+
+/// What tests look for when they are to take their time.
+const FULL: &str = "WEFT_FULL";
 
 /// A check.
 struct Step {
@@ -129,7 +132,7 @@ fn test(extent: Extent) -> Fallible<()> {
     // One that fails must not hide what others say.
     test.arg("--no-fail-fast");
     if extent == Extent::Full {
-        test.env("WEFT_FULL", "1");
+        test.env(FULL, "1");
     }
     command::run(&mut test)
 }
@@ -154,9 +157,13 @@ fn app(_: Extent) -> Fallible<()> {
     app::build().map(|_| ())
 }
 
-fn browser(_: Extent) -> Fallible<()> {
+fn browser(extent: Extent) -> Fallible<()> {
     packages::ready()?;
-    command::run(native("test").args(["--test", "browser", "--", "--test-threads", "1"]))
+    let mut test = native("test");
+    if extent == Extent::Full {
+        test.env(FULL, "1");
+    }
+    command::run(test.args(["--test", "browser", "--", "--test-threads", "1"]))
 }
 
 fn outside(_: Extent) -> Fallible<()> {

@@ -32,7 +32,8 @@ pub(super) fn top() -> impl IntoView {
     let last = Memo::new(move |_| {
         chain.with(|chain| {
             let chain = chain.as_ref()?;
-            Some((chain.finalised.0, chain.finalised_hash.to_string()))
+            let (hash, root) = (chain.finalised_hash, chain.finalised_state_root);
+            Some((chain.finalised.0, hash.to_string(), root.to_string()))
         })
     });
     view! {
@@ -52,11 +53,12 @@ pub(super) fn top() -> impl IntoView {
                     class="fact"
                     title="Nothing up to this block is ever undone"
                     data-testid="finalised"
-                    data-height=move || last.with(|last| last.as_ref().map(|(height, _)| *height))
-                    data-hash=move || last.with(|last| last.as_ref().map(|(_, hash)| hash.clone()))
+                    data-height=move || last.with(|last| last.as_ref().map(|(height, ..)| *height))
+                    data-hash=move || last.with(|last| last.as_ref().map(|(_, hash, _)| hash.clone()))
+                    data-state-root=move || last.with(|last| last.as_ref().map(|(.., root)| root.clone()))
                 >
                     <span class="label">"Final"</span>
-                    <b>{move || last.with(|last| last.as_ref().map(|(height, _)| grouped(*height)))}</b>
+                    <b>{move || last.with(|last| last.as_ref().map(|(height, ..)| grouped(*height)))}</b>
                 </span>
                 <span class="fact wide-only">
                     <span class="label">"Head"</span>

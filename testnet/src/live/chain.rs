@@ -11,6 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use weft_core::{
     chain::{Genesis, Transaction, UnsignedTransaction},
+    node::Prune,
     primitives::{Address, Amount, Hash, SecretKey, Slot},
     sync::Strategy,
 };
@@ -32,6 +33,8 @@ pub struct NodeOptions {
     pub bootstrap: Vec<String>,
     /// How to join the chain.
     pub strategy: Strategy,
+    /// How many old blocks to keep.
+    pub prune: Prune,
 }
 
 /// Where a relay listens on loopback; 0 lets the system choose.
@@ -173,6 +176,7 @@ impl Chain {
             command.args(["--bootstrap", address]);
         }
         command.args(["--sync", &options.strategy.to_string()]);
+        command.args(["--prune", &options.prune.to_string()]);
         command
     }
 

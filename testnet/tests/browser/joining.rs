@@ -11,7 +11,7 @@ const GIFT: &str = "1000";
 
 impl Tab {
     /// Chooses a way to join, and opens the page again.
-    async fn choose(&self, way: &str, hash: Option<&str>) {
+    pub(crate) async fn choose(&self, way: &str, hash: Option<&str>) {
         self.click(&format!("strategy-{way}")).await;
         if let Some(hash) = hash {
             self.fill("strategy-hash", hash).await;

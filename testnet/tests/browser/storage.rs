@@ -14,7 +14,7 @@ impl Network {
 }
 
 /// Makes a request of IndexedDB in the page that is open, and waits for its result.
-async fn indexed(tab: &Tab, script: &str) -> Value {
+pub(crate) async fn indexed(tab: &Tab, script: &str) -> Value {
     let whole = format!(
         "const done = arguments[0]; const fail = error => done('failed: ' + error); \
          const open = name => new Promise((yes, no) => {{ const r = indexedDB.open(name); r.onsuccess = () => yes(r.result); r.onerror = () => no(r.error); }}); \
@@ -24,7 +24,8 @@ async fn indexed(tab: &Tab, script: &str) -> Value {
     tab.client().execute_async(&whole, Vec::new()).await.unwrap()
 }
 
-const CHAIN: &str =
+/// Finds the name of the database that holds the chain.
+pub(crate) const CHAIN: &str =
     "const name = (await indexedDB.databases()).map(d => d.name).find(n => n.startsWith('weft-chain-'));";
 
 #[tokio::test(flavor = "multi_thread")]

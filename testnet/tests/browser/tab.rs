@@ -110,6 +110,11 @@ impl Tab {
 
     /// Waits until the expression holds in the page, and returns its value.
     pub(crate) async fn until(&self, what: &str, expression: &str) -> Value {
+        self.until_within(PATIENCE, what, expression).await
+    }
+
+    /// The same for what may take longer than others.
+    pub(crate) async fn until_within(&self, patience: Duration, what: &str, expression: &str) -> Value {
         let script = format!("try {{ return {expression}; }} catch (error) {{ return null; }}");
         let begun = Instant::now();
         loop {
@@ -117,7 +122,7 @@ impl Tab {
             if !matches!(value, Value::Null | Value::Bool(false)) {
                 return value;
             }
-            if begun.elapsed() > PATIENCE {
+            if begun.elapsed() > patience {
                 let text = self.client.execute("return document.body.innerText", Vec::new()).await.unwrap();
                 panic!("waited in vain until {what}; the page says:\n{}", text.as_str().unwrap_or_default());
             }
