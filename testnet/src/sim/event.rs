@@ -28,7 +28,8 @@ pub(super) enum Event {
     /// A copy of a gossip message arrives.
     Gossip { from: PeerIx, copy: Arc<Copy> },
     /// A request arrives.
-    Request { from: PeerIx, id: OutboundId, protocol: Protocol, body: Vec<u8> },
+    /// `life` is that of the one who asks: it is answered only while that lasts.
+    Request { from: PeerIx, life: u32, id: OutboundId, protocol: Protocol, body: Vec<u8> },
     /// The answer to a request arrives, or its absence is noticed.
     Response { id: OutboundId, outcome: Result<Vec<u8>, RequestFailure> },
     /// The disk's writer starts a commit.

@@ -50,7 +50,7 @@ impl World {
             let outcome = Err(RequestFailure::ConnectionLost);
             self.queue.push(self.now + there + back, ix, life, Event::Response { id, outcome });
         } else {
-            let event = Event::Request { from: ix, id, protocol, body };
+            let event = Event::Request { from: ix, life, id, protocol, body };
             self.queue.push(self.now + there, to, self.peers[to.0].life, event);
         }
     }
@@ -58,17 +58,17 @@ impl World {
     pub(super) fn arrive_request(
         &mut self,
         ix: PeerIx,
-        from: PeerIx,
+        (from, life): (PeerIx, u32),
         id: OutboundId,
         protocol: Protocol,
         body: Vec<u8>,
     ) {
-        if !self.peers[ix.0].is_linked(from) {
+        // One who has been restarted since then has another connection.
+        if !self.peers[ix.0].is_linked(from) || self.peers[from.0].life != life {
             return;
         }
         self.inbound += 1;
         let inbound = InboundId(self.inbound);
-        let life = self.peers[from.0].life;
         self.peers[ix.0].inbound.insert(inbound, Inbound { from, life, id, protocol });
         let peer = self.peers[from.0].id;
         self.deliver(ix, Input::Request { id: inbound, peer, protocol, body });

@@ -322,7 +322,9 @@ impl World {
             Event::Closed { other, connection } => self.unlink(ix, other, connection),
             Event::CutOff { other, connection, partition } => self.cut_off(ix, other, connection, partition),
             Event::Gossip { from, copy } => self.arrive_gossip(ix, from, copy),
-            Event::Request { from, id, protocol, body } => self.arrive_request(ix, from, id, protocol, body),
+            Event::Request { from, life, id, protocol, body } => {
+                self.arrive_request(ix, (from, life), id, protocol, body);
+            }
             Event::Response { id, outcome } => self.arrive_response(ix, id, outcome),
             Event::CommitStart => self.start_commit(ix),
             Event::CommitDone => self.finish_commit(ix),

@@ -20,7 +20,7 @@ use crate::{
 /// How a tab joins unless its person chooses.
 const USUAL: &str = "snap";
 /// How long a tab may take to execute all of the long chain.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_secs(1_800);
 const SLOT_MILLIS: u64 = 1_000;
 
 /// Chains that end now begin then.

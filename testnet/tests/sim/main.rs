@@ -7,6 +7,8 @@ mod compact;
 mod crashes;
 mod faults;
 mod finality;
+mod flips;
+mod floods;
 mod harness;
 mod hostile;
 mod late;

@@ -4,7 +4,7 @@ use std::{cell::Cell, collections::VecDeque, rc::Rc, sync::OnceLock};
 
 use weft_core::{
     node::{Command, CommandError, Output, Protocol, Reply, SyncPhase, Verified},
-    primitives::{Address, Hash, Height, decode, encode},
+    primitives::{Address, Hash, Height, Now, decode, encode},
     sync::{Strategy, SyncResponse, WEAK_SUBJECTIVITY_SLOTS},
 };
 use weft_testnet::{
@@ -238,6 +238,26 @@ const MISDEEDS: &[Misdeed] = &[
             other => Some(other),
         })
     }),
+    ("the same accounts whatever is asked for", true, || {
+        let mut first = None;
+        answers(move |response| match response {
+            SyncResponse::Range(Some(proof)) => {
+                Some(SyncResponse::Range(Some(first.get_or_insert(proof).clone())))
+            }
+            other => Some(other),
+        })
+    }),
+    ("half of the proof", false, || {
+        let mut served = 0;
+        answers(move |response| match response {
+            SyncResponse::Warp { mut fragments, .. } => {
+                fragments.truncate(1 - served);
+                served = 1;
+                Some(SyncResponse::Warp { fragments, finished: false })
+            }
+            other => Some(other),
+        })
+    }),
     ("half of the state", false, || {
         let mut served = 0;
         answers(move |response| match response {
@@ -348,7 +368,7 @@ fn a_checkpoint_that_nobody_knows_or_that_is_too_old_is_refused_and_said_so() {
 fn forged_history_deceives_plain_warp_and_not_a_peer_with_a_checkpoint() {
     let honest = made();
     let forged = LongChain::make(ChainMaker::voting(&honest.chain), &honest.chain, 631, |_, _| Vec::new());
-    for (strategy, deceived) in [(Strategy::Light, true), (anchor(480), false)] {
+    for (strategy, deceived) in [(Strategy::Light, true), (Strategy::Warp, true), (anchor(480), false)] {
         let mut world = World::new(6);
         world.set_wall(forged.now().0);
         let forger = world.add_node(NodeOptions { storage: forged.storage(), ..options() });
@@ -366,55 +386,103 @@ fn forged_history_deceives_plain_warp_and_not_a_peer_with_a_checkpoint() {
     }
 }
 
+/// Whether a peer that joins in this way has arrived.
+fn has_joined(world: &mut World, ix: PeerIx, strategy: Strategy) -> bool {
+    if strategy != Strategy::Light {
+        return is_there(world, ix);
+    }
+    let chain = world.chain(ix);
+    let head = made().tip.head().hash();
+    (chain.finalised, chain.head, chain.sync.phase) == (Height(FINAL), head, SyncPhase::Light)
+}
+
 #[test]
-fn a_crash_in_any_phase_ends_in_the_same_state() {
-    for strategy in [Strategy::Snap, anchor(480)] {
+fn a_crash_in_any_phase_of_any_strategy_ends_in_the_same_state() {
+    use SyncPhase::{Bodies, Following, Headers, Light, Proof, State};
+    let evenly: fn(u64) -> u64 = |step| 80 * step;
+    let ever_later: fn(u64) -> u64 = |step| 20 * step * step;
+    let cases = [
+        (Strategy::Full, ever_later, vec![Headers, Bodies, Following]),
+        (Strategy::Fast, evenly, vec![Proof, Headers, State, Following]),
+        (Strategy::Warp, evenly, vec![Proof, State, Following]),
+        (Strategy::Snap, evenly, vec![Proof, State, Following]),
+        (anchor(480), evenly, vec![Proof, State, Following]),
+        (Strategy::Light, ever_later, vec![Proof, Light]),
+    ];
+    for (strategy, moment, all) in cases {
         let mut phases = Vec::new();
         for step in 0..24 {
             let (mut world, servers) = servers(7 + step, vec![None, None]);
             let ix = join(&mut world, &servers, strategy);
-            world.run_for(200 + step * 120);
+            world.run_for(150 + moment(step));
             phases.push(world.chain(ix).sync.phase);
             let kept = world.unsettled(ix) / 2;
             world.restart(ix, Keep::Prefix(kept)).unwrap();
-            world.run_until(120_000, |world| is_there(world, ix));
-            assert!(world.seen(ix).past_alarms.is_empty());
+            world.run_until(120_000, |world| has_joined(world, ix, strategy));
+            // It may have had all of it on its disk.
+            world.run_for(3_000);
+            assert!(world.seen(ix).past_alarms.is_empty(), "{strategy}, step {step}");
+            for server in &servers {
+                assert!(!blames(&mut world, ix, *server), "{strategy}, step {step}");
+            }
         }
-        for phase in [SyncPhase::Proof, SyncPhase::State] {
+        for phase in all {
             assert!(phases.contains(&phase), "{strategy}: never died in {phase:?}, only in {phases:?}");
         }
     }
 }
 
-/// The chain goes on while the state comes slowly: the pivot moves, several times.
-#[test]
-fn the_pivot_moves_while_the_state_is_downloaded() {
-    let mut world = World::new(8);
+/// Four validators that go on with the chain, and send one piece of the state in 40 seconds. The answers of the first are
+/// changed besides.
+pub(super) fn growing(
+    seed: u64,
+    mut change: impl FnMut(SyncResponse) -> SyncResponse + 'static,
+) -> (World, Vec<PeerIx>) {
+    let mut world = World::new(seed);
     world.set_wall(made().now().0);
     let slow = || {
         let since = Rc::new(Cell::new(0_u64));
-        let tamper: Tamper = Box::new(move |now, output| {
+        move |now: Now, output: Output| {
             if let Output::Respond { body, .. } = &output
                 && let Ok(SyncResponse::Range(_)) = decode::<SyncResponse>(body, usize::MAX)
             {
-                // One piece in 40 seconds.
                 if now.mono.0 < since.get() + 40_000 {
                     return Vec::new();
                 }
                 since.set(now.mono.0);
             }
             vec![output]
-        });
-        Some(tamper)
+        }
     };
+    let first = slow();
+    let first: Tamper = Box::new(move |now, output| {
+        let mut outputs = first(now, output);
+        for output in &mut outputs {
+            if let Output::Respond { body, .. } = output
+                && let Ok(response) = decode::<SyncResponse>(body, usize::MAX)
+            {
+                *body = encode(&change(response));
+            }
+        }
+        outputs
+    });
+    let mut first = Some(first);
     let mut validators: Vec<PeerIx> = Vec::new();
     for index in 1..=4 {
         let validator = Some(key("validator", index));
         let (storage, bootstrap) = (made().storage(), validators.clone());
-        let options = NodeOptions { storage, validator, bootstrap, tamper: slow(), ..options() };
+        let tamper = first.take().unwrap_or_else(|| Box::new(slow()));
+        let options = NodeOptions { storage, validator, bootstrap, tamper: Some(tamper), ..options() };
         validators.push(world.add_node(options));
     }
     world.run_for(5_000);
+    (world, validators)
+}
+
+/// The chain goes on while the state comes slowly: the pivot moves, several times.
+#[test]
+fn the_pivot_moves_while_the_state_is_downloaded() {
+    let (mut world, validators) = growing(8, |response| response);
     let ix = join(&mut world, &validators, Strategy::Snap);
     world.run_until(1_200_000, |world| world.chain(ix).sync.phase == SyncPhase::Following);
     world.run_for(10_000);
