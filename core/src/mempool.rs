@@ -7,11 +7,17 @@
 //!
 //! What keeps it honest: an account's transactions together never cost more than it holds, so that nothing waits that
 //! its sender could not pay for; a replacement pays for its own bytes on top of what it replaces; a newcomer that would
-//! be the first to leave is refused, and told the fee that finds room.
+//! be the first to leave is refused, and told the fee that finds room; after something had to leave, the minimum rises
+//! above what it paid; and what waits for a gap is accounted to the peer that sent it.
 
 mod admission;
 mod chain;
+mod estimate;
+mod floor;
+mod histogram;
+mod plan;
 mod rate;
+mod source;
 #[cfg(test)]
 mod tests;
 
@@ -20,13 +26,21 @@ use std::{
     sync::Arc,
 };
 
-pub use admission::{AdmissionError, Admitted};
+pub use admission::{AdmissionError, Admitted, Moved, PoolCounts};
 use chain::{Chain, Rank, Waiting};
+pub(crate) use estimate::BLOCK_ROOM;
+pub use estimate::{Estimator, FeeEstimate, LOOK_BACK, fee_for};
+use floor::Floor;
+pub use floor::HALF_LIFE;
+pub use histogram::{FeeBucket, MAX_BUCKETS};
+use plan::Plan;
+use rate::FeeRate;
+pub use source::Source;
 
 use crate::{
     chain::Transaction,
     primitives::{Address, Amount, Hash, Slot},
-    state::{Account, TransferError},
+    state::Account,
     store::Table,
 };
 
@@ -40,6 +54,13 @@ pub const MAX_QUEUED: usize = 16;
 const MAX_AHEAD: u64 = (MAX_PENDING + MAX_QUEUED) as u64;
 /// What a replacement adds to the fee it replaces, in percent, so that replacing is not free gossip.
 const REPLACEMENT_PERCENT: u64 = 10;
+/// The most queued transactions accounted to one peer: 16 accounts that have all they may.
+pub const MAX_QUEUED_OF_PEER: usize = 256;
+/// Which part of the pool's bytes those may have at most: a 64th, so that it would take dozens of peers to fill the pool
+/// with what can be in no block; but no less than one account's.
+const PEER_SHARE: usize = 64;
+/// How many transactions in a row a block may pass over before it is as good as full, as in Bitcoin Core's assembler.
+const MAX_PASSED_OVER: usize = 1_000;
 
 /// The caps of one mempool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +69,26 @@ pub struct Limits {
     pub max_bytes: usize,
     /// The least fee per encoded byte: the chain's minimum.
     pub min_fee_per_byte: u64,
+    /// The most queued transactions that one peer sent.
+    pub max_queued_of_peer: usize,
+    /// The most bytes of those.
+    pub max_queued_bytes_of_peer: usize,
+}
+
+impl Limits {
+    /// The usual ones for a pool of this size.
+    #[must_use]
+    pub const fn new(max_bytes: usize, min_fee_per_byte: u64) -> Self {
+        let share = max_bytes / PEER_SHARE;
+        let account = MAX_QUEUED * Transaction::MAX_LEN;
+        let max_queued_bytes_of_peer = if share < account { account } else { share };
+        Self { max_bytes, min_fee_per_byte, max_queued_of_peer: MAX_QUEUED_OF_PEER, max_queued_bytes_of_peer }
+    }
+
+    /// What passing a byte on costs at least, for whoever replaces or evicts: the chain's minimum, and never nothing.
+    const fn relay_fee_per_byte(&self) -> u64 {
+        if self.min_fee_per_byte == 0 { 1 } else { self.min_fee_per_byte }
+    }
 }
 
 /// The waiting transactions. Accounts are told by the caller, always as they are at the head.
@@ -62,14 +103,10 @@ pub struct Mempool {
     by_expiry: BTreeSet<(Slot, Hash)>,
     bytes: usize,
     queued: usize,
+    queued_of: source::Accounts,
     arrivals: u64,
-}
-
-/// What taking a transaction would do.
-struct Plan {
-    key: Hash,
-    chain: Chain,
-    admitted: Admitted,
+    floor: Floor,
+    counts: PoolCounts,
 }
 
 impl Mempool {
@@ -84,13 +121,16 @@ impl Mempool {
             by_expiry: BTreeSet::new(),
             bytes: 0,
             queued: 0,
+            queued_of: source::Accounts::default(),
             arrivals: 0,
+            floor: Floor::default(),
+            counts: PoolCounts::default(),
         }
     }
 
     /// Whether [`Self::insert`] would take the transaction, were its signature right: asked before the signature is
     /// checked, so that the costly check is spent only on what could be taken. `account` is the sender's at the head,
-    /// `slot` the earliest that the next block can have.
+    /// `slot` the earliest that the next block can have, `source` who vouches for it.
     ///
     /// # Errors
     /// Says why not, and what would help.
@@ -99,12 +139,13 @@ impl Mempool {
         transaction: &Transaction,
         account: &Account,
         slot: Slot,
+        source: Source,
     ) -> Result<(), AdmissionError> {
-        self.plan(transaction, account, slot).map(|_| ())
+        self.plan(transaction, account, slot, source).map(|_| ())
     }
 
     /// Takes a transaction whose signature is known to be right. `account` is the sender's at the head, `slot` the
-    /// earliest that the next block can have. After a reorganisation, what was undone is inserted like anything else.
+    /// earliest that the next block can have, `source` who vouches for it.
     ///
     /// # Errors
     /// Says why not, and what would help; nothing has changed then.
@@ -113,8 +154,10 @@ impl Mempool {
         transaction: &Transaction,
         account: &Account,
         slot: Slot,
+        source: Source,
     ) -> Result<Admitted, AdmissionError> {
-        let Plan { key, mut chain, admitted } = self.plan(transaction, account, slot)?;
+        let Plan { key, mut chain, admitted, outbid } = self.plan(transaction, account, slot, source)?;
+        self.floor.settle(slot, self.bytes, self.limits.max_bytes);
         let evicted: Vec<_> = admitted.evicted.iter().filter_map(|id| self.by_id.get(id).cloned()).collect();
         chain.entries.retain(|(_, waiting)| !admitted.evicted.contains(&waiting.id));
         self.put(key, chain);
@@ -126,7 +169,14 @@ impl Mempool {
                 self.put(waiting.key, chain);
             }
         }
+        if let Some(rate) = outbid {
+            let relaying = self.limits.relay_fee_per_byte().saturating_mul(1000);
+            self.floor.raise(rate.per_thousand().saturating_add(relaying));
+        }
         self.arrivals += 1;
+        self.counts.admitted += 1;
+        self.counts.replaced += u64::from(admitted.replaced.is_some());
+        self.counts.evicted += admitted.evicted.len() as u64;
         Ok(admitted)
     }
 
@@ -134,29 +184,31 @@ impl Mempool {
     /// last word for an account counting: a block's [`Diff`](crate::state::Diff) forward, after a reorganisation the
     /// undone ones backward first. `slot` is the earliest that the next block can have. Without changes, this only
     /// drops what has expired.
-    ///
-    /// Returns the ids that left: executed, outbid by another transaction with the nonce, expired, or no longer
-    /// affordable.
-    pub fn on_head(&mut self, changes: impl IntoIterator<Item = (Hash, Account)>, slot: Slot) -> Vec<Hash> {
-        let mut left = Vec::new();
+    pub fn on_head(&mut self, changes: impl IntoIterator<Item = (Hash, Account)>, slot: Slot) -> Moved {
+        self.floor.settle(slot, self.bytes, self.limits.max_bytes);
+        let mut moved = Moved::default();
         let mut accounts: BTreeMap<Hash, Account> =
             changes.into_iter().filter(|(key, _)| self.chains.contains_key(key)).collect();
         for (_, id) in self.by_expiry.range(..(slot, Hash::ZERO)) {
-            left.push(*id);
+            moved.left.push(*id);
             let key = self.by_id.get(id).map(|waiting| waiting.key);
             if let Some((key, chain)) = key.and_then(|key| Some((key, self.chains.get(&key)?))) {
                 accounts.entry(key).or_insert(chain.account);
             }
         }
+        let expired = moved.left.len();
         for (key, account) in accounts {
             let Some(chain) = self.chains.get(&key) else { continue };
             let waiting = chain.entries.iter().map(|(_, waiting)| waiting);
             let valid = waiting.filter(|waiting| waiting.transaction.content.valid_until >= slot).cloned();
             let (chain, dropped) = Chain::settle(account, valid);
-            left.extend(dropped.iter().map(|waiting| waiting.id));
+            moved.left.extend(dropped.iter().map(|waiting| waiting.id));
+            moved.promoted.extend(self.promoted(&key, &chain));
             self.put(key, chain);
         }
-        left
+        self.counts.expired += expired as u64;
+        self.counts.settled += (moved.left.len() - expired) as u64;
+        moved
     }
 
     /// Whether the transaction is here.
@@ -176,25 +228,50 @@ impl Mempool {
         self.order.values().map(|waiting| (waiting.id, &waiting.transaction))
     }
 
+    /// Whether the transaction is here and could be in the next block.
+    #[must_use]
+    pub fn is_pending(&self, id: &Hash) -> bool {
+        let chain = self.by_id.get(id).and_then(|waiting| self.chains.get(&waiting.key));
+        chain.is_some_and(|chain| chain.pending().any(|waiting| waiting.id == *id))
+    }
+
+    /// The least fee for 1,000 bytes that is taken at `slot`: the chain's minimum, or more for a while after others had to
+    /// leave.
+    #[must_use]
+    pub fn min_fee_rate(&self, slot: Slot) -> u64 {
+        let chains = self.limits.min_fee_per_byte.saturating_mul(1000);
+        chains.max(self.floor.rate(slot, self.bytes, self.limits.max_bytes))
+    }
+
+    /// What went through since the start.
+    #[must_use]
+    pub fn counts(&self) -> PoolCounts {
+        self.counts
+    }
+
     /// The pending transactions, the best first and none before one it must follow.
     pub fn iter_best(&self) -> impl Iterator<Item = (Hash, &Transaction)> {
         self.pending().map(|waiting| (waiting.id, &waiting.transaction))
     }
 
     /// The pending transactions for a block, in an order in which it can have them: the best that together are at most
-    /// this many and have at most this many bytes. One that does not fit is passed over with all that must follow it.
+    /// this many and have at most this many bytes. One that does not fit is passed over with all that must follow it, and
+    /// after a thousand of those in a row nobody looks further. So this costs what is chosen, not what waits.
     #[must_use]
     pub fn best(&self, max_count: usize, max_bytes: usize) -> Vec<Transaction> {
         let mut chosen = Vec::new();
         let mut room = max_bytes;
         let mut passed_over = BTreeSet::new();
+        let mut in_a_row = 0;
         for waiting in self.pending() {
-            if chosen.len() == max_count || room < Transaction::EMPTY_LEN {
+            if chosen.len() == max_count || room < Transaction::EMPTY_LEN || in_a_row == MAX_PASSED_OVER {
                 break;
             }
             if waiting.bytes > room || passed_over.contains(&waiting.key) {
                 passed_over.insert(waiting.key);
+                in_a_row += 1;
             } else {
+                in_a_row = 0;
                 room -= waiting.bytes;
                 chosen.push(waiting.transaction.clone());
             }
@@ -236,112 +313,10 @@ impl Mempool {
         self.order.iter().take_while(|(rank, _)| !rank.queued).map(|(_, waiting)| waiting)
     }
 
-    fn plan(&self, transaction: &Transaction, account: &Account, slot: Slot) -> Result<Plan, AdmissionError> {
-        let content = &transaction.content;
-        transaction.check(self.limits.min_fee_per_byte).map_err(TransferError::Never)?;
-        let id = transaction.id();
-        if self.contains(&id) {
-            return Err(AdmissionError::Known);
-        }
-        if content.valid_until < slot {
-            return Err(TransferError::Expired(content.valid_until).into());
-        }
-        let ahead = content
-            .nonce
-            .checked_sub(account.nonce)
-            .ok_or(TransferError::Nonce { got: content.nonce, expected: account.nonce })?;
-        if ahead >= MAX_AHEAD {
-            return Err(AdmissionError::TooFarAhead { got: content.nonce, next: account.nonce });
-        }
-        let cost = transaction.cost().unwrap_or(Amount(u64::MAX));
-        if cost > account.balance {
-            return Err(TransferError::Overdraft { cost, balance: account.balance }.into());
-        }
-
-        let key = transaction.sender().trie_key();
-        let bytes = transaction.encoded_len();
-        let before = self.chains.get(&key).map_or(&[][..], |chain| &chain.entries);
-        let replaced = before.iter().map(|(_, old)| old).find(|old| old.nonce() == content.nonce);
-        let least = replaced.map(|old| self.replacement_fee(old, bytes));
-        if let Some(least) = least.filter(|least| content.fee < *least) {
-            return Err(AdmissionError::Underpriced(least));
-        }
-        let others = || before.iter().map(|(_, other)| other).filter(|other| other.nonce() != content.nonce);
-        let left = others().fold(account.balance, |left, other| left.saturating_sub(other.cost));
-        if cost > left {
-            return Err(AdmissionError::Committed { cost, left });
-        }
-
-        let waiting = Waiting {
-            transaction: transaction.clone(),
-            id,
-            key,
-            bytes,
-            cost: cost.0,
-            arrival: self.arrivals,
-        };
-        let mut waiting: Vec<_> = others().cloned().chain([Arc::new(waiting)]).collect();
-        waiting.sort_by_key(|waiting| waiting.nonce());
-        let (chain, dropped) = Chain::settle(*account, waiting);
-        let rank = chain.entries.iter().find(|(_, other)| other.id == id).map(|(rank, _)| *rank);
-        let Some(rank) = rank.filter(|_| dropped.is_empty()) else {
-            return Err(AdmissionError::AccountFull);
-        };
-        let evicted = self.make_room(&key, &chain, &rank)?;
-        let admitted = Admitted { id, pending: !rank.queued, replaced: replaced.map(|old| old.id), evicted };
-        Ok(Plan { key, chain, admitted })
-    }
-
-    /// The least fee with which a transaction of `bytes` bytes takes the place of `old`.
-    fn replacement_fee(&self, old: &Waiting, bytes: usize) -> Amount {
-        let fee = old.transaction.content.fee.0;
-        let raised =
-            fee.saturating_add((u128::from(fee) * u128::from(REPLACEMENT_PERCENT)).div_ceil(100) as u64);
-        let relayed = self.limits.min_fee_per_byte.saturating_mul(bytes as u64).saturating_add(fee);
-        Amount(raised.max(relayed))
-    }
-
-    /// Which transactions leave, worst first, for `chain` to take the place of what the account `key` has here. The
-    /// newcomer in it is the one of rank `newcomer`.
-    fn make_room(&self, key: &Hash, chain: &Chain, newcomer: &Rank) -> Result<Vec<Hash>, AdmissionError> {
-        let sum = |entries: &[(Rank, Arc<Waiting>)]| entries.iter().map(|(_, waiting)| waiting.bytes).sum();
-        let before: usize = self.chains.get(key).map_or(0, |chain| sum(&chain.entries));
-        let after: usize = self.bytes - before + sum(&chain.entries);
-        let excess = after.saturating_sub(self.limits.max_bytes);
-        if excess == 0 {
-            return Ok(Vec::new());
-        }
-
-        let mut own = chain.entries.iter().rev().map(|(rank, waiting)| (rank, waiting)).peekable();
-        let mut others = self.order.iter().rev().filter(|(_, waiting)| waiting.key != *key).peekable();
-        let mut worst_first = std::iter::from_fn(|| match (own.peek(), others.peek()) {
-            (Some((own_rank, _)), Some((rank, _))) if own_rank < rank => others.next(),
-            (None, Some(_)) => others.next(),
-            _ => own.next(),
-        });
-        let (mut victims, mut freed, mut refused) = (Vec::new(), 0, None);
-        let mut best_victim = None;
-        while freed < excess {
-            let Some((rank, waiting)) = worst_first.next() else {
-                return Err(AdmissionError::FullForFollower);
-            };
-            if rank == newcomer {
-                refused = Some(waiting.bytes);
-            } else if waiting.key != *key || rank > newcomer {
-                freed += waiting.bytes;
-                victims.push(waiting.id);
-                best_victim = Some(rank);
-            }
-        }
-        let (Some(bytes), Some(best_victim)) = (refused, best_victim) else { return Ok(victims) };
-
-        // To stay, it must come before the best of those that would leave in its stead; and it counts for no more than
-        // what it must follow.
-        let followed = chain.entries.iter().map(|(rank, _)| rank).take_while(|rank| *rank < newcomer).last();
-        let unbound = followed.is_none_or(|rank| rank.rate.0 > best_victim.rate.0);
-        let helps = unbound && newcomer.queued <= best_victim.queued;
-        let fee = best_victim.rate.0.fee_to_beat(bytes).filter(|_| helps);
-        Err(fee.map_or(AdmissionError::FullForFollower, AdmissionError::Full))
+    /// The effective rates and sizes of the pending transactions, the best first.
+    fn pending_rates(&self) -> impl Iterator<Item = (FeeRate, usize)> {
+        let pending = self.order.iter().take_while(|(rank, _)| !rank.queued);
+        pending.map(|(rank, waiting)| (rank.rate.0, waiting.bytes))
     }
 
     /// Lets `chain` take the place of what the account `key` has here.
@@ -352,14 +327,20 @@ impl Mempool {
             self.by_id.remove(&waiting.id);
             self.by_expiry.remove(&(waiting.transaction.content.valid_until, waiting.id));
             self.bytes -= waiting.bytes;
-            self.queued -= usize::from(rank.queued);
+            if rank.queued {
+                self.queued -= 1;
+                self.queued_of.remove(waiting.source, waiting.bytes);
+            }
         }
         for (rank, waiting) in &chain.entries {
             self.order.insert(*rank, waiting.clone());
             self.by_id.insert(waiting.id, waiting.clone());
             self.by_expiry.insert((waiting.transaction.content.valid_until, waiting.id));
             self.bytes += waiting.bytes;
-            self.queued += usize::from(rank.queued);
+            if rank.queued {
+                self.queued += 1;
+                self.queued_of.add(waiting.source, waiting.bytes);
+            }
         }
         if !chain.entries.is_empty() {
             self.chains.insert(key, chain);

@@ -16,6 +16,32 @@ pub struct Admitted {
     pub replaced: Option<Hash>,
     /// The transactions that had to leave to make room, worst first.
     pub evicted: Vec<Hash>,
+    /// Others of the account that waited for this one and could be in the next block now, in nonce order.
+    pub promoted: Vec<Hash>,
+}
+
+/// What following the head to another block did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// What left: executed, outbid by another transaction with the nonce, expired, or no longer affordable.
+    pub left: Vec<Hash>,
+    /// What waited for an earlier one and could be in the next block now, in nonce order for each account.
+    pub promoted: Vec<Hash>,
+}
+
+/// What went through a mempool since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PoolCounts {
+    /// Transactions taken, replacements among them.
+    pub admitted: u64,
+    /// Those that gave way to another of the same sender and nonce.
+    pub replaced: u64,
+    /// Those that had to leave to make room.
+    pub evicted: u64,
+    /// Those whose last slot passed.
+    pub expired: u64,
+    /// Those that left with a block: executed, outbid in it, or no longer affordable.
+    pub settled: u64,
 }
 
 /// Why the mempool does not take a transaction.
@@ -52,6 +78,14 @@ pub enum AdmissionError {
     /// The sender has as many transactions waiting as an account may.
     #[error("this account has as many transactions waiting as it may")]
     AccountFull,
+    /// Others had to leave lately, and it pays no more than they did.
+    #[error(
+        "the mempool was full and takes no fee below {0} for a transaction of this size until that has passed"
+    )]
+    BelowMinimum(Amount),
+    /// The peer that sent it has as many transactions here that wait for earlier ones as a peer may.
+    #[error("the peer that sent it has as many transactions waiting for earlier ones as it may")]
+    PeerFull,
     /// The mempool is full of transactions that pay more.
     #[error("the mempool is full; a fee of at least {0} would find room")]
     Full(Amount),
@@ -61,6 +95,26 @@ pub enum AdmissionError {
 }
 
 impl AdmissionError {
+    /// The kind of refusal in a few words, for counters.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Invalid(TransferError::Never(_)) => "transaction-never-valid",
+            Self::Invalid(TransferError::Expired(_)) => "transaction-expired",
+            Self::Invalid(TransferError::Nonce { .. }) => "transaction-nonce",
+            Self::Invalid(TransferError::Overdraft { .. }) => "transaction-overdraft",
+            Self::Signature => "transaction-signature",
+            Self::Known => "transaction-known",
+            Self::Underpriced(_) => "transaction-underpriced",
+            Self::TooFarAhead { .. } => "transaction-too-far-ahead",
+            Self::Committed { .. } => "transaction-unaffordable-chain",
+            Self::AccountFull => "transaction-account-full",
+            Self::BelowMinimum(_) => "transaction-below-minimum",
+            Self::PeerFull => "transaction-peer-full",
+            Self::Full(_) | Self::FullForFollower => "transaction-pool-full",
+        }
+    }
+
     /// Whether no block to come could make the mempool take it, short of a reorganisation.
     #[must_use]
     pub const fn is_final(&self) -> bool {

@@ -5,7 +5,7 @@
 
 use std::{cmp::Reverse, sync::Arc};
 
-use super::{MAX_AHEAD, MAX_PENDING, MAX_QUEUED, rate::FeeRate};
+use super::{MAX_AHEAD, MAX_PENDING, MAX_QUEUED, Source, rate::FeeRate};
 use crate::{
     chain::Transaction,
     primitives::{Amount, Hash},
@@ -23,6 +23,7 @@ pub(super) struct Waiting {
     pub(super) cost: u64,
     /// Counts up with each transaction taken.
     pub(super) arrival: u64,
+    pub(super) source: Source,
 }
 
 impl Waiting {
@@ -92,6 +93,11 @@ impl Chain {
         (chain, dropped)
     }
 
+    /// The transactions that could be in the next block, in nonce order.
+    pub(super) fn pending(&self) -> impl Iterator<Item = &Arc<Waiting>> {
+        self.entries.iter().take_while(|(rank, _)| !rank.queued).map(|(_, waiting)| waiting)
+    }
+
     /// The nonce of the first transaction that is neither executed nor here.
     pub(super) fn next_nonce(&self) -> u64 {
         let first = self.account.nonce;
@@ -102,7 +108,6 @@ impl Chain {
 
     /// What the account holds once its pending transactions are executed, not counting what others send it.
     pub(super) fn pending_balance(&self) -> Amount {
-        let pending = self.entries.iter().filter(|(rank, _)| !rank.queued);
-        self.account.balance.saturating_sub(pending.map(|(_, waiting)| waiting.cost).sum())
+        self.account.balance.saturating_sub(self.pending().map(|waiting| waiting.cost).sum())
     }
 }

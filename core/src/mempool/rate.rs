@@ -17,6 +17,17 @@ impl FeeRate {
         Self { fee: fee.0, bytes: bytes.max(1) as u64 }
     }
 
+    /// A fee for 1,000 bytes.
+    pub(super) fn of_thousand(fee: u64) -> Self {
+        Self { fee, bytes: 1000 }
+    }
+
+    /// What this pays for 1,000 bytes, rounded up, and capped at the largest number.
+    pub(super) fn per_thousand(self) -> u64 {
+        let exact = (u128::from(self.fee) * 1000).div_ceil(u128::from(self.bytes));
+        u64::try_from(exact).unwrap_or(u64::MAX)
+    }
+
     /// The least fee with which `bytes` bytes pay strictly more than this, or `None` past the largest amount.
     pub(super) fn fee_to_beat(self, bytes: usize) -> Option<Amount> {
         let matching = u128::from(self.fee) * bytes as u128 / u128::from(self.bytes);

@@ -257,10 +257,7 @@ impl Chain {
             jobs: Jobs::new(config.max_jobs),
             archived: BTreeMap::new(),
             promises: Vec::new(),
-            mempool: Mempool::new(Limits {
-                max_bytes: config.mempool_bytes,
-                min_fee_per_byte: genesis.min_fee_per_byte,
-            }),
+            mempool: Mempool::new(Limits::new(config.mempool_bytes, genesis.min_fee_per_byte)),
             genesis,
             relay,
             scheduler: Scheduler::default(),

@@ -247,6 +247,36 @@ mod tests {
     }
 
     #[test]
+    fn blame_costs_a_few_batches_for_each_bad_claim() {
+        const COUNT: usize = 512;
+        let mut claims: Vec<_> = (0..COUNT)
+            .map(|index| {
+                let payload = (index as u64).to_le_bytes();
+                (payload, key(1).sign(Domain::Transaction, &CHAIN, &payload))
+            })
+            .collect();
+        let mut bad = Vec::new();
+        // Far from each other, which is the worst case; each round makes more of them bad.
+        for (rounds, next) in
+            [vec![], vec![300], vec![0, 511], vec![100, 171, 411, 240, 33]].iter().enumerate()
+        {
+            next.iter().for_each(|index: &usize| claims[*index].1.0[40] ^= 1);
+            bad.extend(next);
+            let mut batches = 0;
+            let valid = verify_each(COUNT, |index, batch| {
+                batches += usize::from(batch.len == 0);
+                let (payload, signature) = &claims[index];
+                batch.add(&key(1).public(), Domain::Transaction, &CHAIN, payload, signature);
+            });
+            let blamed: Vec<_> = (0..COUNT).filter(|index| !valid[*index]).collect();
+            bad.sort_unstable();
+            assert_eq!(blamed, bad);
+            let bound = 1 + 2 * bad.len() * COUNT.ilog2() as usize;
+            assert!(batches <= bound, "round {rounds}: {batches} batches for {} bad ones", bad.len());
+        }
+    }
+
+    #[test]
     fn a_batch_finds_exactly_the_bad_ones() {
         let claims: Vec<_> = (0..33_u8)
             .map(|seed| {

@@ -9,6 +9,7 @@ use crate::primitives::encode;
 struct Item {
     transaction: Transaction,
     arrival: u64,
+    source: Source,
 }
 
 /// Where an item stands, worked out anew each time.
@@ -42,6 +43,10 @@ pub(super) struct Model {
     items: Vec<Item>,
     accounts: BTreeMap<Address, Account>,
     arrivals: u64,
+    /// The rolling minimum as it was when it rose, and how many slots of a full pool that is ago.
+    peak: u64,
+    age: u64,
+    slot: u64,
 }
 
 fn cost(item: &Item) -> u64 {
@@ -54,7 +59,33 @@ fn bytes(item: &Item) -> usize {
 
 impl Model {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, items: Vec::new(), accounts: BTreeMap::new(), arrivals: 0 }
+        Self { limits, items: Vec::new(), accounts: BTreeMap::new(), arrivals: 0, peak: 0, age: 0, slot: 0 }
+    }
+
+    /// Lets the slots pass one by one.
+    fn pass(&mut self, slot: Slot) {
+        let held: usize = self.items.iter().map(bytes).sum();
+        while self.slot < slot.0 {
+            self.slot += 1;
+            self.age += match held {
+                held if held < self.limits.max_bytes / 4 => 4,
+                held if held < self.limits.max_bytes / 2 => 2,
+                _ => 1,
+            };
+        }
+    }
+
+    fn rolling(&self) -> u64 {
+        let halved = (0..self.age / 600).fold(self.peak, |rate, _| rate / 2);
+        halved - (u128::from(halved) * u128::from(self.age % 600) / 1200) as u64
+    }
+
+    fn minimum(&self) -> u64 {
+        self.rolling().max(1000 * self.limits.min_fee_per_byte)
+    }
+
+    fn queued(&self) -> impl Iterator<Item = Place> {
+        self.places(&self.items).into_iter().filter(|place| place.queued)
     }
 
     /// The items of one account in nonce order.
@@ -98,11 +129,13 @@ impl Model {
         transaction: &Transaction,
         account: &Account,
         slot: Slot,
+        source: Source,
     ) -> Result<Admitted, AdmissionError> {
+        self.pass(slot);
         let sender = transaction.sender();
         let content = &transaction.content;
         transaction.check(self.limits.min_fee_per_byte).map_err(TransferError::Never)?;
-        let item = Item { transaction: transaction.clone(), arrival: self.arrivals };
+        let item = Item { transaction: transaction.clone(), arrival: self.arrivals, source };
         if self.items.iter().any(|other| other.transaction == *transaction) {
             return Err(AdmissionError::Known);
         }
@@ -121,12 +154,17 @@ impl Model {
         }
         let chain = Self::chain(&self.items, &sender);
         let old = chain.iter().find(|other| other.transaction.content.nonce == content.nonce);
+        let floor = Amount((self.minimum() * bytes(&item) as u64).div_ceil(1000));
+        let floor = if source == Source::Undone { Amount(0) } else { floor };
         if let Some(old) = old {
             let fee = old.transaction.content.fee.0;
             let least = Amount((fee + fee.div_ceil(10)).max(fee + bytes(&item) as u64));
             if content.fee < least {
-                return Err(AdmissionError::Underpriced(least));
+                return Err(AdmissionError::Underpriced(least.max(floor)));
             }
+        }
+        if content.fee < floor {
+            return Err(AdmissionError::BelowMinimum(floor));
         }
         let replaced = old.map(|old| old.transaction.id());
         let others: u64 = chain.iter().map(cost).sum::<u64>() - old.map_or(0, cost);
@@ -145,19 +183,39 @@ impl Model {
             return Err(AdmissionError::AccountFull);
         }
         let newcomer = places.iter().find(|place| place.id() == transaction.id()).unwrap().clone();
+        if newcomer.queued && source != Source::Own && source != Source::Undone {
+            let of_peer: Vec<_> =
+                places.iter().filter(|place| place.queued && place.item.source == source).collect();
+            let sum: usize = of_peer.iter().map(|place| bytes(&place.item)).sum();
+            if of_peer.len() > self.limits.max_queued_of_peer || sum > self.limits.max_queued_bytes_of_peer {
+                return Err(AdmissionError::PeerFull);
+            }
+        }
         let total = |places: &[Place]| places.iter().map(|place| bytes(&place.item)).sum::<usize>();
         let before = places.clone();
-        let mut evicted = Vec::new();
+        let (mut evicted, mut raised) = (Vec::new(), 0);
         while total(&places) > self.limits.max_bytes {
-            evicted.push(places.pop().unwrap().id());
+            let worst = places.pop().unwrap();
+            evicted.push(worst.id());
+            if !worst.queued {
+                raised = raised.max((worst.fee * 1000).div_ceil(worst.bytes) as u64 + 1000);
+            }
         }
         if evicted.contains(&transaction.id()) {
             return Err(self.fee_for_room(before, &newcomer));
         }
         items.retain(|item| !evicted.contains(&item.transaction.id()));
+        let waited: Vec<_> = self.queued().map(|place| place.id()).collect();
         self.items = items;
         self.arrivals += 1;
-        Ok(Admitted { id: transaction.id(), pending: !newcomer.queued, replaced, evicted })
+        if raised > self.rolling() {
+            (self.peak, self.age) = (raised, 0);
+        }
+        let pending = places.iter().filter(|place| !place.queued && waited.contains(&place.id()));
+        let mut promoted: Vec<_> = pending.map(|place| (place.nonce(), place.id())).collect();
+        promoted.sort();
+        let promoted = promoted.into_iter().map(|(_, id)| id).collect();
+        Ok(Admitted { id: transaction.id(), pending: !newcomer.queued, replaced, evicted, promoted })
     }
 
     /// What it would have to pay: more than the best of those that would leave if it stayed.
@@ -187,8 +245,10 @@ impl Model {
         AdmissionError::Full(fee)
     }
 
-    /// What left, sorted.
-    pub(super) fn on_head(&mut self, changes: &[(Address, Account)], slot: Slot) -> Vec<Hash> {
+    /// What left and what was promoted, both sorted.
+    pub(super) fn on_head(&mut self, changes: &[(Address, Account)], slot: Slot) -> Moved {
+        self.pass(slot);
+        let waited: Vec<_> = self.queued().map(|place| place.id()).collect();
         self.accounts.extend(changes.iter().copied());
         let mut kept = Vec::new();
         for (sender, account) in &self.accounts {
@@ -218,11 +278,14 @@ impl Model {
             self.items.iter().filter(|item| !stays(item)).map(|item| item.transaction.id()).collect();
         left.sort();
         self.items = kept;
-        left
+        let pending = self.places(&self.items).into_iter().filter(|place| !place.queued);
+        let mut promoted: Vec<_> = pending.map(|place| place.id()).filter(|id| waited.contains(id)).collect();
+        promoted.sort();
+        Moved { left, promoted }
     }
 
     /// Holds the pool against the list, and both against the caps.
-    pub(super) fn compare(&self, pool: &Mempool, accounts: &[Account], context: &str) {
+    pub(super) fn compare(&self, pool: &Mempool, accounts: &[Account], slot: Slot, context: &str) {
         let places = self.places(&self.items);
         let pending: Vec<_> = places.iter().filter(|place| !place.queued).map(Place::id).collect();
         let best: Vec<_> = pool.iter_best().map(|(id, _)| id).collect();
@@ -232,6 +295,20 @@ impl Model {
         assert_eq!(pool.queued_count(), places.len() - pending.len(), "{context}: queued");
         assert_eq!(pool.pending_count(), pending.len(), "{context}: pending");
         assert_eq!(pool.bytes(), self.items.iter().map(bytes).sum::<usize>(), "{context}: bytes");
+        assert_eq!(pool.min_fee_rate(slot), self.minimum(), "{context}: minimum");
+        for number in 0..3 {
+            let queued: Vec<_> = self.queued().filter(|place| place.item.source == peer(number)).collect();
+            let Source::Peer(id) = peer(number) else { continue };
+            let load = pool.queued_of.of(&id);
+            assert_eq!(load.count, queued.len(), "{context}: queued of {number}");
+            assert_eq!(load.bytes, queued.iter().map(|place| bytes(&place.item)).sum::<usize>(), "{context}");
+        }
+        assert!(
+            places.iter().all(|place| pool.is_pending(&place.id()) != place.queued),
+            "{context}: is pending"
+        );
+        let histogram = pool.fee_histogram();
+        assert_eq!(histogram.iter().map(|bucket| bucket.count).sum::<usize>(), pending.len(), "{context}");
         assert!(pool.bytes() <= self.limits.max_bytes, "{context}: cap");
         assert_eq!(pool.by_id.len(), places.len(), "{context}: index by id");
         assert_eq!(pool.by_expiry.len(), places.len(), "{context}: index by expiry");

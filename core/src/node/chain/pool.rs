@@ -1,11 +1,16 @@
 //! Transactions: from peers and from our own people into the mempool.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use libp2p::PeerId;
 
 use super::{Chain, Promise, Purpose};
 use crate::{
     chain::Transaction,
-    mempool::{self, AdmissionError},
+    mempool::{self, AdmissionError, Source},
     node::{CommandError, CommandId, Event, Reply, effects::Effects, work::Job},
     peers::Offence,
     primitives::{Address, Hash, Slot, encode},
@@ -20,8 +25,8 @@ const EVENT_MILLIS: u64 = 1_000;
 
 /// Transactions whose signatures are being checked, and where they come from.
 pub(super) enum Candidates {
-    /// Peers pushed them.
-    Pushed(Arc<Vec<Transaction>>),
+    /// A peer was the first to push them.
+    Pushed(PeerId, Arc<Vec<Transaction>>),
     /// A person submitted one.
     Submitted(CommandId, Box<Transaction>, Account),
 }
@@ -39,39 +44,37 @@ impl Chain {
         trie.and_then(|trie| trie.get(&address.trie_key()).ok()).unwrap_or_default()
     }
 
-    /// Transactions that peers sent: those that could be taken have their signatures checked.
-    pub(super) fn consider(&mut self, fx: &mut Effects, transactions: Vec<Transaction>) {
+    /// Transactions that a peer sent: those that could be taken have their signatures checked.
+    pub(super) fn consider(&mut self, fx: &mut Effects, peer: PeerId, transactions: Vec<Transaction>) {
         let slot = self.next_slot(fx);
         let mut worth_checking = Vec::new();
+        let mut next_nonces = BTreeMap::new();
         for transaction in transactions {
-            let account = self.account(&transaction.sender());
-            match self.mempool.check(&transaction, &account, slot) {
-                Ok(()) => worth_checking.push(transaction),
+            let sender = transaction.sender();
+            let account = self.account(&sender);
+            let next =
+                next_nonces.entry(sender).or_insert_with(|| self.mempool.next_nonce(&sender, &account));
+            // What follows another of the same message is not queued once that is here, so it is accounted to nobody.
+            let follows = transaction.content.nonce <= *next;
+            let source = if follows { Source::Own } else { Source::Peer(peer) };
+            match self.mempool.check(&transaction, &account, slot, source) {
+                Ok(()) => {
+                    *next += u64::from(transaction.content.nonce == *next);
+                    worth_checking.push(transaction);
+                }
                 Err(error) => self.refused(fx, &transaction.id(), &error),
             }
         }
         if !worth_checking.is_empty() {
             let transactions = Arc::new(worth_checking);
             let job = Job::VerifyTransactions { genesis: self.id, transactions: Arc::clone(&transactions) };
-            self.jobs.add(fx, Purpose::Pool(Candidates::Pushed(transactions)), job);
+            self.jobs.add(fx, Purpose::Pool(Candidates::Pushed(peer, transactions)), job);
         }
     }
 
     fn refused(&mut self, fx: &mut Effects, id: &Hash, error: &AdmissionError) {
         tracing::debug!(%id, %error, "a transaction was refused");
-        fx.refuse(match error {
-            AdmissionError::Invalid(TransferError::Never(_)) => "transaction-never-valid",
-            AdmissionError::Invalid(TransferError::Expired(_)) => "transaction-expired",
-            AdmissionError::Invalid(TransferError::Nonce { .. }) => "transaction-nonce",
-            AdmissionError::Invalid(TransferError::Overdraft { .. }) => "transaction-overdraft",
-            AdmissionError::Signature => "transaction-signature",
-            AdmissionError::Known => "transaction-known",
-            AdmissionError::Underpriced(_) => "transaction-underpriced",
-            AdmissionError::AccountFull => "transaction-account-full",
-            AdmissionError::TooFarAhead { .. } => "transaction-too-far-ahead",
-            AdmissionError::Committed { .. } => "transaction-unaffordable-chain",
-            AdmissionError::Full(_) | AdmissionError::FullForFollower => "transaction-pool-full",
-        });
+        fx.refuse(error.kind());
         if !error.is_final() {
             self.relay.dropped(id, fx.now.mono);
             return;
@@ -87,22 +90,21 @@ impl Chain {
 
     pub(super) fn pool_verified(&mut self, fx: &mut Effects, candidates: Candidates, valid: &[bool]) {
         match candidates {
-            Candidates::Pushed(transactions) => {
+            Candidates::Pushed(peer, transactions) => {
                 for (transaction, valid) in transactions.iter().zip(valid) {
-                    if *valid {
-                        match self.admit(fx, transaction) {
-                            Ok(()) => self.relay.forward(transaction, fx.now.mono),
-                            Err(error) => self.refused(fx, &transaction.id(), &error),
-                        }
-                    } else {
-                        self.refused(fx, &transaction.id(), &AdmissionError::Signature);
+                    let admitted = match valid {
+                        true => self.admit(fx, transaction, Source::Peer(peer)),
+                        false => Err(AdmissionError::Signature),
+                    };
+                    if let Err(error) = admitted {
+                        self.refused(fx, &transaction.id(), &error);
                     }
                 }
             }
             Candidates::Submitted(command, transaction, proven) => {
                 let account = if self.is_light() { proven } else { self.account(&transaction.sender()) };
                 let admitted = match valid {
-                    [true] => self.admit_from(fx, &transaction, &account),
+                    [true] => self.admit_from(fx, &transaction, &account, Source::Own),
                     _ => Err(AdmissionError::Signature),
                 };
                 match admitted {
@@ -116,7 +118,7 @@ impl Chain {
     /// The check could not be made: nobody is to blame, and a later push is welcome.
     pub(super) fn pool_lost(&mut self, fx: &mut Effects, candidates: Candidates) {
         match candidates {
-            Candidates::Pushed(transactions) => {
+            Candidates::Pushed(_, transactions) => {
                 for transaction in transactions.iter() {
                     self.relay.dropped(&transaction.id(), fx.now.mono);
                 }
@@ -125,9 +127,16 @@ impl Chain {
         }
     }
 
-    fn admit(&mut self, fx: &mut Effects, transaction: &Transaction) -> Result<(), AdmissionError> {
+    /// Takes a transaction into the pool, and passes it on unless it must wait for another: what can be in no block yet would
+    /// be accounted to us.
+    fn admit(
+        &mut self,
+        fx: &mut Effects,
+        transaction: &Transaction,
+        source: Source,
+    ) -> Result<(), AdmissionError> {
         let account = self.account(&transaction.sender());
-        self.admit_from(fx, transaction, &account)
+        self.admit_from(fx, transaction, &account, source)
     }
 
     fn admit_from(
@@ -135,13 +144,42 @@ impl Chain {
         fx: &mut Effects,
         transaction: &Transaction,
         account: &Account,
+        source: Source,
     ) -> Result<(), AdmissionError> {
         let slot = self.next_slot(fx);
-        let admitted = self.mempool.insert(transaction, account, slot)?;
+        let admitted = self.mempool.insert(transaction, account, slot, source)?;
         self.compact.entered(admitted.id, transaction, fx.now.mono);
         self.relay.accepted(&admitted.id);
+        // Our own leave when they are durable.
+        if admitted.pending && source != Source::Own {
+            self.relay.forward(transaction, fx.now.mono);
+        }
+        self.pass_on(fx, &admitted.promoted);
         self.notify_mempool(fx);
         Ok(())
+    }
+
+    /// Passes on what no longer waits for an earlier one; what a person submitted, once it would survive a crash.
+    fn pass_on(&mut self, fx: &Effects, promoted: &[Hash]) {
+        let promised = |id: &Hash| {
+            self.promises.iter().any(|(_, promise)| match promise {
+                Promise::Accepted(_, transaction) => transaction.id() == *id,
+                _ => false,
+            })
+        };
+        let promoted: Vec<_> = promoted.iter().filter(|id| !promised(id)).collect();
+        for id in promoted {
+            if let Some(transaction) = self.mempool.get(id) {
+                self.relay.forward(transaction, fx.now.mono);
+            }
+        }
+    }
+
+    /// Tells the pool of another head.
+    fn move_pool(&mut self, fx: &Effects, changes: impl IntoIterator<Item = (Hash, Account)>) {
+        let slot = self.next_slot(fx);
+        let moved = self.mempool.on_head(changes, slot);
+        self.pass_on(fx, &moved.promoted);
     }
 
     fn notify_mempool(&mut self, fx: &mut Effects) {
@@ -175,7 +213,7 @@ impl Chain {
         transaction: Transaction,
         account: Account,
     ) {
-        match self.mempool.check(&transaction, &account, self.next_slot(fx)) {
+        match self.mempool.check(&transaction, &account, self.next_slot(fx), Source::Own) {
             Ok(()) if self.own.len() >= MAX_OWN => {
                 fx.reply(command, Err(AdmissionError::AccountFull.into()));
             }
@@ -199,8 +237,15 @@ impl Chain {
     }
 
     pub(super) fn own_accepted(&mut self, fx: &mut Effects, command: CommandId, transaction: Transaction) {
-        self.relay.forward(&transaction, fx.now.mono);
+        self.offer_own(fx, &transaction);
         fx.reply(command, Ok(Reply::Submitted(transaction.id())));
+    }
+
+    /// Offers our own transaction to peers. A light peer does not know what others hold that comes before it.
+    fn offer_own(&mut self, fx: &Effects, transaction: &Transaction) {
+        if self.is_light() || self.mempool.is_pending(&transaction.id()) {
+            self.relay.forward(transaction, fx.now.mono);
+        }
     }
 
     /// Our own transactions that left the pool without being executed wait again, those that still can, and are offered to
@@ -210,8 +255,8 @@ impl Chain {
         let mut own: Vec<_> = gone.map(|(_, transaction)| transaction.clone()).collect();
         own.sort_by_key(|transaction| transaction.content.nonce);
         for transaction in own {
-            if self.admit(fx, &transaction).is_ok() {
-                self.relay.forward(&transaction, fx.now.mono);
+            if self.admit(fx, &transaction, Source::Own).is_ok() {
+                self.offer_own(fx, &transaction);
             }
         }
     }
@@ -222,14 +267,14 @@ impl Chain {
         if !self.is_light() {
             return;
         }
-        let slot = self.next_slot(fx);
-        self.mempool.on_head([(address.trie_key(), *account)], slot);
+        self.move_pool(fx, [(address.trie_key(), *account)]);
         self.forget_own(fx, |own| own.sender() == *address && own.content.nonce < account.nonce);
         let mut own: Vec<_> = self.own.values().filter(|own| own.sender() == *address).cloned().collect();
         own.sort_by_key(|transaction| transaction.content.nonce);
+        let slot = self.next_slot(fx);
         for transaction in own {
             // One that cannot be executed from here waits for that all the same.
-            let _ = self.mempool.insert(&transaction, account, slot);
+            let _ = self.mempool.insert(&transaction, account, slot, Source::Own);
         }
     }
 
@@ -237,7 +282,7 @@ impl Chain {
     pub(super) fn forget_expired(&mut self, fx: &mut Effects) {
         let Some(settled) = self.light.as_ref().map(|light| light.header().slot()) else { return };
         self.forget_own(fx, |own| own.content.valid_until < settled);
-        self.mempool.on_head([], self.next_slot(fx));
+        self.move_pool(fx, []);
     }
 
     fn forget_own(&mut self, fx: &mut Effects, is_settled: impl Fn(&Transaction) -> bool) {
@@ -259,16 +304,14 @@ impl Chain {
         let senders: BTreeSet<Address> = self.own.values().map(Transaction::sender).collect();
         let accounts: Vec<_> =
             senders.iter().map(|sender| (sender.trie_key(), self.account(sender))).collect();
-        let slot = self.next_slot(fx);
-        self.mempool.on_head(accounts, slot);
+        self.move_pool(fx, accounts);
         self.reinsert_own(fx);
     }
 
     /// The head moved: what is in blocks leaves the pool, and what left the chain comes back.
     pub(super) fn pool_follows(&mut self, fx: &mut Effects, undone: &[Hash], done: &[Hash]) {
-        let slot = self.next_slot(fx);
         let changes = self.changes_of(fx, undone, done).unwrap_or_default();
-        self.mempool.on_head(changes, slot);
+        self.move_pool(fx, changes);
         let included: BTreeSet<Hash> = self
             .bodies_of(done)
             .iter()
@@ -276,8 +319,9 @@ impl Chain {
             .collect();
         for body in self.bodies_of(undone).iter().rev() {
             for transaction in &body.transactions {
-                if !included.contains(&transaction.id()) && self.admit(fx, transaction).is_ok() {
-                    self.relay.forward(transaction, fx.now.mono);
+                if !included.contains(&transaction.id()) {
+                    // It may be in a block of the new chain's future, or never: its sender sees to it.
+                    let _ = self.admit(fx, transaction, Source::Undone);
                 }
             }
         }

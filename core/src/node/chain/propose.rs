@@ -8,10 +8,11 @@ use std::sync::Arc;
 use super::{Chain, Promise, Purpose, storage};
 use crate::{
     chain::{
-        Ballot, Block, Body, ConsensusRecord, Header, Link, MAX_BLOCK_TRANSACTIONS, MAX_SYSTEM_BYTES,
-        SignedBallot, Transaction, UnsignedHeader, Vote,
+        Ballot, Block, Body, ConsensusRecord, Header, Link, MAX_BLOCK_TRANSACTIONS, SignedBallot,
+        Transaction, UnsignedHeader, Vote,
     },
     gossip::Topic,
+    mempool::BLOCK_ROOM,
     node::{Output, effects::Effects, work::Job},
     primitives::{Hash, PublicKey, SecretKey, Slot, encode},
     state::Executed,
@@ -71,8 +72,7 @@ impl Chain {
         let Some(proposer) = self.proposer.as_mut().filter(|proposer| our_turn(proposer)) else { return };
         proposer.building = true;
         proposer.last_tried = slot;
-        let room = Body::MAX_LEN - MAX_SYSTEM_BYTES;
-        let candidates = Arc::new(self.mempool.best(MAX_BLOCK_TRANSACTIONS, room));
+        let candidates = Arc::new(self.mempool.best(MAX_BLOCK_TRANSACTIONS, BLOCK_ROOM));
         self.jobs.urgent(fx, Purpose::Build(head, slot), Job::Build { trie, context, candidates });
     }
 

@@ -30,7 +30,7 @@ impl Chain {
             fx.offend(peer, offence);
         }
         fx.respond(id, answer.response);
-        self.consider(fx, answer.check);
+        self.consider(fx, peer, answer.check);
     }
 
     /// Says to others what is due.
@@ -68,7 +68,7 @@ impl Chain {
                 if let Some(error) = answered.error {
                     fx.offend(peer, error.offence());
                 }
-                self.consider(fx, answered.check);
+                self.consider(fx, peer, answered.check);
             }
             Err(RequestFailure::Unsupported) => self.relay.unsupported(id, now),
             Err(_) => self.relay.failed(id, now),
@@ -78,7 +78,7 @@ impl Chain {
     /// A newcomer is told of our own transactions. Of the others the relay tells it.
     pub(super) fn introduce(&mut self, fx: &Effects, peer: &PeerId) {
         let (light, pool) = (self.is_light(), &self.mempool);
-        for own in self.own.values().filter(|own| light || pool.contains(&own.id())) {
+        for own in self.own.values().filter(|own| light || pool.is_pending(&own.id())) {
             self.relay.forward_to(peer, own, fx.now.mono);
         }
     }
