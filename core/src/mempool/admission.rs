@@ -95,7 +95,7 @@ pub enum AdmissionError {
 }
 
 impl AdmissionError {
-    /// The kind of refusal in a few words, for counters.
+    /// The kind of refusal, for counters: `transaction-` and a few words.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {

@@ -8,6 +8,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Mempool, rate::FeeRate};
 use crate::{
     chain::{Body, MAX_BLOCK_TRANSACTIONS, MAX_SYSTEM_BYTES, Transaction},
@@ -23,7 +25,7 @@ pub(crate) const BLOCK_ROOM: usize = Body::MAX_LEN - MAX_SYSTEM_BYTES;
 const GOALS: [(usize, usize); 3] = [(1, 90), (3, 50), (10, 10)];
 
 /// Fees for 1,000 bytes; [`fee_for`](super::fee_for) says what that is for a transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FeeEstimate {
     /// To be taken at all: [`Mempool::min_fee_rate`].
     pub minimum: u64,

@@ -51,7 +51,7 @@ impl Node {
                         return chain.show_transaction(&mut self.fx, id, which);
                     }
                     Command::RecentBlocks(count) => Ok(Reply::Blocks(chain.recent_blocks(count))),
-                    Command::Mempool(count) => Ok(Reply::Mempool(chain.mempool_view(count))),
+                    Command::Mempool(count) => Ok(Reply::Mempool(chain.mempool_view(&self.fx, count))),
                     _ => Ok(Reply::Done),
                 }
             }

@@ -13,6 +13,7 @@ pub use crate::peers::Role;
 use crate::{
     chain::Change,
     gossip::Room,
+    mempool::{FeeBucket, FeeEstimate},
     primitives::{Address, Amount, Hash, Height, PublicKey, Slot},
     sync::Strategy,
 };
@@ -321,6 +322,10 @@ pub struct MempoolView {
     pub queued: usize,
     /// The bytes of all of them.
     pub bytes: usize,
+    /// What to pay for a transaction, by the last blocks and by what waits.
+    pub fees: FeeEstimate,
+    /// What the pending ones pay, the lowest first.
+    pub histogram: Vec<FeeBucket>,
     /// The best pending ones in the order a block would take them, as many as were asked for.
     pub best: Vec<TransactionView>,
 }

@@ -33,7 +33,7 @@ pub(super) enum Candidates {
 
 impl Chain {
     /// The earliest slot that the next block can have.
-    fn next_slot(&self, fx: &Effects) -> Slot {
+    pub(super) fn next_slot(&self, fx: &Effects) -> Slot {
         let after_head = self.tree.header(&self.tree.head()).map_or(0, |header| header.slot().0 + 1);
         Slot(after_head.max(self.slot(fx).0))
     }
@@ -310,6 +310,12 @@ impl Chain {
 
     /// The head moved: what is in blocks leaves the pool, and what left the chain comes back.
     pub(super) fn pool_follows(&mut self, fx: &mut Effects, undone: &[Hash], done: &[Hash]) {
+        undone.iter().for_each(|hash| self.estimator.undone(hash));
+        for hash in done {
+            if let Some(recent) = self.recent.get(hash) {
+                self.estimator.done(*hash, &recent.body.transactions);
+            }
+        }
         let changes = self.changes_of(fx, undone, done).unwrap_or_default();
         self.move_pool(fx, changes);
         let included: BTreeSet<Hash> = self

@@ -159,12 +159,14 @@ impl Chain {
         })
     }
 
-    pub(in crate::node) fn mempool_view(&self, count: usize) -> MempoolView {
+    pub(in crate::node) fn mempool_view(&self, fx: &Effects, count: usize) -> MempoolView {
         let best = self.mempool.iter_best().take(count.min(MAX_POOL_VIEW));
         MempoolView {
             pending: self.mempool.pending_count(),
             queued: self.mempool.queued_count(),
             bytes: self.mempool.bytes(),
+            fees: self.estimator.estimate(&self.mempool, self.next_slot(fx)),
+            histogram: self.mempool.fee_histogram(),
             best: best.map(|(id, transaction)| transaction_view(id, transaction)).collect(),
         }
     }

@@ -37,6 +37,7 @@ impl Chain {
     pub(super) fn relay_transactions(&mut self, fx: &mut Effects) {
         let (intake, now) = (self.intake(), fx.now.mono);
         self.relay.set_intake(intake, now);
+        self.relay.set_min_fee_rate(self.mempool.min_fee_rate(self.next_slot(fx)));
         while let Some(outgoing) = self.relay.poll(&self.mempool, now) {
             fx.ask(outgoing.peer, Protocol::Transactions, Ask::Transactions(outgoing.id), outgoing.body);
         }
