@@ -31,6 +31,8 @@ const INTAKE: u8 = 10;
 const FEE: u8 = 11;
 const KINDS: u8 = 12;
 const SECOND_PEER: u8 = 0x80;
+/// The most steps of one input, so that a long one of nothing but empty steps ends soon.
+const MAX_STEPS: usize = 1_000;
 /// More than there can be to say at once.
 const MOST_SAID: usize = 10_000;
 
@@ -160,7 +162,8 @@ impl Bench {
 pub fn relay(data: &[u8]) -> bool {
     let Some((mode, mut data)) = data.split_first() else { return false };
     let mut bench = Bench::new(MODES[usize::from(*mode) % MODES.len()]);
-    while let Some(([kind, len @ ..], rest)) = data.split_first_chunk::<5>() {
+    for _ in 0..MAX_STEPS {
+        let Some(([kind, len @ ..], rest)) = data.split_first_chunk::<5>() else { break };
         let len = usize::try_from(u32::from_le_bytes(*len)).unwrap_or(usize::MAX).min(rest.len());
         let (bytes, rest) = rest.split_at(len);
         bench.step(((kind & !SECOND_PEER) % KINDS) | (kind & SECOND_PEER), bytes);
