@@ -66,8 +66,8 @@ impl Chain {
                 Some(Verdict::Ignore)
             }
             Err(InsertError::Known) => {
-                self.announced_again(fx, hash, block);
-                fx.judge(message.id, Verdict::Ignore);
+                let verdict = self.known_announced(fx, hash, message.from, block);
+                fx.judge(message.id, verdict);
                 return;
             }
             Err(InsertError::UnknownSet) => Some(Verdict::Ignore),

@@ -22,7 +22,7 @@ use crate::{
     finality::Stage,
     gossip::{CompactBlock, Rebuild},
     node::{
-        InboundId, Protocol, RequestFailure,
+        InboundId, Protocol, RequestFailure, Verdict,
         effects::{Ask, Effects},
     },
     peers::Offence,
@@ -62,7 +62,7 @@ const _: () = assert!(
 /// How announced blocks came to their bodies, since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockCounts {
-    /// Announcements with a header that was news, and rightly signed.
+    /// First announcements of blocks with a right header.
     pub received: u64,
     /// Bodies put together from what was here.
     pub at_once: u64,
@@ -70,7 +70,7 @@ pub struct BlockCounts {
     pub after_round_trip: u64,
     /// Bodies that could not be put together, and were left to the download.
     pub fell_back: u64,
-    /// Announcements with a header that was known.
+    /// Announcements of a block that had been announced, or whose body was here.
     pub duplicates: u64,
     /// Transactions that announcements held whole.
     pub prefilled: u64,
@@ -180,7 +180,7 @@ impl Compact {
 }
 
 impl Chain {
-    /// A block whose header was news, and is in the tree now, was announced by this peer.
+    /// A block whose header is in the tree, rightly signed, was announced for the first time, by this peer.
     pub(super) fn announced(&mut self, fx: &mut Effects, hash: Hash, from: PeerId, compact: CompactBlock) {
         let (height, slot) = (compact.header.height(), compact.header.slot());
         let counts = &mut self.compact.counts;
@@ -219,17 +219,30 @@ impl Chain {
         }
     }
 
-    /// A block whose header is known was announced once more, in other bytes. It is not passed on, but it may bring the body.
-    pub(super) fn announced_again(&mut self, fx: &mut Effects, hash: Hash, compact: CompactBlock) {
+    /// A block whose header is known, and so rightly signed, was announced. The first announcement of one that a download has
+    /// brought is like any other; what comes after the first, in other bytes, is not passed on.
+    pub(super) fn known_announced(
+        &mut self,
+        fx: &mut Effects,
+        hash: Hash,
+        from: PeerId,
+        compact: CompactBlock,
+    ) -> Verdict {
+        let lacking = self.lacks_body(&hash, compact.header.height());
+        if lacking && !self.compact.announced.contains_key(&hash) && compact.check().is_ok() {
+            self.announced(fx, hash, from, compact);
+            return Verdict::Accept;
+        }
         self.compact.counts.duplicates += 1;
-        let (height, slot) = (compact.header.height(), compact.header.slot());
-        if !self.lacks_body(&hash, height) {
-            return;
+        if lacking {
+            self.announced_again(fx, hash, compact);
         }
-        if !self.compact.announced.contains_key(&hash) {
-            let state = State::Wanted(fx.now.mono);
-            self.compact.remember(hash, Announced { height, slot, state, right: false, again: 0 });
-        }
+        Verdict::Ignore
+    }
+
+    /// Another announcement of a block whose body is missing may bring it.
+    fn announced_again(&mut self, fx: &mut Effects, hash: Hash, compact: CompactBlock) {
+        let height = compact.header.height();
         let Some(announced) = self.compact.announced.get_mut(&hash) else { return };
         if announced.again >= MAX_AGAIN {
             return;
