@@ -2,4 +2,5 @@
 
 pub mod fixture;
 pub mod live;
+pub mod scenario;
 pub mod sim;

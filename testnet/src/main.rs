@@ -2,14 +2,18 @@
 
 mod demo;
 mod made;
+mod simulate;
 
 use std::{env, path::Path, process::ExitCode};
 
 const USAGE: &str = "\
 usage: weft-testnet demo --app DIRECTORY --port PORT
+       weft-testnet sim SCENARIO.toml [--seed N] [--out DIRECTORY] [--trace FILE]
        weft-testnet chain DIRECTORY [--blocks N] [--accounts N] [--hand-offs N] [--slot-millis N]
 
   demo    runs a relay and three validators, and serves the app
+  sim     runs a scenario in virtual time and says what came of it; with --out also as report.json and plots, with --trace
+          every step as a line of JSON. The same seed gives the same run.
   chain   makes a chain that ends now, of 20,000 blocks, 100,000 accounts, eight hand-offs and slots of a second
           unless told otherwise, and writes it into a new directory: genesis.json, key files, and in `chain` the data of a
           peer. So a relay with all of it is `weft-relay --data DIRECTORY --genesis DIRECTORY/genesis.json`.";
@@ -21,6 +25,10 @@ fn main() -> ExitCode {
         ["demo", "--app", app, "--port", port] => match port.parse() {
             Ok(port) => demo::run(Path::new(app), port).map_err(|error| error.to_string()),
             Err(_) => return misused("A port is a number from 1 to 65535."),
+        },
+        ["sim", scenario, options @ ..] => match simulate::options(options) {
+            Ok(options) => simulate::run(Path::new(scenario), &options),
+            Err(reason) => return misused(&reason),
         },
         ["chain", directory, options @ ..] => match made::extent(options) {
             Ok(extent) => made::write(Path::new(directory), &extent).map_err(|error| error.to_string()),

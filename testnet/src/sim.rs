@@ -4,9 +4,11 @@
 //! from one event to the next. All chance comes from one seed: the same seed and the same calls give the same run, byte
 //! for byte, which [`World::trace`] attests. A run that panics prints its seed.
 //!
-//! What is real: every decision a peer makes. What is a model: links (delay, jitter, loss), the disk's writer, the
-//! duration of jobs, and gossip, which floods with deduplication and verdicts but has no mesh.
+//! What is real: every decision a peer makes. What is a model: links (delay, jitter, loss, bandwidth with a queue at each
+//! end, whether a peer can be dialled), the disk's writer, the duration of jobs, and gossip: a flood, or
+//! [gossipsub as its specification says](gossipsub).
 
+mod access;
 mod commands;
 mod connections;
 mod dice;
@@ -14,15 +16,29 @@ mod disk;
 mod drive;
 mod event;
 mod gossip;
+pub mod gossipsub;
+mod histogram;
 mod jobs;
+mod measure;
 mod network;
 mod peer;
+mod report;
 mod requests;
+mod run;
 mod trace;
+mod traffic;
 mod watch;
 mod world;
 
-pub use disk::{Archived, Keep, Storage};
-pub use network::Network;
+pub use access::{Access, Nat};
+pub(crate) use dice::Dice;
+pub use disk::{Archived, Contents, Keep, Storage};
+pub use gossip::Gossip;
+pub use histogram::{Histogram, Quantiles};
+pub use measure::{Measure, Spread};
+pub use network::{Network, country_named};
 pub use peer::{Faults, NodeOptions, PeerIx, Puppet, Seen, Tamper};
+pub use report::{Delivery, Report};
+pub use run::{Outcome, run};
+pub use traffic::{Amount, ByKind, Kind, Traffic};
 pub use world::{EPOCH, World};

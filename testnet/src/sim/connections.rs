@@ -1,12 +1,17 @@
 //! Connections: dials, ends, partitions, bans.
 
+use std::collections::BTreeSet;
+
 use libp2p::{Multiaddr, multiaddr::Protocol as Part};
 use weft_core::node::{ConnectionId, Input, Link, OutboundId, Protocol, RequestFailure, Role};
 
 use super::{
+    access::Nat,
     event::{Event, Micros},
+    gossip::Gossip,
+    gossipsub::Neighbour,
     network::{base_delay, jittered},
-    peer::{PeerIx, resolve},
+    peer::{Link as Neighbourhood, PeerIx, resolve},
     world::World,
 };
 
@@ -16,8 +21,16 @@ const DIAL_TIMEOUT: Micros = 10_000_000;
 impl World {
     /// One packet's way.
     pub(super) fn delay(&mut self, a: PeerIx, b: PeerIx) -> Micros {
-        let base = base_delay(self.seed, (a, self.peers[a.0].country), (b, self.peers[b.0].country));
+        let known = self.peers[a.0].links.get(&b).map(|link| link.base);
+        let base = known.unwrap_or_else(|| self.base(a, b));
         jittered(base, &self.network, &mut self.dice)
+    }
+
+    fn base(&self, a: PeerIx, b: PeerIx) -> Micros {
+        if let Some(flat) = self.network.flat_micros {
+            return flat;
+        }
+        base_delay(self.seed, (a, self.peers[a.0].country), (b, self.peers[b.0].country))
     }
 
     pub(super) fn is_lost(&mut self) -> bool {
@@ -25,6 +38,9 @@ impl World {
     }
 
     pub(super) fn is_cut(&self, a: PeerIx, b: PeerIx) -> bool {
+        if self.sides.is_empty() {
+            return false;
+        }
         let side = |ix: PeerIx| self.sides.get(&ix).copied().unwrap_or(0);
         side(a) != side(b)
     }
@@ -36,12 +52,17 @@ impl World {
             return self.fail_dial(ix, 1_000, address, "there is nobody at this address");
         };
         let round_trip = self.delay(ix, target) + self.delay(ix, target);
-        if self.is_cut(ix, target) {
+        if self.is_cut(ix, target) || self.peers[target.0].access.nat == Nat::Closed {
             self.fail_dial(ix, DIAL_TIMEOUT, address, "no answer");
         } else if id.is_some_and(|id| id != self.peers[target.0].id) {
             self.fail_dial(ix, round_trip, address, "somebody else is at this address");
         } else {
-            self.queue.push(self.now + round_trip, ix, life, Event::Established { target, address });
+            let signalling = match self.peers[target.0].access.nat {
+                Nat::Signalled => 2 * round_trip,
+                Nat::Open | Nat::Closed => 0,
+            };
+            let at = self.now + round_trip + signalling;
+            self.queue.push(at, ix, life, Event::Established { target, address });
         }
     }
 
@@ -66,13 +87,24 @@ impl World {
         let from = Multiaddr::empty().with(Part::Memory((1 << 32) + self.connections));
         let ping = self.delay(ix, target) + self.delay(ix, target);
         for (me, other, address, outbound) in [(ix, target, address, true), (target, ix, from, false)] {
-            self.peers[me.0].links.entry(other).or_default().insert(connection);
+            let base = self.base(me, other);
+            let link = self.peers[me.0].links.entry(other).or_insert_with(|| Neighbourhood {
+                connections: BTreeSet::new(),
+                outbound,
+                base,
+                neighbour: Neighbour::default(),
+            });
+            link.connections.insert(connection);
+            let first = link.connections.len() == 1;
             let peer = self.peers[other.0].id;
             let connected = Input::Connected { peer, connection, link: Link::Direct, address, outbound };
             self.tell(me, self.now, connected);
             let (agent, protocols) = self.introduction(other);
             self.tell(me, self.now + ping, Input::Identified { peer, agent, protocols });
             self.tell(me, self.now + ping, Input::Pinged { peer, millis: ping / 1000 });
+            if first && matches!(self.gossip, Gossip::Mesh(_)) {
+                self.mesh_met(me, other);
+            }
         }
     }
 
@@ -90,7 +122,8 @@ impl World {
 
     /// Closes all connections to a peer: this side knows at once, the other when it hears.
     pub(super) fn disconnect(&mut self, ix: PeerIx, other: PeerIx) {
-        let connections = self.peers[ix.0].links.get(&other).cloned().unwrap_or_default();
+        let link = self.peers[ix.0].links.get(&other);
+        let connections = link.map(|link| link.connections.clone()).unwrap_or_default();
         let silence = if self.is_cut(ix, other) { self.network.cut_after * 1000 } else { 0 };
         let at = self.now + self.delay(ix, other) + silence;
         for connection in connections {
@@ -105,18 +138,19 @@ impl World {
         let now = self.now;
         let other_id = self.peers[other.0].id;
         let peer = &mut self.peers[ix.0];
-        let Some(connections) = peer.links.get_mut(&other) else { return };
-        if !connections.remove(&connection) {
+        let Some(link) = peer.links.get_mut(&other) else { return };
+        if !link.connections.remove(&connection) {
             return;
         }
-        if connections.is_empty() {
+        if link.connections.is_empty() {
             peer.links.remove(&other);
             let lost: Vec<OutboundId> =
-                peer.outbound.iter().filter(|(_, to)| **to == other).map(|(id, _)| *id).collect();
+                peer.outbound.iter().filter(|(_, (to, _))| *to == other).map(|(id, _)| *id).collect();
             for id in lost {
                 let outcome = Err(RequestFailure::ConnectionLost);
                 self.queue.push(now, ix, peer.life, Event::Response { id, outcome });
             }
+            self.mesh_lost(ix, other);
         }
         self.tell(ix, now, Input::Disconnected { peer: other_id, connection });
     }
@@ -146,8 +180,8 @@ impl World {
         let at = self.now + self.network.cut_after * 1000;
         for ix in (0..self.peers.len()).map(PeerIx) {
             let peer = &self.peers[ix.0];
-            for (&other, connections) in &peer.links {
-                for &connection in connections {
+            for (&other, link) in &peer.links {
+                for &connection in &link.connections {
                     if self.is_cut(ix, other) {
                         let event = Event::CutOff { other, connection, partition: self.partition };
                         self.queue.push(at, ix, peer.life, event);
@@ -161,6 +195,12 @@ impl World {
     pub fn heal(&mut self) {
         self.partition += 1;
         self.sides.clear();
+    }
+
+    /// Whom a peer is connected to, as it sees it.
+    #[must_use]
+    pub fn neighbours(&self, ix: PeerIx) -> Vec<PeerIx> {
+        self.peers[ix.0].links.keys().copied().collect()
     }
 
     /// Whether two peers are connected, as the first sees it.

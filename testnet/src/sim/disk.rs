@@ -1,8 +1,8 @@
 //! A model of a peer's disk: a writer that commits batches in order, several at a time, and an archive.
 
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard},
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, Weak},
 };
 
 use weft_core::{
@@ -25,7 +25,29 @@ const COMMIT: (u64, u64) = (2_000, 8_000);
 const ARCHIVE: (u64, u64) = (300, 3_000);
 
 /// Blocks by height and hash: header and body, shared between copies.
-pub type Archived = BTreeMap<(Height, Hash), Arc<(Vec<u8>, Vec<u8>)>>;
+pub type Archived = BTreeMap<(Height, Hash), Arc<Contents>>;
+
+/// An archived block: header and body.
+pub type Contents = (Vec<u8>, Vec<u8>);
+
+/// The blocks in all archives: what thousands of peers keep alike is in memory once.
+#[derive(Default)]
+pub(super) struct Library {
+    known: HashMap<Hash, Weak<Contents>>,
+}
+
+impl Library {
+    fn keep(&mut self, hash: Hash, header: Vec<u8>, body: Vec<u8>) -> Arc<Contents> {
+        let known = self.known.get(&hash).and_then(Weak::upgrade);
+        // Whether there is a body depends on the peer.
+        if let Some(same) = known.filter(|known| known.0 == header && known.1 == body) {
+            return same;
+        }
+        let block = Arc::new((header, body));
+        self.known.insert(hash, Arc::downgrade(&block));
+        block
+    }
+}
 
 /// What is on a disk.
 #[derive(Clone, Debug, Default)]
@@ -140,11 +162,12 @@ impl Disk {
         Storage { store, archive: self.archive.clone() }
     }
 
-    fn carry_out(&mut self, request: ArchiveRequest) -> ArchiveAnswer {
+    fn carry_out(&mut self, request: ArchiveRequest, library: &mut Library) -> ArchiveAnswer {
         match request {
             ArchiveRequest::Put(blocks) => {
                 for block in blocks {
-                    self.archive.insert((block.height, block.hash), Arc::new((block.header, block.body)));
+                    let kept = library.keep(block.hash, block.header, block.body);
+                    self.archive.insert((block.height, block.hash), kept);
                 }
                 ArchiveAnswer::Stored
             }
@@ -247,7 +270,7 @@ impl World {
             peer.seen.archive_failures += 1;
             Err(ArchiveFailure("simulated fault".to_owned()))
         } else {
-            Ok(peer.disk.carry_out(request))
+            Ok(peer.disk.carry_out(request, &mut self.library))
         };
         self.deliver(ix, Input::Archive(id, answer));
     }
@@ -292,8 +315,10 @@ mod tests {
             header: Vec::new(),
             body: Vec::new(),
         });
-        assert_eq!(disk.carry_out(ArchiveRequest::Put(blocks.collect())), ArchiveAnswer::Stored);
-        assert_eq!(disk.carry_out(ArchiveRequest::Prune { below: Height(3) }), ArchiveAnswer::Stored);
+        let mut library = Library::default();
+        let mut ask = |request| disk.carry_out(request, &mut library);
+        assert_eq!(ask(ArchiveRequest::Put(blocks.collect())), ArchiveAnswer::Stored);
+        assert_eq!(ask(ArchiveRequest::Prune { below: Height(3) }), ArchiveAnswer::Stored);
         let kept: Vec<_> = disk.after_crash(Keep::Prefix(0)).archive.into_keys().collect();
         assert_eq!(kept, [(Height(3), Hash::ZERO), (Height(4), Hash::ZERO)]);
     }

@@ -98,15 +98,18 @@ impl World {
             Output::Respond { id, body } => self.respond(ix, id, Some(body)),
             Output::Refuse(id) => self.respond(ix, id, None),
             Output::Subscribe(topic) => {
-                self.peers[ix.0].topics.insert(topic);
+                self.subscribe(ix, &topic);
             }
             Output::Unsubscribe(topic) => {
-                self.peers[ix.0].topics.remove(&topic);
+                self.unsubscribe(ix, &topic);
             }
-            Output::Publish { topic, data } => self.publish(ix, topic, data),
+            Output::Publish { topic, data } => self.publish(ix, &topic, data),
             Output::Judge { id, verdict } => self.judge(ix, id, verdict),
-            // Gossip in the simulator keeps no scores.
-            Output::Score(..) => {}
+            Output::Score(peer, points) => {
+                if let Some(&other) = self.by_id.get(&peer) {
+                    self.take_points(ix, other, points);
+                }
+            }
             Output::Work(id, job) => self.work(ix, id, &job),
             Output::Archive(id, request) => self.ask_archive(ix, id, request),
             Output::Flush(seq) => self.flush(ix, seq),

@@ -1,6 +1,9 @@
 //! What lies ahead, in order.
 
-use std::{cmp::Ordering, collections::BinaryHeap, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, VecDeque},
+};
 
 use libp2p::Multiaddr;
 use weft_core::{
@@ -8,7 +11,7 @@ use weft_core::{
     store::ArchiveRequest,
 };
 
-use super::{gossip::Copy, peer::PeerIx};
+use super::{gossip::Rpc, peer::PeerIx, traffic::Kind};
 
 /// Virtual time in microseconds since the world began.
 pub(super) type Micros = u64;
@@ -25,8 +28,10 @@ pub(super) enum Event {
     Closed { other: PeerIx, connection: ConnectionId },
     /// A connection across a partition has been silent for too long.
     CutOff { other: PeerIx, connection: ConnectionId, partition: u64 },
-    /// A copy of a gossip message arrives.
-    Gossip { from: PeerIx, copy: Arc<Copy> },
+    /// Something of gossip arrives.
+    Gossip { from: PeerIx, rpc: Rpc },
+    /// Gossip's timer is due.
+    Heartbeat,
     /// A request arrives.
     /// `life` is that of the one who asks: it is answered only while that lasts.
     Request { from: PeerIx, life: u32, id: OutboundId, protocol: Protocol, body: Vec<u8> },
@@ -42,54 +47,96 @@ pub(super) enum Event {
     Worked(Input),
 }
 
+/// What an event brings through the downlink.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Load {
+    kind: Kind,
+    bytes: u32,
+}
+
+impl Load {
+    pub(super) fn new(kind: Kind, bytes: usize) -> Self {
+        Self { kind, bytes: u32::try_from(bytes).unwrap_or(u32::MAX) }
+    }
+
+    pub(super) fn parts(self) -> (Kind, usize) {
+        (self.kind, self.bytes as usize)
+    }
+}
+
 pub(super) struct Entry {
-    pub(super) at: Micros,
-    sequence: u64,
     pub(super) to: PeerIx,
     /// The life of the peer the event was meant for; a restart voids it.
     pub(super) life: u32,
+    /// What has not come through the downlink yet.
+    pub(super) load: Option<Load>,
     pub(super) event: Event,
 }
 
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Entry {}
-
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Entry {
-    /// Earliest is greatest, since the heap yields its greatest first.
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.at, other.sequence).cmp(&(self.at, self.sequence))
-    }
-}
-
 /// Events by time, and by the order they were made in where times are equal.
+///
+/// What is sorted is small; the events themselves stay where they are. Timeouts of requests are many, hardly ever come to
+/// pass, and all are equally far ahead: they stand in a row of their own.
 #[derive(Default)]
 pub(super) struct Queue {
-    heap: BinaryHeap<Entry>,
+    heap: BinaryHeap<Reverse<(Micros, u64, u32)>>,
+    entries: Vec<Option<Entry>>,
+    free: Vec<u32>,
+    timeouts: VecDeque<(Micros, u64, Timeout)>,
     sequence: u64,
+}
+
+struct Timeout {
+    to: PeerIx,
+    life: u32,
+    id: OutboundId,
 }
 
 impl Queue {
     pub(super) fn push(&mut self, at: Micros, to: PeerIx, life: u32, event: Event) {
+        self.push_entry(at, Entry { to, life, load: None, event });
+    }
+
+    pub(super) fn push_load(&mut self, at: Micros, to: PeerIx, life: u32, load: Load, event: Event) {
+        self.push_entry(at, Entry { to, life, load: Some(load), event });
+    }
+
+    pub(super) fn push_entry(&mut self, at: Micros, entry: Entry) {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(None);
+            u32::try_from(self.entries.len() - 1).expect("fewer events wait than fit into memory")
+        });
+        self.entries[place as usize] = Some(entry);
         self.sequence += 1;
-        self.heap.push(Entry { at, sequence: self.sequence, to, life, event });
+        self.heap.push(Reverse((at, self.sequence, place)));
+    }
+
+    /// A request that will have had no answer by then. Later calls may not name an earlier time.
+    pub(super) fn push_timeout(&mut self, at: Micros, to: PeerIx, life: u32, id: OutboundId) {
+        self.sequence += 1;
+        self.timeouts.push_back((at, self.sequence, Timeout { to, life, id }));
     }
 
     /// The next event, unless it lies after `limit`.
-    pub(super) fn pop_until(&mut self, limit: Micros) -> Option<Entry> {
-        if self.heap.peek()?.at > limit {
+    pub(super) fn pop_until(&mut self, limit: Micros) -> Option<(Micros, Entry)> {
+        let next = self.heap.peek().map(|Reverse((at, sequence, _))| (*at, *sequence));
+        let timeout = self.timeouts.front().map(|(at, sequence, _)| (*at, *sequence));
+        if let Some(timeout) = timeout
+            && next.is_none_or(|next| timeout < next)
+        {
+            if timeout.0 > limit {
+                return None;
+            }
+            let (at, _, Timeout { to, life, id }) = self.timeouts.pop_front()?;
+            let event = Event::Response { id, outcome: Err(RequestFailure::Timeout) };
+            return Some((at, Entry { to, life, load: None, event }));
+        }
+        if next?.0 > limit {
             return None;
         }
-        self.heap.pop()
+        let Reverse((at, _, place)) = self.heap.pop()?;
+        self.free.push(place);
+        let entry = self.entries[place as usize].take().expect("a place is free only without an entry");
+        Some((at, entry))
     }
 }

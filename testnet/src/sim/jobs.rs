@@ -1,8 +1,12 @@
 //! Jobs: run at once, answered after a modelled time, in an order the seed shuffles.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
+};
 
 use weft_core::{
+    chain::Transaction,
     node::{Input, Job, JobResult, WorkId},
     primitives::{Hash, Hasher, encode},
 };
@@ -19,12 +23,53 @@ const DISPATCH: Micros = 50;
 const EXECUTIONS: usize = 64;
 /// How many verifications are shared: a few hundred bytes each.
 const VERIFICATIONS: usize = 1 << 14;
+/// How many verdicts on transactions are shared: a hundred bytes each.
+const SIGNATURES: usize = 1 << 17;
 
 /// Results of the jobs that every peer does alike: with them, a thousand peers verify a block for the price of one.
 #[derive(Default)]
 pub(super) struct Shared {
     executions: Results,
     verifications: Results,
+    /// Peers get transactions in batches of their own, so verdicts are kept for each alone.
+    signatures: Signatures,
+}
+
+/// Verdicts on transactions, the oldest forgotten first.
+#[derive(Default)]
+struct Signatures {
+    known: HashMap<Hash, bool>,
+    order: VecDeque<Hash>,
+}
+
+impl Signatures {
+    fn verify(&mut self, genesis: &Hash, transactions: &[Transaction]) -> JobResult {
+        let keys: Vec<Hash> = transactions
+            .iter()
+            .map(|it| Hasher::default().add(&genesis.0).add(&it.id().0).finish())
+            .collect();
+        let (fresh, unknown): (Vec<Hash>, Vec<Transaction>) = keys
+            .iter()
+            .zip(transactions)
+            .filter(|(key, _)| !self.known.contains_key(key))
+            .map(|(key, transaction)| (*key, transaction.clone()))
+            .unzip();
+        if !unknown.is_empty() {
+            let job = Job::VerifyTransactions { genesis: *genesis, transactions: Arc::new(unknown) };
+            let JobResult::Verified(valid) = job.run() else { return JobResult::Failed };
+            for (key, valid) in fresh.into_iter().zip(valid) {
+                self.known.insert(key, valid);
+                self.order.push_back(key);
+            }
+        }
+        let verdicts = keys.iter().map(|key| self.known.get(key).copied().unwrap_or(false)).collect();
+        while self.order.len() > SIGNATURES {
+            if let Some(oldest) = self.order.pop_front() {
+                self.known.remove(&oldest);
+            }
+        }
+        JobResult::Verified(verdicts)
+    }
 }
 
 /// Results by what they depend on, the oldest forgotten first.
@@ -36,6 +81,9 @@ struct Results {
 
 impl Shared {
     fn run(&mut self, job: &Job) -> JobResult {
+        if let Job::VerifyTransactions { genesis, transactions } = job {
+            return self.signatures.verify(genesis, transactions);
+        }
         let Some(key) = key(job) else { return job.run() };
         let (results, most) = match job {
             Job::Execute { .. } => (&mut self.executions, EXECUTIONS),
@@ -63,9 +111,6 @@ fn key(job: &Job) -> Option<Hash> {
         Job::VerifyHeaders { genesis, headers } => {
             hasher.add(&[0]).add(&genesis.0).add(&encode(headers.as_ref()));
         }
-        Job::VerifyTransactions { genesis, transactions } => {
-            hasher.add(&[1]).add(&genesis.0).add(&encode(transactions.as_ref()));
-        }
         Job::Execute { trie, context, transactions } => {
             hasher.add(&[2]).add(&trie.root().0).add(&encode(context)).add(&encode(transactions.as_ref()));
         }
@@ -82,7 +127,7 @@ fn key(job: &Job) -> Option<Hash> {
         Job::VerifyRange { root, from, to, proof } => {
             hasher.add(&[6]).add(&root.0).add(&from.0).add(&to.0).add(&encode(proof.as_ref()));
         }
-        Job::Build { .. } | Job::Update { .. } => return None,
+        Job::VerifyTransactions { .. } | Job::Build { .. } | Job::Update { .. } => return None,
     }
     Some(hasher.finish())
 }
@@ -97,12 +142,17 @@ impl World {
             peer.jobs,
             peer.config.max_jobs
         );
+        if let Job::Execute { transactions, .. } = job {
+            self.measure_transactions(ix, transactions, true);
+        }
+        let peer = &mut self.peers[ix.0];
         let outcome = if self.dice.chance(peer.faults.work) {
             peer.seen.lost_jobs += 1;
             Input::WorkFailed(id)
         } else {
             Input::WorkDone(id, self.shared.run(job))
         };
+        let peer = &mut self.peers[ix.0];
         let took = (DISPATCH + job.cost_micros()) * self.dice.between(60, 160) / 100;
         let worker = peer.workers.iter_mut().min().expect("there is at least one worker");
         *worker = self.now.max(*worker) + took;

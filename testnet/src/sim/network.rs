@@ -20,16 +20,19 @@ pub struct Network {
     pub jitter: f64,
     /// How long a connection across a partition lasts before both sides give it up, in milliseconds.
     pub cut_after: u64,
+    /// The base delay of every pair in microseconds, instead of that from where they are.
+    pub flat_micros: Option<u64>,
 }
 
 impl Default for Network {
     fn default() -> Self {
-        Self { loss: 0.0, jitter: 0.1, cut_after: 5_000 }
+        Self { loss: 0.0, jitter: 0.1, cut_after: 5_000, flat_micros: None }
     }
 }
 
 /// Mean and least round trip for each pair of countries, in microseconds.
 struct Table {
+    names: Vec<String>,
     countries: usize,
     rtt: Vec<(u64, u64)>,
 }
@@ -59,8 +62,14 @@ fn table() -> &'static Table {
             rtt[from * countries + to] = row;
             rtt[to * countries + from] = row;
         }
-        Table { countries, rtt }
+        Table { names, countries, rtt }
     })
+}
+
+/// The country with this ISO 3166 code, for [`Access::country`](super::Access::country), if the table has it.
+#[must_use]
+pub fn country_named(code: &str) -> Option<usize> {
+    table().names.iter().position(|name| name == code)
 }
 
 /// The country of a peer, as an index into the table.

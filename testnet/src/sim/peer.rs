@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use libp2p::{Multiaddr, PeerId, identity::Keypair, multiaddr::Protocol as Part};
 use weft_core::{
     chain::{Checkpoint, Genesis},
-    gossip::{Topic, TxMode},
+    gossip::TxMode,
     node::{
         BlockSummary, ChatView, Config, ConnectionId, Event, GossipId, InboundId, Input, Node, OutboundId,
         Output, Protocol, Prune, Role,
@@ -15,9 +15,12 @@ use weft_core::{
 };
 
 use super::{
+    access::Access,
     disk::{Disk, Storage},
-    event::Micros,
-    gossip::Judging,
+    event::{Entry, Micros},
+    gossip::{Judging, Seen as Remembered, TopicIx},
+    gossipsub::{MeshCounts, Neighbour, Router},
+    traffic::{ByKind, Traffic},
 };
 
 /// A peer of a world, by the order of joining.
@@ -65,6 +68,8 @@ pub struct NodeOptions {
     pub storage: Storage,
     /// Makes a liar of it.
     pub tamper: Option<Tamper>,
+    /// How it reaches the Internet.
+    pub access: Access,
 }
 
 impl Default for NodeOptions {
@@ -82,6 +87,7 @@ impl Default for NodeOptions {
             skew_millis: 0,
             storage: Storage::default(),
             tamper: None,
+            access: Access::default(),
         }
     }
 }
@@ -168,6 +174,16 @@ pub(super) struct Inbound {
     pub(super) protocol: Protocol,
 }
 
+/// A neighbour, over one connection or several.
+pub(super) struct Link {
+    pub(super) connections: BTreeSet<ConnectionId>,
+    /// Whether this side dialled first.
+    pub(super) outbound: bool,
+    /// What one packet takes without jitter.
+    pub(super) base: Micros,
+    pub(super) neighbour: Neighbour,
+}
+
 pub(super) struct Peer {
     pub(super) id: PeerId,
     pub(super) config: Config,
@@ -179,13 +195,27 @@ pub(super) struct Peer {
     pub(super) life: u32,
     pub(super) started: Micros,
     pub(super) wake: Option<Micros>,
-    pub(super) links: BTreeMap<PeerIx, BTreeSet<ConnectionId>>,
+    pub(super) access: Access,
+    /// When the uplink has sent what waits in it.
+    pub(super) up_free: Micros,
+    /// When the downlink has received what waits for it.
+    pub(super) down_free: Micros,
+    pub(super) traffic: Traffic,
+    /// What happens to it once it goes on, while it is paused.
+    pub(super) paused: Option<Vec<Entry>>,
+    pub(super) links: BTreeMap<PeerIx, Link>,
     pub(super) banned: BTreeSet<PeerIx>,
-    pub(super) topics: BTreeSet<Topic>,
-    pub(super) known: BTreeMap<Hash, Micros>,
+    pub(super) topics: Vec<TopicIx>,
+    pub(super) remembered: Remembered,
+    pub(super) router: Router,
+    pub(super) mesh: MeshCounts,
+    /// Copies of messages that were the first.
+    pub(super) firsts: ByKind,
+    /// Copies of messages that came again, without what transports add.
+    pub(super) repeats: ByKind,
     pub(super) judging: BTreeMap<GossipId, Judging>,
     pub(super) published: u64,
-    pub(super) outbound: BTreeMap<OutboundId, PeerIx>,
+    pub(super) outbound: BTreeMap<OutboundId, (PeerIx, Protocol)>,
     pub(super) inbound: BTreeMap<InboundId, Inbound>,
     pub(super) disk: Disk,
     pub(super) workers: Vec<Micros>,
@@ -208,6 +238,10 @@ impl Peer {
         self.links.contains_key(&other)
     }
 
+    pub(super) fn has_dialled(&self, other: PeerIx) -> bool {
+        self.links.get(&other).is_some_and(|link| link.outbound)
+    }
+
     /// Forgets what a process forgets when it ends.
     pub(super) fn end_life(&mut self) {
         self.actor = Actor::Down;
@@ -216,7 +250,11 @@ impl Peer {
         self.links.clear();
         self.banned.clear();
         self.topics.clear();
-        self.known.clear();
+        self.remembered.clear();
+        self.router.clear();
+        self.up_free = 0;
+        self.down_free = 0;
+        self.paused = None;
         self.judging.clear();
         self.outbound.clear();
         self.inbound.clear();

@@ -5,6 +5,7 @@ use weft_core::node::{InboundId, Input, OutboundId, Protocol, RequestFailure};
 use super::{
     event::{Event, Micros},
     peer::{Inbound, PeerIx},
+    traffic::{Kind, REQUEST_OVERHEAD, RESPONSE_OVERHEAD},
     world::World,
 };
 
@@ -25,33 +26,37 @@ impl World {
         let linked = to.filter(|to| self.peers[ix.0].is_linked(*to));
         let Some(to) = linked else {
             // The answer of a shell that has no connection; it goes through the queue like every other.
-            self.peers[ix.0].outbound.insert(id, ix);
+            self.peers[ix.0].outbound.insert(id, (ix, protocol));
             let outcome = Err(RequestFailure::ConnectionLost);
             self.queue.push(self.now, ix, life, Event::Response { id, outcome });
             return;
         };
         let peer = &mut self.peers[ix.0];
-        assert!(peer.outbound.insert(id, to).is_none(), "{ix:?} used the request id {id:?} twice");
-        let in_flight = peer.outbound.values().filter(|other| **other == to).count();
+        assert!(
+            peer.outbound.insert(id, (to, protocol)).is_none(),
+            "{ix:?} used the request id {id:?} twice"
+        );
+        let in_flight = peer.outbound.values().filter(|(other, _)| *other == to).count();
         peer.seen.most_in_flight = peer.seen.most_in_flight.max(in_flight);
-        let timeout = Event::Response { id, outcome: Err(RequestFailure::Timeout) };
-        self.queue.push(self.now + TIMEOUT, ix, life, timeout);
+        self.queue.push_timeout(self.now + TIMEOUT, ix, life, id);
 
-        let (there, back) = (self.delay(ix, to), self.delay(ix, to));
-        if self.is_cut(ix, to) || self.is_lost() {
-            return;
-        }
         let speaks = protocol.name(self.peers[to.0].chain.as_ref());
         if speaks.is_none() || speaks != protocol.name(self.peers[ix.0].chain.as_ref()) {
-            let outcome = Err(RequestFailure::Unsupported);
-            self.queue.push(self.now + there + back, ix, life, Event::Response { id, outcome });
+            self.turn_down(ix, to, id, RequestFailure::Unsupported);
         } else if body.len() > protocol.max_request() {
             self.peers[to.0].seen.oversized += 1;
-            let outcome = Err(RequestFailure::ConnectionLost);
-            self.queue.push(self.now + there + back, ix, life, Event::Response { id, outcome });
+            self.turn_down(ix, to, id, RequestFailure::ConnectionLost);
         } else {
-            let event = Event::Request { from: ix, life, id, protocol, body };
-            self.queue.push(self.now + there, to, self.peers[to.0].life, event);
+            let (kind, bytes) = (Kind::of_protocol(protocol), body.len() + REQUEST_OVERHEAD);
+            self.send(ix, to, kind, bytes, Event::Request { from: ix, life, id, protocol, body });
+        }
+    }
+
+    /// The other side's shell turns a request down before its node hears of it.
+    fn turn_down(&mut self, ix: PeerIx, to: PeerIx, id: OutboundId, why: RequestFailure) {
+        let at = self.now + self.delay(ix, to) + self.delay(ix, to);
+        if !self.is_cut(ix, to) && !self.is_lost() {
+            self.queue.push(at, ix, self.peers[ix.0].life, Event::Response { id, outcome: Err(why) });
         }
     }
 
@@ -71,6 +76,9 @@ impl World {
         let inbound = InboundId(self.inbound);
         self.peers[ix.0].inbound.insert(inbound, Inbound { from, life, id, protocol });
         let peer = self.peers[from.0].id;
+        if protocol == Protocol::Transactions {
+            self.measure_request(ix, &body);
+        }
         self.deliver(ix, Input::Request { id: inbound, peer, protocol, body });
     }
 
@@ -81,7 +89,7 @@ impl World {
             return;
         };
         let Inbound { from, life, id, protocol } = request;
-        if !self.peers[ix.0].is_linked(from) || self.is_cut(ix, from) || self.is_lost() {
+        if !self.peers[ix.0].is_linked(from) {
             return;
         }
         let outcome = match body {
@@ -92,8 +100,9 @@ impl World {
             }
             Some(body) => Ok(body),
         };
-        let at = self.now + self.delay(ix, from);
-        self.queue.push(at, from, life, Event::Response { id, outcome });
+        let bytes = RESPONSE_OVERHEAD + outcome.as_ref().map_or(0, Vec::len);
+        let event = Event::Response { id, outcome };
+        self.send_to_life(ix, (from, life), Kind::of_protocol(protocol), bytes, event);
     }
 
     pub(super) fn arrive_response(
@@ -103,7 +112,10 @@ impl World {
         outcome: Result<Vec<u8>, RequestFailure>,
     ) {
         // Gone when the answer came before its timeout, or the connection ended before the answer.
-        if self.peers[ix.0].outbound.remove(&id).is_some() {
+        if let Some((_, protocol)) = self.peers[ix.0].outbound.remove(&id) {
+            if let (Protocol::Transactions, Ok(body)) = (protocol, &outcome) {
+                self.measure_response(ix, body);
+            }
             self.peers[ix.0].seen.downloaded += outcome.as_ref().map_or(0, |body| body.len() as u64);
             self.deliver(ix, Input::Response { id, outcome });
         }

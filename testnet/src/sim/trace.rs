@@ -1,21 +1,71 @@
 //! The fingerprint of a run: a hash over what every peer was told and did, and when.
 
+use std::{
+    fmt::{self, Write as _},
+    fs::File,
+    io::{self, BufWriter, Write as _},
+    path::Path,
+};
+
+use serde::Serialize;
 use weft_core::{
     node::{Input, Job, Output},
     primitives::{Hash, Hasher},
 };
 
-use super::{event::Micros, peer::PeerIx};
+use super::{event::Micros, peer::PeerIx, world::World};
 
 pub(super) struct Trace {
     hasher: Hasher,
     print: bool,
+    file: Option<BufWriter<File>>,
+    /// Why the file is no longer written.
+    failed: Option<io::Error>,
+}
+
+/// Hashes words as they are made, without putting them together first.
+struct Words<'a>(&'a mut Hasher);
+
+impl fmt::Write for Words<'_> {
+    fn write_str(&mut self, words: &str) -> fmt::Result {
+        self.0.add(words.as_bytes());
+        Ok(())
+    }
+}
+
+/// One step, as a line of a trace file.
+#[derive(Serialize)]
+struct Line<'a> {
+    micros: Micros,
+    peer: usize,
+    /// `<` for what the peer is told, `>` for what it wants done.
+    way: &'a str,
+    what: &'a str,
 }
 
 impl Trace {
     /// With `WEFT_SIM_TRACE` set, every step is printed as it happens.
     pub(super) fn new() -> Self {
-        Self { hasher: Hasher::default(), print: std::env::var_os("WEFT_SIM_TRACE").is_some() }
+        let print = std::env::var_os("WEFT_SIM_TRACE").is_some();
+        Self { hasher: Hasher::default(), print, file: None, failed: None }
+    }
+
+    fn tells(&self) -> bool {
+        self.print || self.file.is_some()
+    }
+
+    fn tell(&mut self, micros: Micros, ix: PeerIx, way: &str, what: &str) {
+        if self.print {
+            eprintln!("{micros:>12} {:>3} {way} {what}", ix.0);
+        }
+        if let Some(file) = &mut self.file {
+            let line = Line { micros, peer: ix.0, way, what };
+            let written = serde_json::to_writer(&mut *file, &line).map_err(io::Error::from);
+            if let Err(error) = written.and_then(|()| file.write_all(b"\n")) {
+                self.failed.get_or_insert(error);
+                self.file = None;
+            }
+        }
     }
 
     pub(super) fn hash(&self) -> Hash {
@@ -23,12 +73,12 @@ impl Trace {
     }
 
     fn add(&mut self, now: Micros, ix: PeerIx, tag: u8, payload: &[u8]) {
-        self.hasher
-            .add(&now.to_le_bytes())
-            .add(&(ix.0 as u64).to_le_bytes())
-            .add(&[tag])
-            .add(&(payload.len() as u64).to_le_bytes())
-            .add(payload);
+        let mut step = [0; 25];
+        step[..8].copy_from_slice(&now.to_le_bytes());
+        step[8..16].copy_from_slice(&(ix.0 as u64).to_le_bytes());
+        step[16] = tag;
+        step[17..].copy_from_slice(&(payload.len() as u64).to_le_bytes());
+        self.hasher.add(&step).add(payload);
     }
 
     pub(super) fn input(&mut self, now: Micros, ix: PeerIx, input: &Input) {
@@ -59,15 +109,15 @@ impl Trace {
             Input::Request { body, .. } | Input::Response { outcome: Ok(body), .. } => body,
             _ => &[],
         };
-        if self.print {
-            eprintln!("{:>12} {:>3} < {name} {}", now, ix.0, brief_input(input));
+        if self.tells() {
+            self.tell(now, ix, "<", &format!("{name} {}", brief_input(input)));
         }
         self.add(now, ix, tag, body);
     }
 
     pub(super) fn output(&mut self, now: Micros, ix: PeerIx, output: &Output) {
-        if self.print {
-            eprintln!("{:>12} {:>3} > {}", now, ix.0, brief_output(output));
+        if self.tells() {
+            self.tell(now, ix, ">", &brief_output(output));
         }
         match output {
             // What jobs carry may be large and is a function of what came before; the result shows in later outputs.
@@ -76,7 +126,11 @@ impl Trace {
             Output::Respond { body, .. } => self.add(now, ix, 103, body),
             Output::Publish { data, .. } => self.add(now, ix, 104, data),
             Output::Archive(id, _) => self.add(now, ix, 105, &id.0.to_le_bytes()),
-            other => self.add(now, ix, 100, format!("{other:?}").as_bytes()),
+            other => {
+                self.add(now, ix, 100, &[]);
+                // A hasher takes everything, so writing into it cannot fail.
+                let _ = write!(Words(&mut self.hasher), "{other:?}");
+            }
         }
     }
 }
@@ -117,5 +171,28 @@ fn brief_output(output: &Output) -> String {
         Output::Publish { topic, data } => format!("publish {topic:?} {} bytes", data.len()),
         Output::Archive(id, _) => format!("archive {id:?}"),
         other => format!("{other:?}"),
+    }
+}
+
+impl World {
+    /// Writes every step that follows into a file, as lines of JSON.
+    ///
+    /// # Errors
+    /// When the file cannot be made.
+    pub fn write_trace(&mut self, path: &Path) -> io::Result<()> {
+        self.trace.file = Some(BufWriter::new(File::create(path)?));
+        Ok(())
+    }
+
+    /// Finishes the file.
+    ///
+    /// # Errors
+    /// When it could not be written whole.
+    pub fn flush_trace(&mut self) -> io::Result<()> {
+        match (self.trace.failed.take(), &mut self.trace.file) {
+            (Some(error), _) => Err(error),
+            (None, Some(file)) => file.flush(),
+            (None, None) => Ok(()),
+        }
     }
 }

@@ -47,7 +47,11 @@ impl World {
 
     /// No two honest peers call two blocks of one height final.
     pub(super) fn watch_event(&mut self, ix: PeerIx, event: &Event) {
+        if let Event::Block(summary) = event {
+            self.measure_block(ix, summary);
+        }
         let Event::Finalised(checkpoint) = event else { return };
+        self.measure_final(checkpoint);
         if self.peers[ix.0].is_honest() {
             let first = *self.watch.finalised.entry(checkpoint.height).or_insert(checkpoint.hash);
             assert!(
@@ -68,6 +72,7 @@ impl World {
             .entry((header.content.proposer, header.slot()))
             .or_insert_with(|| header.hash());
         assert_eq!(first, header.hash(), "{ix:?} signed two headers for slot {}", header.slot());
+        self.measure_published(ix, first);
     }
 
     /// Honest peers never blame honest peers.

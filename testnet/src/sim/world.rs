@@ -1,6 +1,6 @@
 //! The world itself: who is in it, what time it is, and what happens next.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use libp2p::{Multiaddr, PeerId};
 use weft_core::{
@@ -10,12 +10,16 @@ use weft_core::{
 
 use super::{
     dice::{Dice, derive},
-    disk::{Disk, Keep, Storage},
+    disk::{Disk, Keep, Library, Storage},
     event::{Event, Micros, Queue},
+    gossip::{Gossip, Names, Seen as Remembered},
+    gossipsub::{MeshCounts, Router},
     jobs::Shared,
+    measure::Measure,
     network::{Network, country},
     peer::{Actor, Faults, NodeOptions, Peer, PeerIx, Puppet, Seen, address, peer_id},
     trace::Trace,
+    traffic::{ByKind, Traffic},
     watch::Watch,
 };
 
@@ -37,17 +41,22 @@ pub struct World {
     pub(super) dice: Dice,
     pub(super) network: Network,
     pub(super) peers: Vec<Peer>,
-    pub(super) by_id: BTreeMap<PeerId, PeerIx>,
+    /// Looked up only, so that its order is of no account.
+    pub(super) by_id: HashMap<PeerId, PeerIx>,
     pub(super) sides: BTreeMap<PeerIx, usize>,
     pub(super) partition: u64,
     pub(super) shared: Shared,
+    pub(super) library: Library,
     pub(super) trace: Trace,
     pub(super) watch: Watch,
+    pub(super) measure: Option<Box<Measure>>,
     pub(super) blame_allowed: bool,
     pub(super) conflict_allowed: bool,
     pub(super) connections: u64,
     pub(super) inbound: u64,
-    pub(super) gossip: u64,
+    pub(super) gossip: Gossip,
+    pub(super) names: Names,
+    pub(super) judgements: u64,
     pub(super) commands: u64,
     pub(super) replies: BTreeMap<CommandId, Result<Reply, CommandError>>,
     wakes_now: (Micros, u32),
@@ -65,17 +74,21 @@ impl World {
             dice: Dice::new(seed),
             network: Network::default(),
             peers: Vec::new(),
-            by_id: BTreeMap::new(),
+            by_id: HashMap::new(),
             sides: BTreeMap::new(),
             partition: 0,
             shared: Shared::default(),
+            library: Library::default(),
             trace: Trace::new(),
             watch: Watch::default(),
+            measure: None,
             blame_allowed: false,
             conflict_allowed: false,
             connections: 0,
             inbound: 0,
-            gossip: 0,
+            gossip: Gossip::default(),
+            names: Names::default(),
+            judgements: 0,
             commands: 0,
             replies: BTreeMap::new(),
             wakes_now: (0, 0),
@@ -124,21 +137,28 @@ impl World {
     /// # Panics
     /// When it cannot start.
     pub fn add_node(&mut self, options: NodeOptions) -> PeerIx {
-        let bootstrap = options.bootstrap.iter().map(|ix| self.address(*ix)).collect();
-        let ix = self.join(options, bootstrap, Actor::Down);
+        let ix = self.add_resting(options);
         self.start(ix).unwrap_or_else(|error| panic!("{ix:?} cannot start: {error}"));
         ix
+    }
+
+    /// Adds a peer that is down until it is [restarted](Self::restart). Peers to connect to may join after it.
+    pub fn add_resting(&mut self, options: NodeOptions) -> PeerIx {
+        let bootstrap = options.bootstrap.iter().map(|ix| self.address(*ix)).collect();
+        self.join(options, bootstrap, Actor::Down)
     }
 
     /// Adds a scripted peer, which says by itself whom it dials and what it listens to. The options tell which
     /// chain's protocols it speaks.
     pub fn add_puppet(&mut self, options: NodeOptions, puppet: impl Puppet + 'static) -> PeerIx {
-        self.join(options, Vec::new(), Actor::Puppet(Box::new(puppet)))
+        let ix = self.join(options, Vec::new(), Actor::Puppet(Box::new(puppet)));
+        self.start_heartbeat(ix);
+        ix
     }
 
     fn join(&mut self, options: NodeOptions, bootstrap: Vec<Multiaddr>, actor: Actor) -> PeerIx {
         let ix = PeerIx(self.peers.len());
-        let id = peer_id(derive(self.seed, "peer", ix.0 as u64));
+        let id = self.id_of(ix);
         let chain = options.genesis.as_ref().map(weft_core::chain::Genesis::hash);
         self.by_id.insert(id, ix);
         self.peers.push(Peer {
@@ -156,17 +176,26 @@ impl World {
                 max_jobs: options.max_jobs,
             },
             chain,
-            country: country(self.seed, ix),
+            country: options.access.country.unwrap_or_else(|| country(self.seed, ix)),
             skew: options.skew_millis,
             tamper: options.tamper,
             actor,
             life: 0,
             started: self.now,
             wake: None,
+            access: options.access,
+            up_free: 0,
+            down_free: 0,
+            traffic: Traffic::default(),
+            paused: None,
             links: BTreeMap::new(),
             banned: BTreeSet::new(),
-            topics: BTreeSet::new(),
-            known: BTreeMap::new(),
+            topics: Vec::new(),
+            remembered: Remembered::default(),
+            router: Router::default(),
+            mesh: MeshCounts::default(),
+            firsts: ByKind::default(),
+            repeats: ByKind::default(),
             judging: BTreeMap::new(),
             published: 0,
             outbound: BTreeMap::new(),
@@ -192,20 +221,59 @@ impl World {
         let listening = Input::Listening(address(ix, peer.id));
         self.drain(ix);
         self.tell(ix, self.now, listening);
+        self.start_heartbeat(ix);
         Ok(())
     }
 
     /// Ends a peer at once, as `kill -9` or a power cut does.
     pub fn kill(&mut self, ix: PeerIx) {
         let links: Vec<_> = std::mem::take(&mut self.peers[ix.0].links).into_iter().collect();
-        for (other, connections) in links {
+        for (other, link) in links {
             let at = self.now + self.delay(ix, other);
-            for connection in connections {
+            for connection in link.connections {
                 let life = self.peers[other.0].life;
                 self.queue.push(at, other, life, Event::Closed { other: ix, connection });
             }
         }
         self.peers[ix.0].end_life();
+    }
+
+    /// Stops a peer's process until [`Self::resume`]: what reaches it waits.
+    pub fn pause(&mut self, ix: PeerIx) {
+        let peer = &mut self.peers[ix.0];
+        if peer.is_up() {
+            peer.paused.get_or_insert_default();
+        }
+    }
+
+    /// Lets a paused peer go on: all that waited happens at once, in order.
+    pub fn resume(&mut self, ix: PeerIx) {
+        for entry in self.peers[ix.0].paused.take().unwrap_or_default() {
+            self.queue.push_entry(self.now, entry);
+        }
+        // The timer that it had may be any of those; it looks anew.
+        self.peers[ix.0].wake = None;
+        if self.peers[ix.0].is_up() {
+            self.drain(ix);
+        }
+    }
+
+    /// Whether a peer is up and not paused.
+    #[must_use]
+    pub fn is_running(&self, ix: PeerIx) -> bool {
+        self.peers[ix.0].is_up() && self.peers[ix.0].paused.is_none()
+    }
+
+    /// What a peer sent and received, in all its lives.
+    #[must_use]
+    pub fn traffic(&self, ix: PeerIx) -> &Traffic {
+        &self.peers[ix.0].traffic
+    }
+
+    /// What a peer's part in meshes came to, in all its lives.
+    #[must_use]
+    pub fn mesh_counts(&self, ix: PeerIx) -> MeshCounts {
+        self.peers[ix.0].mesh
     }
 
     /// Starts a peer again, after ending it if need be, with what its disk kept.
@@ -235,10 +303,16 @@ impl World {
         self.peers[ix.0].id
     }
 
-    /// Where a peer listens.
+    /// The id that the peer has or will have.
+    fn id_of(&self, ix: PeerIx) -> PeerId {
+        peer_id(derive(self.seed, "peer", ix.0 as u64))
+    }
+
+    /// Where a peer listens, or will once it joins.
     #[must_use]
     pub fn address(&self, ix: PeerIx) -> Multiaddr {
-        address(ix, self.peers[ix.0].id)
+        let id = self.peers.get(ix.0).map_or_else(|| self.id_of(ix), |peer| peer.id);
+        address(ix, id)
     }
 
     /// The peer with this id.
@@ -305,14 +379,24 @@ impl World {
 
     /// Lets the next event happen, if it lies no later than `limit`; otherwise time moves on to `limit`.
     pub(super) fn step(&mut self, limit: Micros) -> bool {
-        let Some(entry) = self.queue.pop_until(limit) else {
+        let Some((at, mut entry)) = self.queue.pop_until(limit) else {
             self.now = limit;
             return false;
         };
-        self.now = entry.at;
+        self.now = at;
         let ix = entry.to;
-        let peer = &self.peers[ix.0];
+        let peer = &mut self.peers[ix.0];
         if peer.life != entry.life || !peer.is_up() {
+            return true;
+        }
+        if let Some(held) = &mut peer.paused {
+            held.push(entry);
+            return true;
+        }
+        if let Some(load) = entry.load.take()
+            && let Some(through) = self.land(ix, load)
+        {
+            self.queue.push_entry(through, entry);
             return true;
         }
         match entry.event {
@@ -321,7 +405,8 @@ impl World {
             Event::Established { target, address } => self.establish(ix, target, address),
             Event::Closed { other, connection } => self.unlink(ix, other, connection),
             Event::CutOff { other, connection, partition } => self.cut_off(ix, other, connection, partition),
-            Event::Gossip { from, copy } => self.arrive_gossip(ix, from, copy),
+            Event::Gossip { from, rpc } => self.arrive_gossip(ix, from, rpc),
+            Event::Heartbeat => self.heartbeat(ix),
             Event::Request { from, life, id, protocol, body } => {
                 self.arrive_request(ix, (from, life), id, protocol, body);
             }

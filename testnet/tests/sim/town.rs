@@ -3,7 +3,7 @@
 use weft_core::node::{BlockRef, BlockView, Command, CommandError, Reply};
 use weft_testnet::{
     fixture::TestChain,
-    sim::{EPOCH, NodeOptions, PeerIx, World},
+    sim::{EPOCH, Gossip, NodeOptions, PeerIx, World},
 };
 
 /// The length of a slot in most scenarios.
@@ -27,8 +27,14 @@ pub(crate) struct Town {
 
 impl Town {
     pub(crate) fn new(seed: u64, validators: usize, followers: usize) -> Self {
+        Self::with_gossip(seed, validators, followers, Gossip::default())
+    }
+
+    pub(crate) fn with_gossip(seed: u64, validators: usize, followers: usize, gossip: Gossip) -> Self {
         let chain = TestChain::new(EPOCH, SLOT, validators, 20);
-        let mut town = Self { world: World::new(seed), chain, validators: Vec::new(), followers: Vec::new() };
+        let mut world = World::new(seed);
+        world.set_gossip(gossip);
+        let mut town = Self { world, chain, validators: Vec::new(), followers: Vec::new() };
         for index in 0..validators {
             let validator = Some(town.chain.validators[index].clone());
             let bootstrap = town.validators.clone();
