@@ -1,4 +1,4 @@
-//! Headers without end: signed as they should be, and still no more of them are kept than the caps allow.
+//! Headers without end: signed as they should be, and still no more of them are kept or passed on than the caps allow.
 
 use std::{
     cell::{Cell, RefCell},
@@ -8,16 +8,17 @@ use std::{
 
 use weft_core::{
     chain::{Block, Checkpoint},
+    gossip::CompactBlock,
     node::{Input, Output, Protocol},
     primitives::{Hash, Height, Now, decode, encode},
     sync::{BodiesRequest, BodiesResponse, SyncRequest, SyncResponse, SyncStatus},
 };
 use weft_testnet::{
     fixture::{ChainMaker, LongChain, TestChain},
-    sim::{EPOCH, NodeOptions, World},
+    sim::{EPOCH, NodeOptions, PeerIx, World},
 };
 
-use crate::siege::Siege;
+use crate::siege::{Blame, Siege};
 
 /// Of how many blocks for one slot somebody floods the network with.
 const SIBLINGS: usize = 40;
@@ -33,6 +34,29 @@ fn siblings(siege: &Siege) -> Vec<Block> {
         siege.maker.clone().extend_at(slot, vec![payment])
     };
     (0..SIBLINGS).map(sibling).collect()
+}
+
+/// The blocks at a height on a peer's disk.
+fn held(siege: &Siege, ix: PeerIx, height: Height) -> usize {
+    siege.world.storage(ix).archive.keys().filter(|(at, _)| *at == height).count()
+}
+
+#[test]
+fn of_many_blocks_for_one_slot_two_are_kept_and_passed_on() {
+    let mut siege = Siege::new(40);
+    siege.goes_on(Vec::new());
+    siege.next_slot();
+    let flood = siblings(&siege);
+    let height = flood[0].header.height();
+    let intruder = siege.mute();
+    for block in flood {
+        siege.gossip(intruder, encode(&CompactBlock::whole(&block)));
+    }
+    for ix in [siege.victim, siege.bystander] {
+        assert_eq!(held(&siege, ix, height), 2, "{ix:?}");
+    }
+    // Whoever passes them on cannot know how many there are.
+    assert_eq!(siege.blame(intruder), Blame::none());
 }
 
 #[test]
@@ -83,8 +107,7 @@ fn of_many_branches_for_one_slot_two_are_downloaded() {
     siege.world.run_for(200_000);
     assert!(shown.get() > 10, "headers were asked for {} times", shown.get());
     assert!(asked.borrow().len() <= 2, "{} of them were downloaded", asked.borrow().len());
-    let held = siege.world.storage(siege.victim).archive;
-    assert!(held.keys().filter(|(at, _)| *at == height).count() <= 2);
+    assert!(held(&siege, siege.victim, height) <= 2);
     assert!(!siege.blame(intruder).banned);
 }
 
