@@ -117,7 +117,7 @@ pub fn render(snapshot: &Snapshot) -> String {
 }
 
 /// Every metric there is.
-pub static METRICS: [Metric; 30] = [
+pub static METRICS: [Metric; 34] = [
     Metric {
         name: "weft_connected_peers",
         kind: Kind::Gauge,
@@ -300,6 +300,64 @@ pub static METRICS: [Metric; 30] = [
         read: |s, out| {
             if let Some(chain) = &s.chain {
                 out.histogram(&chain.delays);
+            }
+        },
+    },
+    Metric {
+        name: "weft_block_rebuilt_blocks",
+        kind: Kind::Counter,
+        help: "Announced blocks, by how their bodies came: put together at once, after a round trip, or left to download.",
+        labels: &["outcome"],
+        read: |s, out| {
+            if let Some(ChainSnapshot { blocks, .. }) = &s.chain {
+                out.add(&["at-once"], blocks.at_once);
+                out.add(&["after-round-trip"], blocks.after_round_trip);
+                out.add(&["fell-back"], blocks.fell_back);
+            }
+        },
+    },
+    Metric {
+        name: "weft_block_announced_transactions",
+        kind: Kind::Counter,
+        help: "Transactions of announced blocks: sent along, found here, or missing.",
+        labels: &["state"],
+        read: |s, out| {
+            if let Some(ChainSnapshot { blocks, .. }) = &s.chain {
+                out.add(&["prefilled"], blocks.prefilled);
+                out.add(&["found"], blocks.found);
+                out.add(&["missing"], blocks.missing);
+            }
+        },
+    },
+    Metric {
+        name: "weft_relay_handled_transactions",
+        kind: Kind::Counter,
+        help: "Transactions that were pushed, announced, asked for and fetched, each counted for each peer.",
+        labels: &["event"],
+        read: |s, out| {
+            if let Some(ChainSnapshot { relay, .. }) = &s.chain {
+                out.add(&["received"], relay.received);
+                out.add(&["duplicate"], relay.duplicates);
+                out.add(&["pushed"], relay.pushed);
+                out.add(&["announced"], relay.announced);
+                out.add(&["unsent"], relay.unsent);
+                out.add(&["heard"], relay.heard);
+                out.add(&["asked"], relay.asked);
+                out.add(&["fetched"], relay.fetched);
+                out.add(&["undelivered"], relay.undelivered);
+                out.add(&["served"], relay.served);
+            }
+        },
+    },
+    Metric {
+        name: "weft_relay_compared_sketches",
+        kind: Kind::Counter,
+        help: "Sketches of mempools compared with a peer's, by whether the difference came out.",
+        labels: &["outcome"],
+        read: |s, out| {
+            if let Some(ChainSnapshot { relay, .. }) = &s.chain {
+                out.add(&["decoded"], relay.sketches_decoded);
+                out.add(&["failed"], relay.sketches_failed);
             }
         },
     },

@@ -119,6 +119,8 @@ impl Chain {
             queued: view.queued as u64,
             mempool_bytes: self.mempool.bytes() as u64,
             fee_floor: view.min_fee_per_byte,
+            blocks: self.block_counts(),
+            relay: self.relay_counts(),
             jobs_running,
             jobs_waiting,
             delays: fx.delays.clone(),

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::node::SyncPhase;
+use crate::{
+    gossip::RelayCounts,
+    node::{BlockCounts, SyncPhase},
+};
 
 /// What [`METRICS`](super::METRICS) are read from. The node fills in what it knows, the driver what went over the wire, the shell what is on disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,6 +59,10 @@ pub struct ChainSnapshot {
     pub mempool_bytes: u64,
     /// The least fee for a byte.
     pub fee_floor: u64,
+    /// How announced blocks came to their bodies.
+    pub blocks: BlockCounts,
+    /// What was said about transactions.
+    pub relay: RelayCounts,
     /// Jobs that workers are at.
     pub jobs_running: u64,
     /// Jobs in line.

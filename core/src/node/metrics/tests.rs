@@ -31,6 +31,8 @@ fn full() -> Snapshot {
             queued: 2,
             mempool_bytes: 300,
             fee_floor: 1,
+            blocks: crate::node::BlockCounts { at_once: 3, fell_back: 1, ..Default::default() },
+            relay: Default::default(),
             jobs_running: 1,
             jobs_waiting: 0,
             delays,
@@ -41,10 +43,12 @@ fn full() -> Snapshot {
 
 #[test]
 fn every_metric_says_what_it_is_in_which_unit() {
-    const UNITS: [&str; 16] = [
+    const UNITS: [&str; 18] = [
         "alarms",
         "answers",
         "authorities",
+        "blocks",
+        "sketches",
         "bytes",
         "connections",
         "failures",
@@ -103,6 +107,7 @@ fn the_text_is_as_openmetrics_has_it() {
         "weft_request_sent_bytes_total{protocol=\"sync\",part=\"request\"} 7\n",
         "weft_chain_sync_phase{phase=\"following\"} 1\n",
         "weft_chain_sync_phase{phase=\"light\"} 0\n",
+        "weft_block_rebuilt_blocks_total{outcome=\"at-once\"} 3\n",
         "weft_chain_block_delay_seconds_bucket{le=\"0.025\"} 2\n",
         "weft_chain_block_delay_seconds_bucket{le=\"0.05\"} 3\n",
         "weft_chain_block_delay_seconds_bucket{le=\"1.0\"} 4\n",
