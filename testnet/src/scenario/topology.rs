@@ -55,7 +55,7 @@ impl Plan {
         }
         match topology {
             Topology::Random => self.someone(from, 0, self.count),
-            Topology::Ring => Some((from + step) % self.count),
+            Topology::Ring => self.ahead(from, step),
             Topology::Star => self.relay(from),
             Topology::Clustered { clusters } => {
                 let size = self.count.div_ceil(clusters).max(1);
@@ -70,8 +70,15 @@ impl Plan {
             Topology::SmallWorld { rewired } if self.dice.chance(rewired) => {
                 self.someone(from, 0, self.count)
             }
-            Topology::SmallWorld { .. } => Some((from + step) % self.count),
+            Topology::SmallWorld { .. } => self.ahead(from, step),
         }
+    }
+
+    /// The neighbour so many places ahead on a ring, of those whom a connection can join to this one: between two that
+    /// cannot be dialled there is none.
+    fn ahead(&self, from: usize, step: usize) -> Option<usize> {
+        let around = (1..self.count).map(|places| (from + places) % self.count);
+        around.filter(|to| self.dialable[from] || self.dialable[*to]).nth(step - 1)
     }
 
     /// Somebody else of a range who can be dialled and is not known yet.
@@ -145,6 +152,7 @@ mod tests {
     fn every_topology_connects_all_and_dials_nobody_who_cannot_be_dialled() {
         for topology in [
             "{ kind = \"random\" }",
+            "{ kind = \"ring\" }",
             "{ kind = \"star\" }",
             "{ kind = \"clustered\", clusters = 5 }",
             "{ kind = \"small-world\", rewired = 0.2 }",

@@ -48,7 +48,7 @@ fn top(bucket: usize) -> u64 {
     }
     let shift = bucket / SPLIT - 1;
     let head = (bucket - shift * SPLIT) as u64;
-    ((head + 1) << shift) - 1
+    (head << shift) | ((1 << shift) - 1)
 }
 
 impl Histogram {
