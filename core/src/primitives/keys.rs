@@ -255,12 +255,12 @@ mod tests {
                 (payload, key(1).sign(Domain::Transaction, &CHAIN, &payload))
             })
             .collect();
-        let mut bad = Vec::new();
+        let mut bad: Vec<usize> = Vec::new();
         // Far from each other, which is the worst case; each round makes more of them bad.
         for (rounds, next) in
             [vec![], vec![300], vec![0, 511], vec![100, 171, 411, 240, 33]].iter().enumerate()
         {
-            next.iter().for_each(|index: &usize| claims[*index].1.0[40] ^= 1);
+            next.iter().for_each(|index| claims[*index].1.0[40] ^= 1);
             bad.extend(next);
             let mut batches = 0;
             let valid = verify_each(COUNT, |index, batch| {
