@@ -13,10 +13,10 @@
 //! - chain: `sync-state` (`data-phase`), `sync-progress` (`data-done`, `data-total`), `ground` (`data-joined-at`), `slots`, `blocks`, `block`
 //!   (`data-height`, `data-hash`, `data-final`, `data-transactions`; its button opens `block-details`), `transaction` (`data-id`,
 //!   `data-from`, `data-to`, `data-amount`), `mempool` with `transaction`s in fee order, `mempool-pending`,
-//!   `mempool-queued`
+//!   `mempool-queued`, `fee-histogram` (`data-minimum`)
 //! - wallet: `address`, `balance` (`data-amount`), `verified` (`data-verified`: executed, proven, or empty while nothing is;
 //!   `data-height`), `pending-balance`, `faucet`, `faucet-result`, `send-to`,
-//!   `send-amount`, `send-memo`, `send-fee`, `send-submit`, `send-result`, `lookup-id`, `lookup`, `lookup-result` (results have `data-state`: waiting, done,
+//!   `send-amount`, `send-memo`, `send-fee`, `send-speed`, `send-submit`, `send-result`, `lookup-id`, `lookup`, `lookup-result` (results have `data-state`: waiting, done,
 //!   refused; and `data-transaction`)
 //! - chat: `chat-room` (`data-room`), `chat-leave`, `chat-join`, `chat-join-submit`, `chat-messages`, `chat-message`
 //!   (`data-author`, `data-own`) with `chat-author`, `chat-text` and `chat-hearsay`, `chat-input`, `chat-send`,

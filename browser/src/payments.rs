@@ -3,7 +3,7 @@
 use futures::StreamExt;
 use weft_core::{
     chain::{CHECKPOINT_INTERVAL, MAX_MEMO_BYTES, UnsignedTransaction},
-    mempool::AdmissionError,
+    mempool::{AdmissionError, fee_for},
     node::{AccountView, Command, CommandError, Event, Reply, TransactionStatus, Verified},
     primitives::{Address, Amount, Hash, Height, SecretKey, Slot},
     state::TransferError,
@@ -42,9 +42,9 @@ pub(crate) enum Fate {
     Unknown,
 }
 
-/// What a transfer with this memo costs beside its amount.
-pub(crate) fn fee(session: &Session, memo: &str) -> Amount {
-    let content = content(session, &session.account, session.address, Amount(0), memo);
+/// What a transfer with this memo costs beside its amount, at `rate` for 1,000 bytes or the chain's minimum.
+pub(crate) fn fee(session: &Session, memo: &str, rate: u64) -> Amount {
+    let content = content(session, &session.account, session.address, Amount(0), memo, rate);
     content.fee
 }
 
@@ -54,25 +54,35 @@ fn content(
     to: Address,
     amount: Amount,
     memo: &str,
+    rate: u64,
 ) -> UnsignedTransaction {
     let genesis = &session.genesis;
     let slot = genesis.slot_at(clock::now().wall).unwrap_or_default();
     let valid_until = Slot(slot.0.saturating_add(VALID_MILLIS / genesis.slot_millis.max(1)));
     let mut content = UnsignedTransaction::transfer(from.public(), to, amount, Amount(0), 0, valid_until);
     content.memo = memo.as_bytes().to_vec();
-    content.fee = Amount(genesis.min_fee_per_byte.saturating_mul(content.signed_len() as u64));
+    let least = genesis.min_fee_per_byte.saturating_mul(1000);
+    content.fee = fee_for(rate.max(least), content.signed_len());
     content
 }
 
-/// Sends `amount` from this tab's account.
+/// Sends `amount` from this tab's account, for a fee of `rate` for 1,000 bytes or the chain's minimum.
 ///
 /// # Errors
 /// In words, when it is refused.
-pub(crate) async fn send(session: &Session, to: Address, amount: Amount, memo: &str) -> Result<Sent, String> {
+pub(crate) async fn send(
+    session: &Session,
+    to: Address,
+    amount: Amount,
+    memo: &str,
+    rate: u64,
+) -> Result<Sent, String> {
     if memo.len() > MAX_MEMO_BYTES {
         return Err(format!("The memo has {} bytes, and {MAX_MEMO_BYTES} are allowed.", memo.len()));
     }
-    submit(session, &session.account, to, amount, memo).await.map_err(|error| format!("Not sent: {error}."))
+    submit(session, &session.account, to, amount, memo, rate)
+        .await
+        .map_err(|error| format!("Not sent: {error}."))
 }
 
 async fn submit(
@@ -81,10 +91,11 @@ async fn submit(
     to: Address,
     amount: Amount,
     memo: &str,
+    rate: u64,
 ) -> Result<Sent, CommandError> {
     let sender = Address::of(&from.public());
     let events = session.handle.subscribe().await;
-    let mut content = content(session, from, to, amount, memo);
+    let mut content = content(session, from, to, amount, memo, rate);
     content.nonce = account(session, sender).await?.next_nonce;
     let (nonce, valid_until) = (content.nonce, content.valid_until);
     let transaction = content.sign(from, &session.chain);
@@ -149,7 +160,11 @@ pub(crate) async fn gift(session: &Session) -> Result<Height, String> {
     let faucet = session.faucet.as_ref().ok_or("This chain has no faucet.")?;
     let mut last = "other tabs were quicker every time".to_owned();
     for _ in 0..GIFT_ATTEMPTS {
-        match submit(session, faucet, session.address, GIFT, "").await {
+        let rate = match session.handle.call(Command::Mempool(0)).await {
+            Ok(Reply::Mempool(view)) => view.fees.next,
+            _ => 0,
+        };
+        match submit(session, faucet, session.address, GIFT, "", rate).await {
             Ok(sent) => match fate(session, sent).await {
                 Fate::Included(height) => return Ok(height),
                 Fate::Overtaken => {}

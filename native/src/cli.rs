@@ -79,6 +79,8 @@ enum Command {
     Tx(tx::TxArgs),
     /// What waits to be in a block?
     Mempool(mempool::MempoolArgs),
+    /// What does it cost to be in a block soon?
+    Fees(RpcArgs),
     /// Chat in a room, with a peer of its own that lives as long as the conversation.
     Chat(chat::ChatArgs),
 }
@@ -134,6 +136,7 @@ impl Cli {
                 Command::Block(args) => block::run(args, output).await,
                 Command::Tx(args) => tx::run(args, output).await,
                 Command::Mempool(args) => mempool::run(args, output).await,
+                Command::Fees(args) => mempool::fees(&args, output).await,
                 Command::Chat(args) => chat::run(args, output).await,
             }
         });

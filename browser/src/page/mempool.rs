@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 
 use super::{blocks::transaction, model::Model};
-use crate::text::{bytes, grouped};
+use crate::text::{bytes, counted, grouped};
 
 /// Why nothing is shown.
 fn nothing(model: Model) -> &'static str {
@@ -33,6 +33,7 @@ pub(super) fn card() -> impl IntoView {
                     {move || bytes(count(|view| view.bytes) as u64)}
                 </span>
             </div>
+            <Fees />
             <Show
                 when=move || count(|view| view.best.len()) != 0
                 fallback=move || view! { <p class="empty">{move || nothing(model)}</p> }
@@ -44,5 +45,43 @@ pub(super) fn card() -> impl IntoView {
                 </ul>
             </Show>
         </section>
+    }
+}
+
+/// What waits by what it pays, as bars, and what a fee must be to be taken.
+#[component]
+fn Fees() -> impl IntoView {
+    let model = expect_context::<Model>();
+    let minimum =
+        Memo::new(move |_| model.mempool.with(|mempool| mempool.as_ref().map(|view| view.fees.minimum)));
+    let bars = move || {
+        let buckets = model.mempool.with(|mempool| mempool.as_ref().map(|view| view.histogram.clone()));
+        let buckets = buckets.unwrap_or_default();
+        let most = buckets.iter().map(|bucket| bucket.bytes).max().unwrap_or(0).max(1);
+        let bars = buckets.into_iter().map(|bucket| {
+            let title = format!(
+                "from {} for 1,000 bytes: {}, {}",
+                grouped(bucket.from),
+                counted(bucket.count as u64, "transaction"),
+                bytes(bucket.bytes as u64)
+            );
+            let style = format!("--part:{}%", (bucket.bytes * 100).div_ceil(most));
+            view! { <i class="fee-bar" style=style title=title></i> }
+        });
+        bars.collect_view()
+    };
+    view! {
+        <div
+            class="fee-bars"
+            role="img"
+            aria-label="What waits by its fee, the lowest on the left"
+            data-testid="fee-histogram"
+            data-minimum=minimum
+        >
+            {bars}
+        </div>
+        <p class="dim fee-minimum">
+            {move || minimum.get().map(|rate| format!("At least {} for 1,000 bytes", grouped(rate)))}
+        </p>
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use leptos::{ev::SubmitEvent, prelude::*};
 use weft_core::{
+    mempool::FeeEstimate,
     node::{AccountView, Verified},
     primitives::{Address, Amount, Hash},
 };
@@ -119,16 +120,34 @@ fn Faucet(session: Arc<Session>) -> impl IntoView {
     }
 }
 
+type FeeOf = fn(&FeeEstimate) -> u64;
+
+/// How soon a payment should be in a block: a word for the form, words for people, and which fee that is.
+const SPEEDS: [(&str, &str, FeeOf); 3] = [
+    ("next", "next block", |fees| fees.next),
+    ("soon", "soon", |fees| fees.soon),
+    ("slow", "slow", |fees| fees.slow),
+];
+
+/// The fee for 1,000 bytes that is suggested, 0 while nothing is known. Tracks.
+fn rate(model: Model, speed: RwSignal<String>) -> u64 {
+    let of = speed.with(|speed| SPEEDS.iter().find(|(word, ..)| word == speed).map(|(.., of)| *of));
+    let fees = model.mempool.with(|mempool| mempool.as_ref().map(|view| view.fees));
+    fees.zip(of).map_or(0, |(fees, of)| of(&fees))
+}
+
 #[component]
 fn Send(session: Arc<Session>) -> impl IntoView {
     let to = RwSignal::new(String::new());
     let amount = RwSignal::new(String::new());
     let memo = RwSignal::new(String::new());
+    let speed = RwSignal::new("next".to_owned());
+    let model = expect_context::<Model>();
     let busy = RwSignal::new(false);
     let said = RwSignal::new(None);
     let fee = {
         let session = session.clone();
-        move || memo.with(|memo| payments::fee(&session, memo))
+        move || memo.with(|memo| payments::fee(&session, memo, rate(model, speed)))
     };
     let submit = move |event: SubmitEvent| {
         event.prevent_default();
@@ -141,10 +160,11 @@ fn Send(session: Arc<Session>) -> impl IntoView {
             Err(error) => return said.set(Said::new("refused", error)),
         };
         let session = session.clone();
+        let rate = untrack(|| rate(model, speed));
         busy.set(true);
         said.set(Said::new("waiting", "Sending."));
         leptos::task::spawn_local(async move {
-            let sent = payments::send(&session, address, coins, &memo.get_untracked()).await;
+            let sent = payments::send(&session, address, coins, &memo.get_untracked(), rate).await;
             busy.set(false);
             let sent = match sent {
                 Ok(sent) => sent,
@@ -216,6 +236,13 @@ fn Send(session: Arc<Session>) -> impl IntoView {
                 <span class="dim" data-testid="send-fee">
                     {move || format!("and {} as the fee", counted(fee().0, "coin"))}
                 </span>
+                <select
+                    aria-label="How soon it should be in a block"
+                    data-testid="send-speed"
+                    on:change=move |event| speed.set(event_target_value(&event))
+                >
+                    {SPEEDS.map(|(word, words, _)| view! { <option value=word>{words}</option> })}
+                </select>
             </div>
             <Outcome said testid="send-result" />
         </form>

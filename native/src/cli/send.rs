@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::json;
 use weft_core::{
     chain::{CHECKPOINT_INTERVAL, MAX_MEMO_BYTES, UnsignedTransaction},
+    mempool::fee_for,
     node::{ChainView, CommandError, InBlock, SyncPhase, TransactionStatus},
     primitives::{Address, Amount, Hash, Slot},
 };
@@ -37,7 +38,7 @@ pub(super) struct SendArgs {
     /// How much.
     #[arg(long, value_name = "N")]
     amount: u64,
-    /// What the proposer receives. Default: the least that the chain takes for the transaction's size.
+    /// What the proposer receives. Default: what `weft fees` says for the next block.
     #[arg(long, value_name = "N")]
     fee: Option<u64>,
     /// Up to 256 bytes for the receiver.
@@ -72,8 +73,10 @@ pub(super) async fn run(args: SendArgs, output: Output) -> Result<(), Failure> {
         valid_until,
     );
     content.memo = args.memo.into_bytes();
-    let least = chain.min_fee_per_byte.saturating_mul(content.signed_len() as u64);
-    content.fee = Amount(args.fee.unwrap_or(least));
+    content.fee = match args.fee {
+        Some(fee) => Amount(fee),
+        None => fee_for(client.mempool(0).await?.fees.next, content.signed_len()),
+    };
     let fee = content.fee;
     let transaction = content.sign(&key, &chain.genesis);
     let id = client.submit(&transaction).await?;

@@ -35,6 +35,7 @@ fn every_command_parses() {
         format!("weft account {address}"),
         "weft block 5".to_owned(),
         "weft mempool --count 5".to_owned(),
+        "weft fees --json".to_owned(),
         "weft chat lobby --listen /ip4/0.0.0.0/tcp/0 --bootstrap /ip4/127.0.0.1/tcp/1 --no-mdns".to_owned(),
     ] {
         assert!(parse(&line).is_ok(), "{line}: {}", parse(&line).unwrap_err());
