@@ -2,6 +2,7 @@
 
 pub mod chain;
 pub mod gossip;
+pub mod mempool;
 pub mod node;
 pub mod relay;
 pub mod state;

@@ -18,6 +18,7 @@ mod lookups;
 mod made;
 mod measured;
 mod payments;
+mod pool_floods;
 mod pruning;
 mod relaying;
 mod scenarios;

@@ -23,18 +23,30 @@ pub(crate) struct Town {
     pub(crate) chain: TestChain,
     pub(crate) validators: Vec<PeerIx>,
     pub(crate) followers: Vec<PeerIx>,
+    mempool_bytes: usize,
 }
 
 impl Town {
     pub(crate) fn new(seed: u64, validators: usize, followers: usize) -> Self {
-        Self::with_gossip(seed, validators, followers, Gossip::default())
+        let mempool_bytes = NodeOptions::default().mempool_bytes;
+        Self::build(seed, [validators, followers], Gossip::default(), mempool_bytes)
     }
 
     pub(crate) fn with_gossip(seed: u64, validators: usize, followers: usize, gossip: Gossip) -> Self {
+        Self::build(seed, [validators, followers], gossip, NodeOptions::default().mempool_bytes)
+    }
+
+    /// With mempools of this size.
+    pub(crate) fn with_mempool(seed: u64, validators: usize, followers: usize, mempool_bytes: usize) -> Self {
+        Self::build(seed, [validators, followers], Gossip::default(), mempool_bytes)
+    }
+
+    fn build(seed: u64, peers: [usize; 2], gossip: Gossip, mempool_bytes: usize) -> Self {
+        let [validators, followers] = peers;
         let chain = TestChain::new(EPOCH, SLOT, validators, 20);
         let mut world = World::new(seed);
         world.set_gossip(gossip);
-        let mut town = Self { world, chain, validators: Vec::new(), followers: Vec::new() };
+        let mut town = Self { world, chain, validators: Vec::new(), followers: Vec::new(), mempool_bytes };
         for index in 0..validators {
             let validator = Some(town.chain.validators[index].clone());
             let bootstrap = town.validators.clone();
@@ -52,7 +64,8 @@ impl Town {
 
     /// What a further peer of this chain starts from.
     pub(crate) fn options(&self) -> NodeOptions {
-        NodeOptions { genesis: Some(self.chain.genesis.clone()), ..NodeOptions::default() }
+        let genesis = Some(self.chain.genesis.clone());
+        NodeOptions { genesis, mempool_bytes: self.mempool_bytes, ..NodeOptions::default() }
     }
 
     pub(crate) fn all(&self) -> Vec<PeerIx> {
