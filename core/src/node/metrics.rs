@@ -117,7 +117,7 @@ pub fn render(snapshot: &Snapshot) -> String {
 }
 
 /// Every metric there is.
-pub static METRICS: [Metric; 34] = [
+pub static METRICS: [Metric; 35] = [
     Metric {
         name: "weft_connected_peers",
         kind: Kind::Gauge,
@@ -381,9 +381,24 @@ pub static METRICS: [Metric; 34] = [
         read: |s, out| out.chain(s, |chain| chain.mempool_bytes),
     },
     Metric {
+        name: "weft_mempool_moved_transactions",
+        kind: Kind::Counter,
+        help: "Transactions that came into the mempool or left it, by why.",
+        labels: &["event"],
+        read: |s, out| {
+            if let Some(ChainSnapshot { pool, .. }) = &s.chain {
+                out.add(&["admitted"], pool.admitted);
+                out.add(&["replaced"], pool.replaced);
+                out.add(&["evicted"], pool.evicted);
+                out.add(&["expired"], pool.expired);
+                out.add(&["settled"], pool.settled);
+            }
+        },
+    },
+    Metric {
         name: "weft_mempool_floor_units",
         kind: Kind::Gauge,
-        help: "The least fee for an encoded byte of a transaction on this chain.",
+        help: "The least fee for 1,000 bytes of a transaction that the mempool takes; it rises while there is no room.",
         labels: &[],
         read: |s, out| out.chain(s, |chain| chain.fee_floor),
     },

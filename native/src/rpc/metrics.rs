@@ -12,7 +12,7 @@ use jsonrpsee::{
 };
 use tower::{Layer, Service};
 use weft_core::node::{
-    Command, CommandError, Reply,
+    Command, Reply,
     metrics::{CONTENT_TYPE, render},
 };
 
@@ -60,8 +60,9 @@ where
         }
         let answer = (self.call)(Command::Metrics);
         Box::pin(async move {
-            let (status, kind, text) = match metrics(answer).await {
-                Ok(text) => (200, CONTENT_TYPE, text),
+            let (status, kind, text) = match answer.await {
+                Ok(Reply::Metrics(snapshot)) => (200, CONTENT_TYPE, render(&snapshot)),
+                Ok(_) => (503, "text/plain", "the peer answered something else\n".to_owned()),
                 Err(error) => (503, "text/plain", format!("{error}\n")),
             };
             Ok(HttpResponse::builder()
@@ -69,14 +70,5 @@ where
                 .header("content-type", kind)
                 .body(HttpBody::from(text))?)
         })
-    }
-}
-
-/// The text that `answer`, to [`Command::Metrics`], is shown as.
-async fn metrics(answer: Answer) -> Result<String, CommandError> {
-    match answer.await? {
-        Reply::Metrics(snapshot) => Ok(render(&snapshot)),
-        // Any other answer is another command's.
-        _ => Ok(String::new()),
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     gossip::RelayCounts,
+    mempool::PoolCounts,
     node::{BlockCounts, SyncPhase},
 };
 
@@ -57,8 +58,10 @@ pub struct ChainSnapshot {
     pub queued: u64,
     /// Bytes of both.
     pub mempool_bytes: u64,
-    /// The least fee for a byte.
+    /// The least fee for 1,000 bytes that the mempool takes.
     pub fee_floor: u64,
+    /// What went through the mempool since the start.
+    pub pool: PoolCounts,
     /// How announced blocks came to their bodies.
     pub blocks: BlockCounts,
     /// What was said about transactions.
