@@ -2,5 +2,8 @@
 
 pub mod fixture;
 pub mod live;
+pub mod measure;
+mod play;
+pub mod report;
 pub mod scenario;
 pub mod sim;

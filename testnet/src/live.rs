@@ -2,15 +2,26 @@
 //!
 //! A [`Chain`] is a genesis with its keys in a directory of its own; a [`Process`] is one running program with its log,
 //! ended when it is dropped. Everything listens on loopback, on ports the system chooses unless told otherwise.
+//! [`run()`] plays a scenario with such programs, and with tabs.
 
+mod actor;
+mod cast;
 mod chain;
+mod links;
+mod numbers;
 mod peer;
 mod process;
 mod rpc;
+mod run;
+mod said;
+mod tab;
+mod told;
 
-pub use chain::{Chain, NodeOptions, Ports, answer};
+pub use chain::{Chain, NodeOptions, Ports, RelayOptions, answer};
 pub use process::{Process, programs_dir, wait_for};
 pub use rpc::{get, post, rpc};
+pub use run::{Setup, run};
+pub use tab::{Driver, Tab, missing_for_tabs};
 
 use std::{io, path::PathBuf, time::Duration};
 
@@ -53,6 +64,12 @@ pub enum LiveError {
     /// A program answered something unexpected.
     #[error("{0}")]
     Answer(String),
+    /// The scenario cannot be run with programs, or not here.
+    #[error("this scenario cannot be run live: {0}")]
+    Refused(String),
+    /// Somebody asked for the end.
+    #[error("interrupted")]
+    Interrupted,
 }
 
 impl LiveError {

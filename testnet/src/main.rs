@@ -2,6 +2,7 @@
 
 mod demo;
 mod made;
+mod play_live;
 mod simulate;
 
 use std::{env, path::Path, process::ExitCode};
@@ -9,11 +10,15 @@ use std::{env, path::Path, process::ExitCode};
 const USAGE: &str = "\
 usage: weft-testnet demo --app DIRECTORY --port PORT
        weft-testnet sim SCENARIO.toml [--seed N] [--out DIRECTORY] [--trace FILE]
+       weft-testnet live SCENARIO.toml [--seed N] [--out DIRECTORY] [--app DIRECTORY]
        weft-testnet chain DIRECTORY [--blocks N] [--accounts N] [--hand-offs N] [--slot-millis N]
 
   demo    runs a relay and three validators, and serves the app
   sim     runs a scenario in virtual time and says what came of it; with --out also as report.json and plots, with --trace
           every step as a line of JSON. The same seed gives the same run.
+  live    runs the same scenario with programs, and tabs in headless Chromium, all on this machine, and says what came of it
+          in the same way; the app for tabs is in browser/dist unless told otherwise. Both end with 1 when something is not
+          as the scenario expects.
   chain   makes a chain that ends now, of 20,000 blocks, 100,000 accounts, eight hand-offs and slots of a second
           unless told otherwise, and writes it into a new directory: genesis.json, key files, and in `chain` the data of a
           peer. So a relay with all of it is `weft-relay --data DIRECTORY --genesis DIRECTORY/genesis.json`.";
@@ -28,6 +33,10 @@ fn main() -> ExitCode {
         },
         ["sim", scenario, options @ ..] => match simulate::options(options) {
             Ok(options) => simulate::run(Path::new(scenario), &options),
+            Err(reason) => return misused(&reason),
+        },
+        ["live", scenario, options @ ..] => match play_live::options(options) {
+            Ok(options) => play_live::run(Path::new(scenario), &options),
             Err(reason) => return misused(&reason),
         },
         ["chain", directory, options @ ..] => match made::extent(options) {

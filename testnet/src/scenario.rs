@@ -255,6 +255,17 @@ pub enum Fault {
         #[serde(default = "whole")]
         share: f64,
     },
+    /// Peers end as asked, and start again at once.
+    #[serde(rename_all = "kebab-case")]
+    Restart {
+        /// When.
+        at: u64,
+        /// Which group.
+        group: String,
+        /// The share of the group.
+        #[serde(default = "whole")]
+        share: f64,
+    },
     /// Peers stop for a while, as a hidden tab or a suspended laptop does.
     #[serde(rename_all = "kebab-case")]
     Pause {
@@ -289,7 +300,9 @@ impl Fault {
             Self::Partition { at, seconds, group, share }
             | Self::Kill { at, seconds, group, share }
             | Self::Pause { at, seconds, group, share } => (*at, at.saturating_add(*seconds), group, *share),
-            Self::Disconnect { at, group, share } => (*at, *at, group, *share),
+            Self::Restart { at, group, share } | Self::Disconnect { at, group, share } => {
+                (*at, *at, group, *share)
+            }
         }
     }
 }
@@ -372,6 +385,41 @@ impl Scenario {
     /// The group of each peer, in order.
     pub fn groups(&self) -> impl Iterator<Item = &Group> {
         self.peers.iter().flat_map(|group| std::iter::repeat_n(group, group.count))
+    }
+
+    /// Of each peer, whether it proposes and votes: the first ones of a group.
+    #[must_use]
+    pub fn proposing(&self) -> Vec<bool> {
+        let groups = self.peers.iter();
+        groups.flat_map(|group| (0..group.count).map(|index| index < group.validators)).collect()
+    }
+
+    /// Where transfers are submitted, by number.
+    #[must_use]
+    pub fn wallets(&self) -> Vec<usize> {
+        self.of_groups(&self.workload.at)
+    }
+
+    /// Who may come and go, by number.
+    #[must_use]
+    pub fn fickle(&self) -> Vec<usize> {
+        let proposing = self.proposing();
+        let mut fickle = self.of_groups(&self.churn.groups);
+        fickle.retain(|ix| !proposing[*ix]);
+        fickle
+    }
+
+    /// The peers of these groups, or all when none is named.
+    fn of_groups(&self, names: &[String]) -> Vec<usize> {
+        let all = self.groups().enumerate();
+        let suits = |group: &Group| names.is_empty() || names.contains(&group.name);
+        all.filter(|(_, group)| suits(group)).map(|(index, _)| index).collect()
+    }
+
+    /// From when to when things are done and measured, in milliseconds after the start.
+    #[must_use]
+    pub fn measured_millis(&self) -> (u64, u64) {
+        (self.warm_up_seconds * 1000, (self.seconds - self.cool_down_seconds) * 1000)
     }
 
     /// The peers of a group, by number.

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, path::PathBuf, time::Instant};
 
-use weft_testnet::{scenario::Scenario, sim};
+use weft_testnet::{report::Outcome, scenario::Scenario, sim};
 
 /// What the command line says besides the scenario.
 #[derive(Debug, Default)]
@@ -36,16 +36,35 @@ pub(crate) fn options(options: &[&str]) -> Result<Options, String> {
 /// When the file is no scenario, something cannot be written, or an expectation was not met.
 pub(crate) fn run(path: &Path, options: &Options) -> Result<(), String> {
     let told = |error: std::io::Error, path: &Path| format!("{}: {error}", path.display());
-    let text = fs::read_to_string(path).map_err(|error| told(error, path))?;
-    let mut scenario = Scenario::parse(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-    scenario.seed = options.seed.unwrap_or(scenario.seed);
+    let scenario = read(path, options.seed)?;
     let start = Instant::now();
     let trace = options.trace.as_deref();
     let outcome = sim::run(&scenario, trace).map_err(|error| told(error, trace.unwrap_or(path)))?;
-    println!("{}", outcome.report);
-    println!("took {:.1} s{}", start.elapsed().as_secs_f64(), memory());
-    if let Some(directory) = &options.out {
-        outcome.report.write(directory).map_err(|error| told(error, directory))?;
+    let took = format!("took {:.1} s{}", start.elapsed().as_secs_f64(), memory());
+    tell(&outcome, &took, options.out.as_deref())
+}
+
+/// The scenario in a file, with this seed if there is one.
+///
+/// # Errors
+/// When the file is no scenario.
+pub(crate) fn read(path: &Path, seed: Option<u64>) -> Result<Scenario, String> {
+    let told = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let text = fs::read_to_string(path).map_err(|error| told(&error))?;
+    let mut scenario = Scenario::parse(&text).map_err(|error| told(&error))?;
+    scenario.seed = seed.unwrap_or(scenario.seed);
+    Ok(scenario)
+}
+
+/// Prints what came of a run, and what it took, and writes it into a directory if there is one.
+///
+/// # Errors
+/// When it cannot be written, or an expectation was not met.
+pub(crate) fn tell(outcome: &Outcome, took: &str, out: Option<&Path>) -> Result<(), String> {
+    println!("{}\n{took}", outcome.report);
+    if let Some(directory) = out {
+        let written = outcome.report.write(directory);
+        written.map_err(|error| format!("{}: {error}", directory.display()))?;
     }
     if outcome.failures.is_empty() {
         Ok(())

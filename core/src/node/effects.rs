@@ -160,6 +160,14 @@ impl Effects {
     }
 
     pub(super) fn notify(&mut self, event: Event) {
+        // Live runs of scenarios read these lines, and those of `proposed a block` and `took a transaction`.
+        match &event {
+            Event::Block(block) => tracing::debug!(height = %block.height, hash = %block.hash, "a new block"),
+            Event::Finalised(checkpoint) => {
+                tracing::debug!(height = %checkpoint.height, hash = %checkpoint.hash, "a new final block");
+            }
+            _ => {}
+        }
         self.push(Output::Notify(event));
     }
 

@@ -11,13 +11,14 @@ use serde_json::Value;
 use tempfile::TempDir;
 use weft_core::{
     chain::{Genesis, Transaction, UnsignedTransaction},
+    gossip::TxMode,
     node::Prune,
     primitives::{Address, Amount, Hash, SecretKey, Slot},
     sync::Strategy,
 };
 
 use super::{LiveError, Process, programs_dir};
-use crate::fixture::LongChain;
+use crate::fixture::{LongChain, TestChain, WriteError};
 
 /// What the account that has money holds at first.
 const GRANT: u64 = 1_000_000_000;
@@ -35,6 +36,25 @@ pub struct NodeOptions {
     pub strategy: Strategy,
     /// How many old blocks to keep.
     pub prune: Prune,
+    /// How to pass transactions on.
+    pub tx_mode: TxMode,
+    /// What to log, where that is not the ordinary.
+    pub log: Option<String>,
+}
+
+/// How a relay is started.
+#[derive(Clone, Debug, Default)]
+pub struct RelayOptions {
+    /// The app that it serves.
+    pub app: Option<PathBuf>,
+    /// Where it listens.
+    pub ports: Ports,
+    /// Whom to connect to.
+    pub bootstrap: Vec<String>,
+    /// How to pass transactions on.
+    pub tx_mode: TxMode,
+    /// What to log, where that is not the ordinary.
+    pub log: Option<String>,
 }
 
 /// Where a relay listens on loopback; 0 lets the system choose.
@@ -94,15 +114,24 @@ impl Chain {
         Ok(chain)
     }
 
-    /// A chain that was made in advance.
+    /// A chain whose blocks were made in advance.
     ///
     /// # Errors
     /// When the programs are not built, or it cannot be written.
     pub fn made(made: &LongChain) -> Result<Self, LiveError> {
         let dir = temporary()?;
-        made.write(dir.path())
-            .map_err(|error| LiveError::Answer(format!("writing a made chain: {error}")))?;
+        made.write(dir.path()).map_err(unwritten)?;
         Ok(Self { programs: programs_dir()?, dir, validators: made.validators().len() })
+    }
+
+    /// A chain whose keys are known, and which has no blocks yet.
+    ///
+    /// # Errors
+    /// When the programs are not built, or it cannot be written.
+    pub fn of(chain: &TestChain) -> Result<Self, LiveError> {
+        let dir = temporary()?;
+        chain.write(dir.path()).map_err(unwritten)?;
+        Ok(Self { programs: programs_dir()?, dir, validators: chain.validators.len() })
     }
 
     /// Gives a peer, before its first start, the data of one that has executed all of the chain that was made.
@@ -177,6 +206,10 @@ impl Chain {
         }
         command.args(["--sync", &options.strategy.to_string()]);
         command.args(["--prune", &options.prune.to_string()]);
+        command.args(["--tx-mode", &options.tx_mode.to_string()]);
+        if let Some(log) = &options.log {
+            command.args(["--log", log]);
+        }
         command
     }
 
@@ -188,21 +221,36 @@ impl Chain {
         Process::start_ready(name, self.node_command(name, options), self.dir())
     }
 
-    /// Starts the relay and waits until it is ready: it serves `app`, and gives away money from the faucet.
-    ///
-    /// # Errors
-    /// When it does not get ready.
-    pub fn relay(&self, app: Option<&Path>, ports: Ports) -> Result<Process, LiveError> {
+    /// The command that starts a relay: it serves the app, and gives away money from the faucet.
+    #[must_use]
+    pub fn relay_command(&self, name: &str, options: &RelayOptions) -> Command {
+        let ports = options.ports;
         let mut command = Command::new(self.programs.join("weft-relay"));
-        command.arg("--genesis").arg(self.genesis()).arg("--data").arg(self.data("relay"));
+        command.arg("--genesis").arg(self.genesis()).arg("--data").arg(self.data(name));
         command.args(["--rpc", "127.0.0.1:0", "--json", "--http", &format!("127.0.0.1:{}", ports.http)]);
         command.args(["--listen", &format!("/ip4/127.0.0.1/tcp/{}", ports.tcp)]);
         command.args(["--listen", &format!("/ip4/127.0.0.1/tcp/{}/ws", ports.websocket)]);
         command.arg("--demo-key").arg(self.faucet_key());
-        if let Some(app) = app {
+        if let Some(app) = &options.app {
             command.arg("--app").arg(app);
         }
-        Process::start_ready("relay", command, self.dir())
+        for address in &options.bootstrap {
+            command.args(["--bootstrap", address]);
+        }
+        command.args(["--tx-mode", &options.tx_mode.to_string()]);
+        if let Some(log) = &options.log {
+            command.args(["--log", log]);
+        }
+        command
+    }
+
+    /// Starts the relay and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it does not get ready.
+    pub fn relay(&self, app: Option<&Path>, ports: Ports) -> Result<Process, LiveError> {
+        let options = RelayOptions { app: app.map(Path::to_owned), ports, ..RelayOptions::default() };
+        Process::start_ready("relay", self.relay_command("relay", &options), self.dir())
     }
 
     /// A relay and all validators, connected through it.
@@ -262,6 +310,10 @@ impl Chain {
             .map_err(|error| LiveError::Answer(format!("{}: {error}", path.display())))?;
         Ok(genesis.hash())
     }
+}
+
+fn unwritten(error: WriteError) -> LiveError {
+    LiveError::Answer(format!("writing a made chain: {error}"))
 }
 
 fn temporary() -> Result<TempDir, LiveError> {

@@ -91,19 +91,28 @@ impl Process {
         Ok(Self { name: name.to_owned(), child, output, log, ready: Value::Null })
     }
 
-    /// Starts `command` and waits for the line of JSON by which a peer says that it is ready.
+    /// Starts `command` and waits until it is ready.
     ///
     /// # Errors
     /// When it cannot be started, ends, or says nothing in time.
     pub fn start_ready(name: &str, command: Command, dir: &Path) -> Result<Self, LiveError> {
         let mut process = Self::start(name, command, dir)?;
-        process.ready = wait_for(&format!("{name} is ready"), PATIENCE, || {
-            process.check()?;
-            let lines = process.lines();
+        process.get_ready()?;
+        Ok(process)
+    }
+
+    /// Waits for the line of JSON by which a peer says that it is ready.
+    ///
+    /// # Errors
+    /// When it ends, or says nothing in time.
+    pub fn get_ready(&mut self) -> Result<(), LiveError> {
+        self.ready = wait_for(&format!("{} is ready", self.name.clone()), PATIENCE, || {
+            self.check()?;
+            let lines = self.lines();
             let first = lines.first().and_then(|line| serde_json::from_str::<Value>(line).ok());
             Ok(first.filter(|line| line["ready"] == true))
         })?;
-        Ok(process)
+        Ok(())
     }
 
     /// What it was called at start.
@@ -161,6 +170,12 @@ impl Process {
         read(&self.output).lines().map(str::to_owned).collect()
     }
 
+    /// The file that it logs to.
+    #[must_use]
+    pub(super) fn log_file(&self) -> &Path {
+        &self.log
+    }
+
     /// What it has logged so far.
     #[must_use]
     pub fn log(&self) -> String {
@@ -205,9 +220,29 @@ impl Process {
     /// # Errors
     /// When the system does not pass the signal on.
     pub fn terminate(&mut self) -> Result<(), LiveError> {
+        self.signal("-TERM")
+    }
+
+    /// Lets it stand still, until [`Self::resume`].
+    ///
+    /// # Errors
+    /// When the system does not pass the signal on.
+    pub fn pause(&mut self) -> Result<(), LiveError> {
+        self.signal("-STOP")
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// When the system does not pass the signal on.
+    pub fn resume(&mut self) -> Result<(), LiveError> {
+        self.signal("-CONT")
+    }
+
+    fn signal(&self, name: &str) -> Result<(), LiveError> {
         let mut kill = Command::new("kill");
-        kill.args(["-TERM", &self.pid().to_string()]).stderr(Stdio::null());
-        kill.status().map(|_| ()).map_err(LiveError::system(format!("ending {}", self.name)))
+        kill.args([name, &self.pid().to_string()]).stderr(Stdio::null());
+        kill.status().map(|_| ()).map_err(LiveError::system(format!("signalling {}", self.name)))
     }
 
     /// Kills it at once, as `kill -9` does, and waits until it is gone.

@@ -15,13 +15,13 @@ use super::{
     gossip::{Gossip, Names, Seen as Remembered},
     gossipsub::{MeshCounts, Router},
     jobs::Shared,
-    measure::Measure,
     network::{Network, country},
     peer::{Actor, Faults, NodeOptions, Peer, PeerIx, Puppet, Seen, address, peer_id},
     trace::Trace,
     traffic::{ByKind, Traffic},
     watch::Watch,
 };
+use crate::measure::Measure;
 
 /// When a world begins, in milliseconds since the Unix epoch, unless [`World::set_wall`] says otherwise.
 pub const EPOCH: u64 = 1_800_000_000_000;

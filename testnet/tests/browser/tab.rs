@@ -1,95 +1,51 @@
-//! A tab in headless Chromium, driven over WebDriver, and what a person sees and does in it.
+//! What a person sees and does in a tab.
 
 use std::{
-    path::{Path, PathBuf},
-    process::Command,
+    path::Path,
     sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
-use fantoccini::{Client, ClientBuilder, Locator, elements::Element, wd::Capabilities};
-use hyper_util::client::legacy::connect::HttpConnector;
+use fantoccini::{Client, Locator, elements::Element};
 use serde_json::{Value, json};
-use weft_testnet::live::{PATIENCE, Process, post, wait_for};
+use weft_testnet::live::{self, PATIENCE};
 
 /// How often the page is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// A running chromedriver, which starts the browsers.
+/// What starts the browsers.
 pub(crate) struct Driver {
-    process: Process,
-    address: String,
-    /// Where profiles go. They are removed with it, once the browsers are gone.
-    dir: PathBuf,
+    driver: live::Driver,
     tabs: AtomicUsize,
 }
 
 impl Driver {
     pub(crate) fn start(dir: &Path) -> Self {
-        let mut command = Command::new("chromedriver");
-        command.arg("--port=0");
-        let mut process = Process::start("chromedriver", command, dir).unwrap();
-        let port = wait_for("chromedriver says its port", PATIENCE, || {
-            process.check()?;
-            let lines = process.lines();
-            let said = lines.iter().find(|line| line.contains("started successfully on port"));
-            Ok(said.map(|line| line.chars().filter(char::is_ascii_digit).collect::<String>()))
-        });
-        Self {
-            process,
-            address: format!("127.0.0.1:{}", port.unwrap()),
-            dir: dir.to_owned(),
-            tabs: AtomicUsize::new(0),
-        }
+        Self { driver: live::Driver::start(dir).unwrap(), tabs: AtomicUsize::new(0) }
     }
 
     /// Opens `url` in a browser with a profile of its own.
     pub(crate) async fn open(&self, url: &str) -> Tab {
         let number = self.tabs.fetch_add(1, Ordering::Relaxed);
-        self.open_in(self.dir.join(format!("profile-{number}")), url).await
+        self.open_in(format!("profile-{number}"), url).await
     }
 
-    /// Opens `url` in a browser with this profile, which no other browser has open.
-    pub(crate) async fn open_in(&self, profile: PathBuf, url: &str) -> Tab {
-        let mut arguments: Vec<String> = [
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--disable-dev-shm-usage",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--window-size=1280,900",
-        ]
-        .map(str::to_owned)
-        .into();
-        arguments.push(format!("--user-data-dir={}", profile.display()));
-        let mut capabilities = Capabilities::new();
-        capabilities.insert("goog:chromeOptions".into(), json!({ "args": arguments }));
-        capabilities.insert("goog:loggingPrefs".into(), json!({ "browser": "ALL" }));
-        let client = ClientBuilder::new(HttpConnector::new())
-            .capabilities(capabilities)
-            .connect(&format!("http://{}", self.address))
-            .await;
-        let client = client.unwrap();
-        client.goto(url).await.unwrap();
-        Tab { client, driver: self.address.clone(), profile }
+    /// Opens `url` in a browser with the profile of this name, which no other browser has open.
+    pub(crate) async fn open_in(&self, profile: String, url: &str) -> Tab {
+        Tab { tab: self.driver.open(&profile, url, &[]).await.unwrap(), profile }
     }
 }
 
 /// One tab.
 pub(crate) struct Tab {
-    client: Client,
-    driver: String,
-    profile: PathBuf,
+    tab: live::Tab,
+    profile: String,
 }
 
 impl Tab {
     /// The browser behind it.
     pub(crate) fn client(&self) -> &Client {
-        &self.client
+        self.tab.client()
     }
 
     /// Makes the page as large as a screen of this size, whatever the least size of a window is.
@@ -101,11 +57,7 @@ impl Tab {
 
     /// Gives the browser a command of the DevTools protocol.
     pub(crate) async fn devtools(&self, command: &str, parameters: &Value) {
-        let session = self.client.session_id().await.unwrap().unwrap();
-        let command = json!({ "cmd": command, "params": parameters });
-        let path = format!("/session/{session}/goog/cdp/execute");
-        let answer = post(&self.driver, &path, "application/json", command.to_string().as_bytes()).unwrap();
-        assert_eq!(answer.0, 200, "{}", answer.1);
+        self.tab.devtools(command, parameters).await.unwrap();
     }
 
     /// Waits until the expression holds in the page, and returns its value.
@@ -115,15 +67,14 @@ impl Tab {
 
     /// The same for what may take longer than others.
     pub(crate) async fn until_within(&self, patience: Duration, what: &str, expression: &str) -> Value {
-        let script = format!("try {{ return {expression}; }} catch (error) {{ return null; }}");
         let begun = Instant::now();
         loop {
-            let value = self.client.execute(&script, Vec::new()).await.unwrap();
+            let value = self.tab.evaluate(expression).await.unwrap();
             if !matches!(value, Value::Null | Value::Bool(false)) {
                 return value;
             }
             if begun.elapsed() > patience {
-                let text = self.client.execute("return document.body.innerText", Vec::new()).await.unwrap();
+                let text = self.tab.evaluate("document.body.innerText").await.unwrap();
                 panic!("waited in vain until {what}; the page says:\n{}", text.as_str().unwrap_or_default());
             }
             tokio::time::sleep(LOOK).await;
@@ -146,7 +97,7 @@ impl Tab {
     pub(crate) async fn shows(&self, selector: &str) -> Element {
         let found = format!("document.querySelector('{selector}') !== null");
         self.until(&format!("the page shows {selector}"), &found).await;
-        self.client.find(Locator::Css(selector)).await.unwrap()
+        self.client().find(Locator::Css(selector)).await.unwrap()
     }
 
     async fn test_id(&self, id: &str) -> Element {
@@ -222,38 +173,13 @@ impl Tab {
     }
 
     /// Kills the browser, as a crash or the end of the battery would. Returns the profile, to be opened again.
-    pub(crate) async fn kill(self) -> PathBuf {
-        let argument = format!("--user-data-dir={}", self.profile.display());
-        // The browser itself first: the processes it has started go with it.
-        let mut pids = Vec::new();
-        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-            let Ok(command) = std::fs::read_to_string(entry.path().join("cmdline")) else { continue };
-            let words: Vec<&str> = command.split(['\0', ' ']).collect();
-            if words.contains(&argument.as_str()) && !words.iter().any(|word| word.starts_with("--type=")) {
-                pids.push(entry.file_name().into_string().unwrap());
-            }
-        }
-        assert!(!pids.is_empty(), "no browser has {argument}");
-        assert!(Command::new("kill").arg("-KILL").args(&pids).status().unwrap().success());
-        wait_for("the browser is gone", PATIENCE, || {
-            Ok(pids.iter().all(|pid| !Path::new("/proc").join(pid).join("exe").exists()).then_some(()))
-        })
-        .unwrap();
-        // Nothing to end any more, which is an error to the driver.
-        let _ = self.client.close().await;
+    pub(crate) async fn kill(self) -> String {
+        self.tab.kill().await.unwrap();
         self.profile
     }
 
     /// Leaves; the browser ends.
     pub(crate) async fn close(self) {
-        self.client.close().await.unwrap();
-    }
-}
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        // Ends the browsers of sessions that a failed test left open; a killed driver would leave them behind.
-        let _ = self.process.terminate();
-        let _ = self.process.wait(Duration::from_secs(5));
+        self.tab.close().await.unwrap();
     }
 }

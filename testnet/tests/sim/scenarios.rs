@@ -39,6 +39,7 @@ fn small(gossip: GossipKind) -> Scenario {
                 [[faults]]\nkind = \"partition\"\nat = 10\nseconds = 8\ngroup = \"tabs\"\nshare = 0.3\n\
                 [[faults]]\nkind = \"pause\"\nat = 20\nseconds = 5\ngroup = \"tabs\"\nshare = 0.2\n\
                 [[faults]]\nkind = \"disconnect\"\nat = 26\ngroup = \"tabs\"\nshare = 0.2\n\
+                [[faults]]\nkind = \"restart\"\nat = 27\ngroup = \"validators\"\nshare = 0.5\n\
                 [[faults]]\nkind = \"kill\"\nat = 28\nseconds = 3\ngroup = \"validators\"\nshare = 0.25\n\
                 [expect]\nblocks-delivered = 0.8\nfinalised-within = 16\n";
     Scenario { gossip, ..Scenario::parse(text).expect("it was written here") }
@@ -76,7 +77,7 @@ fn a_run_is_written_down_as_a_report_plots_and_a_trace() {
     outcome.report.write(directory.path()).unwrap();
     let report: serde_json::Value =
         serde_json::from_slice(&fs::read(directory.path().join("report.json")).unwrap()).unwrap();
-    assert_eq!(report["trace"], outcome.report.trace.to_string());
+    assert_eq!(report["trace"], outcome.report.trace.expect("a simulation has one").to_string());
     assert!(report["gossip"].as_str().unwrap().contains("model"));
     for plot in ["delivery.svg", "bytes.svg", "duplicates.svg"] {
         assert!(fs::read_to_string(directory.path().join(plot)).unwrap().ends_with("</svg>"));

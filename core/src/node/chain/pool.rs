@@ -148,6 +148,7 @@ impl Chain {
     ) -> Result<(), AdmissionError> {
         let slot = self.next_slot(fx);
         let admitted = self.mempool.insert(transaction, account, slot, source)?;
+        tracing::debug!(id = %admitted.id, "took a transaction");
         self.compact.entered(admitted.id, transaction, fx.now.mono);
         self.relay.accepted(&admitted.id);
         // Our own leave when they are durable.

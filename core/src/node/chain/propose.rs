@@ -149,7 +149,7 @@ impl Chain {
         let (height, slot) = (header.height(), Header::slot(&header));
         let Ok(hash) = self.tree.insert(header.clone()) else { return };
         let body = Arc::new(body);
-        tracing::debug!(%height, %slot, transactions = body.transactions.len(), "proposed a block");
+        tracing::debug!(%height, %slot, %hash, transactions = body.transactions.len(), "proposed a block");
         fx.push(Output::Publish { topic: Topic::Block, data });
         self.announced_own(fx, hash, &header, &body);
         self.complete(fx, hash, body, executed, record);
