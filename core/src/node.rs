@@ -286,7 +286,7 @@ impl Node {
         tracing::trace!(%peer, ?protocol, failed = outcome.is_err(), "a request is over");
         let fx = &mut self.fx;
         match (&ask, &mut self.chain) {
-            (Ask::Status | Ask::Headers | Ask::Claim, Some(chain)) => {
+            (Ask::Status | Ask::Headers(_) | Ask::Claim, Some(chain)) => {
                 chain.sync_answered(fx, peer, &ask, outcome)
             }
             (Ask::Lookup(lookup), Some(chain)) => chain.looked_up(fx, peer, (**lookup).clone(), outcome),

@@ -17,7 +17,7 @@ pub use journey::{Journey, JourneyError};
 pub use messages::{
     BlockDiff, BodiesRequest, BodiesResponse, MAX_BODIES, MAX_HEADERS, MAX_LOCATOR, MAX_MISSING,
     MAX_PROOF_BYTES, MAX_RANGE_LEAVES, PivotParts, SOFT_RESPONSE_BYTES, SyncRequest, SyncResponse,
-    SyncStatus,
+    SyncStatus, follow,
 };
 pub use scheduler::{Scheduler, WINDOW};
 pub use state::{Piece, Progress, StateSync};

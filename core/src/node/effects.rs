@@ -23,8 +23,8 @@ use crate::{
 pub(super) enum Ask {
     /// Where are you?
     Status,
-    /// Headers past our locator, whose highest entry this was.
-    Headers,
+    /// Headers past this locator.
+    Headers(Vec<(Height, Hash)>),
     /// Prove what you call final.
     Claim,
     /// Old headers.
@@ -56,8 +56,8 @@ pub(super) enum LightAsk {
     Diffs,
     /// What the header of this checkpoint does not tell, to follow the headers above it.
     Tip(Hash),
-    /// Headers above it.
-    Headers,
+    /// Headers above it, past this locator.
+    Headers(Vec<(Height, Hash)>),
     /// Accounts of the pivot.
     Range(Piece),
 }

@@ -42,6 +42,17 @@ pub struct SyncStatus {
     pub oldest: Height,
 }
 
+/// Whether headers can be the answer to a question with this locator: they begin after one of its blocks or, from a peer on a
+/// branch that left ours below the last of them, after the genesis block.
+#[must_use]
+pub fn follow(locator: &[(Height, Hash)], headers: &[Header]) -> bool {
+    let to_genesis = locator.last().is_some_and(|(height, _)| *height == Height(0));
+    headers.first().is_none_or(|first| {
+        locator.iter().any(|(_, hash)| *hash == first.content.parent)
+            || first.height() == Height(1) && !to_genesis
+    })
+}
+
 /// A question about status or headers.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum SyncRequest {
@@ -271,6 +282,27 @@ mod tests {
         assert_eq!(response(SyncResponse::Account(None)), "0800");
         assert_eq!(response(SyncResponse::Range(None)), "0900");
         assert_eq!(response(SyncResponse::Transaction(None)), "0a00");
+    }
+
+    #[test]
+    fn headers_follow_what_was_asked_for_or_the_genesis() {
+        let after = |height: u64, parent: u8| {
+            let content = UnsignedHeader::new(
+                Height(height),
+                Slot(1),
+                Hash([parent; 32]),
+                [Hash::ZERO; 6],
+                0,
+                PublicKey([0; 32]),
+            );
+            [Header { content, signature: Signature([0; 64]) }]
+        };
+        let whole = [(Height(5), Hash([5; 32])), (Height(0), Hash([9; 32]))];
+        let pruned = &whole[..1];
+        assert!(follow(&whole, &[]) && follow(&whole, &after(6, 5)) && follow(&whole, &after(1, 9)));
+        assert!(!follow(&whole, &after(6, 4)) && !follow(&whole, &after(1, 8)));
+        assert!(follow(pruned, &after(1, 8)), "who has no genesis block cannot tell");
+        assert!(!follow(pruned, &after(2, 8)));
     }
 
     #[test]

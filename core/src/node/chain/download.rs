@@ -20,7 +20,7 @@ use crate::{
     primitives::{Hash, Height, Mono, decode, encode},
     sync::{
         BodiesRequest, BodiesResponse, MAX_BODIES, MAX_HEADERS, MAX_LOCATOR, SyncRequest, SyncResponse,
-        SyncStatus, WINDOW,
+        SyncStatus, WINDOW, follow,
     },
 };
 
@@ -198,8 +198,9 @@ impl Chain {
 
     fn request_headers(&self, fx: &mut Effects, peer: PeerId) {
         let max = u32::try_from(MAX_HEADERS).expect("a small constant");
-        let body = encode(&SyncRequest::Headers { locator: self.locator(), max });
-        fx.ask(peer, Protocol::Sync, Ask::Headers, body);
+        let locator = self.locator();
+        let body = encode(&SyncRequest::Headers { locator: locator.clone(), max });
+        fx.ask(peer, Protocol::Sync, Ask::Headers(locator), body);
     }
 
     pub(super) fn ask_headers_of(&mut self, fx: &mut Effects, peer: PeerId) {
@@ -274,7 +275,9 @@ impl Chain {
         };
         match (ask, decode::<SyncResponse>(&bytes, Protocol::Sync.max_response())) {
             (Ask::Status, Ok(SyncResponse::Status(status))) => self.status_came(fx, peer, &status),
-            (Ask::Headers, Ok(SyncResponse::Headers(headers))) => self.headers_came(fx, peer, headers),
+            (Ask::Headers(locator), Ok(SyncResponse::Headers(headers))) => {
+                self.headers_came(fx, peer, locator, headers);
+            }
             (Ask::Claim, Ok(SyncResponse::Warp { fragments, .. })) => {
                 self.claim_answered(fx, peer, fragments);
             }
@@ -291,8 +294,15 @@ impl Chain {
         }
     }
 
-    fn headers_came(&mut self, fx: &mut Effects, peer: PeerId, mut headers: Vec<Header>) {
-        let linked = if headers.len() <= MAX_HEADERS { Header::linked(&headers) } else { None };
+    fn headers_came(
+        &mut self,
+        fx: &mut Effects,
+        peer: PeerId,
+        locator: &[(Height, Hash)],
+        mut headers: Vec<Header>,
+    ) {
+        let asked = headers.len() <= MAX_HEADERS && follow(locator, &headers);
+        let linked = if asked { Header::linked(&headers) } else { None };
         let Some(mut hashes) = linked else {
             self.scheduler.failed(&peer, fx.now.mono);
             fx.offend(peer, Offence::Unrequested);

@@ -99,8 +99,8 @@ impl Chain {
             (LightAsk::Tip(hash), Some(SyncResponse::Pivot(parts))) => {
                 self.tip_opened(fx, peer, hash, parts.map(|parts| parts.mmr));
             }
-            (LightAsk::Headers, Some(SyncResponse::Headers(headers))) => {
-                self.tip_headers_came(fx, peer, headers);
+            (LightAsk::Headers(locator), Some(SyncResponse::Headers(headers))) => {
+                self.tip_headers_came(fx, peer, &locator, headers);
             }
             (LightAsk::Diffs, Some(SyncResponse::Diffs(diffs))) => self.diffs_came(fx, peer, diffs),
             (ask, response) => {

@@ -24,7 +24,7 @@ use crate::{
     },
     peers::Offence,
     primitives::{Hash, Height, Mono},
-    sync::{MAX_HEADERS, MAX_LOCATOR, SyncRequest},
+    sync::{MAX_HEADERS, MAX_LOCATOR, SyncRequest, follow},
 };
 
 /// The most headers above the checkpoint: about 6 MB of a chain on which nothing becomes final.
@@ -100,7 +100,8 @@ impl Tip {
         let claimed = claim.filter(|(height, _)| height.0 > self.top().0 + 1).map(|(_, peer)| peer);
         let peer = self.ahead.take().or(claimed)?;
         let max = u32::try_from(MAX_HEADERS).expect("a small constant");
-        Some((peer, LightAsk::Headers, SyncRequest::Headers { locator: self.locator(), max }))
+        let locator = self.locator();
+        Some((peer, LightAsk::Headers(locator.clone()), SyncRequest::Headers { locator, max }))
     }
 
     /// Goes on from a newer checkpoint, if it is one of these headers.
@@ -261,8 +262,15 @@ impl Chain {
         light.open_tip(mmr);
     }
 
-    pub(super) fn tip_headers_came(&mut self, fx: &mut Effects, peer: PeerId, mut headers: Vec<Header>) {
-        let linked = if headers.len() <= MAX_HEADERS { Header::linked(&headers) } else { None };
+    pub(super) fn tip_headers_came(
+        &mut self,
+        fx: &mut Effects,
+        peer: PeerId,
+        locator: &[(Height, Hash)],
+        mut headers: Vec<Header>,
+    ) {
+        let asked = headers.len() <= MAX_HEADERS && follow(locator, &headers);
+        let linked = if asked { Header::linked(&headers) } else { None };
         let Some(mut hashes) = linked else {
             fx.offend(peer, Offence::Unrequested);
             return;
