@@ -13,8 +13,8 @@ use libp2p::{
 use weft_core::{
     chain::Genesis,
     gossip::TxMode,
-    node::{ArchiveId, Config, Input, Job, Node, Role, StartError, WorkId},
-    primitives::{Hash, Now},
+    node::{ArchiveId, Config, Discovery, Input, Job, Node, Role, StartError, WorkId},
+    primitives::{Hash, Now, SecretKey},
     store::{ArchiveRequest, Seq, Store},
     swarm::{Behaviour, BehaviourEvent, Driver, Handle, InputSender, Shell, inputs},
     sync::Strategy,
@@ -66,6 +66,8 @@ pub(crate) async fn start(
         local,
         role: Role::Browser,
         genesis: Some(genesis),
+        key: signing_key(key),
+        discovery: Discovery::of(Role::Browser),
         validator: None,
         bootstrap,
         strategy,
@@ -137,6 +139,12 @@ fn transport(
         .multiplex(yamux::Config::default())
         .timeout(std::time::Duration::from_secs(15))
         .boxed())
+}
+
+/// The tab's key as core signs with it.
+fn signing_key(key: &Keypair) -> Option<SecretKey> {
+    let secret = key.clone().try_into_ed25519().ok()?.secret();
+    Some(SecretKey::from_seed(secret.as_ref().try_into().ok()?))
 }
 
 fn report(sender: InputSender, tell: impl Fn(Condition)) -> impl Fn(Report) {

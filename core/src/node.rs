@@ -4,6 +4,7 @@ mod chain;
 mod commands;
 mod connections;
 mod effects;
+mod finding;
 mod io;
 mod jobs;
 pub mod metrics;
@@ -19,6 +20,7 @@ use libp2p::{Multiaddr, PeerId};
 use rand_core::SeedableRng;
 
 pub use chain::{BlockArrival, BlockCounts};
+pub use finding::Discovery;
 pub use io::*;
 pub use pruning::{ParsePruneError, Prune};
 pub use view::*;
@@ -28,6 +30,7 @@ use self::{
     chain::Chain,
     connections::{Connections, Presence},
     effects::{Ask, Asked, Effects},
+    finding::Finding,
     rooms::Rooms,
 };
 use crate::{
@@ -45,6 +48,10 @@ pub struct Config {
     pub local: PeerId,
     /// Its kind.
     pub role: Role,
+    /// Signs what it tells others about itself; without it they cannot pass its addresses on.
+    pub key: Option<SecretKey>,
+    /// How it looks for others beyond those in `bootstrap`.
+    pub discovery: Discovery,
     /// The chain to follow; without one only peers and chat run.
     pub genesis: Option<Genesis>,
     /// Propose blocks with this key.
@@ -97,6 +104,9 @@ pub enum StartError {
     Corrupt(String),
 }
 
+/// How often a peer is dialled that the shell found in the local network.
+const LOCAL_TRIES: u32 = 3;
+
 /// A peer's state machine.
 ///
 /// A shell feeds it with [`Self::handle`], carries out every [`Output`] of [`Self::poll_output`] until there is none,
@@ -107,6 +117,7 @@ pub struct Node {
     role: Role,
     fx: Effects,
     connections: Connections,
+    finding: Finding,
     rooms: Rooms,
     chain: Option<Chain>,
 }
@@ -123,7 +134,7 @@ impl Node {
         now: Now,
     ) -> Result<Self, StartError> {
         let mut fx = Effects::new(store, ChaCha8Rng::from_seed(seed), now);
-        let connections = Connections::new(config.local, std::mem::take(&mut config.bootstrap), &fx);
+        let mut connections = Connections::new(config.local, std::mem::take(&mut config.bootstrap), &fx);
         let chain = match config.genesis.take() {
             Some(genesis) => Some(Chain::open(&config, genesis, &mut fx)?),
             None => None,
@@ -132,7 +143,15 @@ impl Node {
             Topic::OF_CHAIN.into_iter().for_each(|topic| fx.push(Output::Subscribe(topic)));
         }
         let rooms = Rooms::new(config.local, config.role == Role::Relay);
-        Ok(Self { local: config.local, role: config.role, fx, connections, rooms, chain })
+        let finding = Finding::new(
+            (config.local, config.role),
+            config.key,
+            chain.as_ref().map(Chain::id),
+            config.discovery,
+            &mut connections,
+            &mut fx,
+        );
+        Ok(Self { local: config.local, role: config.role, fx, connections, finding, rooms, chain })
     }
 
     /// Takes in what happened. Drain [`Self::poll_output`] afterwards.
@@ -140,15 +159,22 @@ impl Node {
         self.fx.now = now;
         match input {
             Input::Connected { peer, connection, link, address, outbound } => {
+                let at = address.clone();
                 let presence =
                     self.connections.connected(&mut self.fx, peer, connection, link, address, outbound);
-                if presence == Presence::Arrived {
+                let first = presence == Presence::Arrived;
+                if first {
                     self.arrived(peer);
+                }
+                if link == Link::Direct {
+                    let (fx, connections) = (&mut self.fx, &mut self.connections);
+                    self.finding.connected(fx, connections, peer, &at, outbound, first);
                 }
             }
             Input::Disconnected { peer, connection } => {
                 if self.connections.disconnected(&mut self.fx, peer, connection) == Presence::Left {
                     self.rooms.peer_left(&peer);
+                    self.finding.disconnected(&self.fx, &peer);
                     if let Some(chain) = &mut self.chain {
                         chain.peer_left(&self.fx, &peer);
                     }
@@ -156,11 +182,13 @@ impl Node {
             }
             Input::DialFailed { address, reason } => {
                 self.connections.dial_failed(&mut self.fx, &address, &reason);
+                self.finding.dial_failed(&self.fx, &address);
             }
             Input::Identified { peer, agent, protocols } => self.identified(&peer, agent, &protocols),
             Input::Pinged { peer, millis } => self.connections.pinged(&peer, millis),
             Input::Discovered { peer, address } => {
-                self.connections.discovered(&mut self.fx, peer, address);
+                self.finding.discovered(&self.fx, peer, &address);
+                self.connections.found(&self.fx, peer, address, LOCAL_TRIES);
             }
             Input::Listening(address) => self.connections.listening(address),
             Input::NotListening(address) => self.connections.not_listening(&address),
@@ -204,7 +232,8 @@ impl Node {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Mono> {
         let chain = self.chain.as_ref().map(|chain| chain.next_due(&self.fx));
-        chain.into_iter().chain(self.connections.next_due(self.fx.now.mono)).min()
+        let finding = self.finding.next_due();
+        chain.into_iter().chain(finding).chain(self.connections.next_due(self.fx.now.mono)).min()
     }
 
     /// How announced blocks came to their bodies; `None` without a chain.
@@ -242,6 +271,7 @@ impl Node {
             chain.keep_promises(&mut self.fx);
         }
         self.connections.book(&mut self.fx);
+        self.finding.tick(&mut self.fx, &mut self.connections);
         self.connections.tick(&mut self.fx);
     }
 
@@ -277,6 +307,7 @@ impl Node {
                 chain.transactions_asked(&mut self.fx, id, peer, body);
             }
             (Protocol::Chat, _) => self.rooms.asked(&mut self.fx, id, peer, body),
+            (Protocol::Peers, _) => self.finding.asked(&mut self.fx, &self.connections, id, peer, body),
             (_, None) => self.fx.push(Output::Refuse(id)),
         }
     }
@@ -296,6 +327,7 @@ impl Node {
             (Ask::Transactions(id), Some(chain)) => chain.transactions_answered(fx, peer, *id, outcome),
             (Ask::Light(ask), Some(chain)) => chain.light_answered(fx, peer, ask.clone(), outcome),
             (Ask::History(room), _) => self.rooms.answered(fx, peer, room, outcome),
+            (Ask::Peers, _) => self.finding.answered(fx, &self.connections, peer, outcome),
             (_, None) => {}
         }
     }

@@ -3,16 +3,29 @@
 //! Every part of the peer reports misbehaviour to one [`Ledger`] in the words of one enum, [`Offence`], and every part
 //! asks that ledger. Who reports maps its own error to an offence, since only it knows whom to blame.
 
+mod book;
 mod bucket;
 mod dialer;
+mod exchange;
+mod found;
+mod identity;
 mod ledger;
 mod node_list;
 mod offence;
+mod reach;
+mod record;
 mod role;
 
+pub use book::{Book, BookShape, Row, Rumour};
 pub use bucket::{Allowance, Bucket};
 pub use dialer::Dialer;
+pub use exchange::{
+    EXCHANGE_ALLOWANCE, EXCHANGE_COST, MAX_RECORDS, PeersRequest, PeersResponse, verify_records,
+};
+pub use found::Found;
 pub use ledger::{Consequence, Ledger};
 pub use node_list::{ListedPeer, MAX_NODE_LIST_BYTES, NodeList, NodeListError};
 pub use offence::{Offence, Severity};
+pub use reach::{Group, Scope, can_dial};
+pub use record::{MAX_RECORD_ADDRESSES, PeerRecord, RECORD_LIFETIME_MILLIS};
 pub use role::Role;

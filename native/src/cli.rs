@@ -67,7 +67,7 @@ enum Command {
     /// How far is the peer, and how do the ways to join a chain differ?
     Sync(sync::SyncArgs),
     /// Who is connected to the peer?
-    Peers(RpcArgs),
+    Peers(peers::PeersArgs),
     /// What does an account hold?
     Account(account::AccountArgs),
     /// Who proposes and votes; let this peer's authority ask for a change.

@@ -62,6 +62,13 @@ pub struct NodeOptions {
     /// Do not look for peers on the local network, nor tell it of this one.
     #[arg(long)]
     pub no_mdns: bool,
+    /// Do not ask peers for others, nor tell them of any.
+    #[arg(long)]
+    pub no_exchange: bool,
+    /// Keep so many connections to others open, those to --bootstrap among them, and find peers for them in the address
+    /// book; 0 for those to --bootstrap alone. Default: 8.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(0..=60))]
+    pub outbound: Option<u8>,
 }
 
 /// Why a configuration file cannot be used.
@@ -144,6 +151,8 @@ impl NodeOptions {
             rpc_allow_remote: self.rpc_allow_remote || file.rpc_allow_remote,
             no_rpc,
             no_mdns: self.no_mdns || file.no_mdns,
+            no_exchange: self.no_exchange || file.no_exchange,
+            outbound: self.outbound.or(file.outbound),
         }
     }
 }

@@ -23,7 +23,7 @@ use tokio::task::{JoinError, JoinHandle};
 use weft_core::{
     chain::Genesis,
     gossip::TxMode,
-    node::{Command, CommandError, Config, Input, Node, Prune, Reply, Role, StartError},
+    node::{Command, CommandError, Config, Discovery, Input, Node, Prune, Reply, Role, StartError},
     primitives::SecretKey,
     swarm::{Behaviour, Driver, Handle, Shell, inputs},
     sync::Strategy,
@@ -56,6 +56,8 @@ pub struct PeerConfig {
     pub bootstrap: Vec<Multiaddr>,
     /// Look for peers in the local network by mDNS, and answer those that look.
     pub mdns: bool,
+    /// How else it looks for peers.
+    pub discovery: Discovery,
     /// The connections it takes.
     pub limits: Limits,
     /// Where its chain is kept.
@@ -88,6 +90,7 @@ impl PeerConfig {
             external: External::Known(Vec::new()),
             bootstrap: Vec::new(),
             mdns: false,
+            discovery: Discovery::OFF,
             limits: Limits::PEER,
             storage: Storage::Memory,
             strategy: Strategy::Full,
@@ -233,6 +236,8 @@ impl Peer {
         let node_config = Config {
             local: id,
             role: config.role,
+            key: Some(signing_key(config.key)),
+            discovery: config.discovery,
             genesis: config.genesis,
             validator: config.validator,
             bootstrap: config.bootstrap,
@@ -290,6 +295,12 @@ impl Peer {
     pub async fn ended(&mut self) -> Result<(), JoinError> {
         (&mut self.task).await
     }
+}
+
+/// The peer's key as core signs with it.
+fn signing_key(key: Keypair) -> SecretKey {
+    let secret = key.try_into_ed25519().expect("key files hold ed25519 keys").secret();
+    SecretKey::from_seed(secret.as_ref().try_into().expect("an ed25519 secret has 32 bytes"))
 }
 
 /// Whether a program has this port already. The library would share a TCP port with it (`SO_REUSEPORT`), and each

@@ -29,7 +29,7 @@ use weft::{
 };
 use weft_core::{
     chain::Genesis,
-    node::{Command, Reply, Role},
+    node::{Command, Discovery, Reply, Role},
     peers::NodeList,
     primitives::{Hash, SecretKey, Wall},
 };
@@ -117,6 +117,8 @@ impl Relay {
         config.listen = options.listen;
         config.bootstrap = options.bootstrap;
         config.tx_mode = options.tx_mode;
+        config.discovery =
+            Discovery { exchange: !options.no_exchange, outbound: usize::from(options.outbound) };
         config.limits = Limits::RELAY;
         config.storage = Storage::Disk(options.data.join("chain"));
         // A reservation names the addresses of the relay, so it has to know them.

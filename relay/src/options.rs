@@ -37,6 +37,15 @@ pub struct Options {
     #[arg(long, value_name = "MULTIADDR")]
     pub bootstrap: Vec<Multiaddr>,
 
+    /// Do not ask peers for others, nor tell them of any.
+    #[arg(long)]
+    pub no_exchange: bool,
+
+    /// Keep so many connections to others open, those to --bootstrap among them, and find peers for them in the address
+    /// book; 0 for those to --bootstrap alone.
+    #[arg(long, value_name = "COUNT", default_value_t = 8, value_parser = clap::value_parser!(u8).range(0..=60))]
+    pub outbound: u8,
+
     /// How to pass transactions on: push, pull or push-pull.
     #[arg(long, value_name = "MODE", default_value_t)]
     pub tx_mode: TxMode,

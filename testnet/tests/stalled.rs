@@ -7,7 +7,10 @@ use libp2p::PeerId;
 use peak_alloc::PeakAlloc;
 use weft_core::{
     gossip::{CompactBlock, Topic, TxMode},
-    node::{Command, CommandId, Config, GossipId, GossipMessage, Input, Node, Output, Prune, Reply, Role},
+    node::{
+        Command, CommandId, Config, Discovery, GossipId, GossipMessage, Input, Node, Output, Prune, Reply,
+        Role,
+    },
     primitives::{Mono, Now, Wall, encode},
     store::{ArchiveAnswer, ArchiveRequest, Batch, MemoryStore, Seq, Store, Table},
     sync::Strategy,
@@ -85,6 +88,8 @@ fn bytes_after(blocks: u64) -> (usize, usize) {
         local: PeerId::random(),
         role: Role::Native,
         genesis: Some(chain.genesis.clone()),
+        key: None,
+        discovery: Discovery::OFF,
         validator: None,
         bootstrap: Vec::new(),
         strategy: Strategy::Full,

@@ -31,6 +31,8 @@ pub(super) fn peers() -> impl IntoView {
 fn row(peer: &PeerView) -> impl IntoView + use<> {
     let transports: Vec<_> = peer.links.iter().map(|link| link.transport.clone()).collect();
     let addresses: Vec<_> = peer.links.iter().map(|link| link.address.clone()).collect();
+    let found: Vec<_> = peer.found.iter().map(|way| words(way)).collect();
+    let found = found.join(", ");
     let agent = peer.agent.clone().unwrap_or_else(|| "not yet identified".into());
     view! {
         <li class="row peer" data-testid="peer" data-peer=peer.peer.clone() title=addresses.join("\n")>
@@ -44,10 +46,21 @@ fn row(peer: &PeerView) -> impl IntoView + use<> {
             <span class="dim">{peer.ping_millis.map(|millis| format!("{millis} ms"))}</span>
             {(peer.score < 0)
                 .then(|| view! { <span class="score" title="Reputation: below -20 it is disconnected">{peer.score}</span> })}
+            <span class="dim" data-testid="peer-found" title="How this tab came to know of it">{found}</span>
             <span class="tags" data-testid="peer-transport">
                 {transports.into_iter().map(|name| view! { <span class="tag">{name}</span> }).collect_view()}
             </span>
         </li>
+    }
+}
+
+/// How a peer was found, for a person.
+fn words(found: &str) -> &str {
+    match found {
+        "node-list" => "from the relay's list",
+        "exchange" => "told by a peer",
+        "inbound" => "it called",
+        other => other,
     }
 }
 

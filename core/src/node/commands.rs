@@ -8,7 +8,7 @@ impl Node {
             Command::Status => Ok(Reply::Status(Box::new(self.status()))),
             Command::Peers => {
                 let height = |peer: &_| self.chain.as_ref()?.height_of(peer);
-                Ok(Reply::Peers(self.connections.views(&self.fx, height)))
+                Ok(Reply::Peers(self.connections.views(&self.fx, &self.finding, height)))
             }
             Command::Metrics => Ok(Reply::Metrics(Box::new(self.measure()))),
             Command::Dial(address) => {
@@ -69,6 +69,8 @@ impl Node {
             ..Snapshot::default()
         };
         self.connections.measure(&mut snapshot);
+        let (new, tried) = self.finding.known();
+        snapshot.known_peers = [new as u64, tried as u64];
         snapshot
     }
 

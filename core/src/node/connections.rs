@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use libp2p::{Multiaddr, PeerId, multiaddr};
 
-use super::{ConnectionId, Event, Link, LinkView, Output, PeerView, effects::Effects, metrics::Snapshot};
+use super::{
+    ConnectionId, Event, Link, LinkView, Output, PeerView, effects::Effects, finding::Finding,
+    metrics::Snapshot,
+};
 use crate::{
     peers::{Consequence, Dialer, Ledger, Offence},
     primitives::{Height, Mono},
@@ -134,11 +137,42 @@ impl Connections {
         self.dialer.add_fixed(address, fx.now.mono);
     }
 
-    pub(super) fn discovered(&mut self, fx: &mut Effects, peer: PeerId, address: Multiaddr) {
+    /// Dials a peer that was found along the way, until it has failed so many times in a row.
+    pub(super) fn found(&mut self, fx: &Effects, peer: PeerId, address: Multiaddr, tries: u32) {
         if peer != self.local {
             let address = address.with_p2p(peer).unwrap_or_else(|unchanged| unchanged);
-            self.dialer.add_found(address, fx.now.mono);
+            self.dialer.add_found(address, tries, fx.now.mono);
         }
+    }
+
+    /// Ends the connection to a peer that is not needed, and does not come back to it.
+    pub(super) fn let_go(&mut self, fx: &mut Effects, peer: &PeerId) {
+        self.dialer.forget(peer);
+        fx.push(Output::Disconnect(*peer));
+    }
+
+    /// Whether a person named the peer, or a list that a person named did.
+    pub(super) fn is_named(&self, peer: &PeerId) -> bool {
+        self.dialer.is_fixed(peer)
+    }
+
+    /// How many of the peers found along the way are being dialled.
+    pub(super) fn seeking(&self) -> usize {
+        self.dialer.seeking()
+    }
+
+    /// Whether the peer may be dialled, and is not already.
+    pub(super) fn is_free(&self, peer: &PeerId, now: Mono) -> bool {
+        *peer != self.local
+            && !self.peers.contains_key(peer)
+            && !self.dialer.knows(peer)
+            && !self.ledger.is_banned(peer, now)
+    }
+
+    /// Where a connected peer is, as the oldest direct connection shows.
+    pub(super) fn direct_address(&self, peer: &PeerId) -> Option<&Multiaddr> {
+        let direct = self.peers.get(peer)?.connections.values().find(|it| it.link == Link::Direct)?;
+        Some(&direct.address)
     }
 
     pub(super) fn listening(&mut self, address: Multiaddr) {
@@ -252,7 +286,12 @@ impl Connections {
         self.peers.iter().filter(|(_, state)| state.is_direct()).map(|(peer, _)| *peer)
     }
 
-    pub(super) fn views(&self, fx: &Effects, height: impl Fn(&PeerId) -> Option<Height>) -> Vec<PeerView> {
+    pub(super) fn views(
+        &self,
+        fx: &Effects,
+        finding: &Finding,
+        height: impl Fn(&PeerId) -> Option<Height>,
+    ) -> Vec<PeerView> {
         let view = |(peer, state): (&PeerId, &Peer)| PeerView {
             peer: peer.to_string(),
             agent: state.agent.clone(),
@@ -262,6 +301,11 @@ impl Connections {
             offences: state.offences.iter().map(|(offence, count)| (offence.to_string(), *count)).collect(),
             other_chain: state.other_chain.clone(),
             ping_millis: state.ping_millis,
+            found: finding
+                .found(peer, self.is_named(peer), state.connections.values().any(|it| !it.outbound))
+                .into_iter()
+                .map(|found| found.label().to_owned())
+                .collect(),
         };
         self.peers.iter().map(view).collect()
     }

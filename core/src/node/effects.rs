@@ -39,6 +39,8 @@ pub(super) enum Ask {
     Transactions(OutgoingId),
     /// What was said in this room?
     History(Room),
+    /// Who else is there?
+    Peers,
     /// What joining by proof needs.
     Light(LightAsk),
 }

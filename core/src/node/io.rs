@@ -42,11 +42,13 @@ pub enum Protocol {
     Transactions,
     /// Chat history: `/weft/chat/1`.
     Chat,
+    /// Peer exchange: `/weft/peers/1`.
+    Peers,
 }
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Sync, Self::Archive, Self::Transactions, Self::Chat];
+    pub const ALL: [Self; 5] = [Self::Sync, Self::Archive, Self::Transactions, Self::Chat, Self::Peers];
 
     /// The name in metrics.
     #[must_use]
@@ -56,16 +58,17 @@ impl Protocol {
             Self::Archive => "archive",
             Self::Transactions => "tx",
             Self::Chat => "chat",
+            Self::Peers => "peers",
         }
     }
 
     /// The name on the wire, on the chain with this genesis hash; `None` for protocols that need a chain, without one.
     #[must_use]
     pub fn name(self, genesis: Option<&Hash>) -> Option<String> {
-        if self == Self::Chat {
-            return Some("/weft/chat/1".to_owned());
+        match self {
+            Self::Chat | Self::Peers => Some(format!("/weft/{}/1", self.label())),
+            _ => genesis.map(|genesis| format!("/weft/{}/{}/1", genesis.short(), self.label())),
         }
-        genesis.map(|genesis| format!("/weft/{}/{}/1", genesis.short(), self.label()))
     }
 
     /// The most bytes a request may have; the shell refuses more before reading them.
@@ -75,6 +78,7 @@ impl Protocol {
             Self::Sync | Self::Archive => 16 << 10,
             Self::Transactions => 160 << 10,
             Self::Chat => 1 << 10,
+            Self::Peers => 4 << 10,
         }
     }
 
@@ -86,6 +90,7 @@ impl Protocol {
             Self::Archive => 3 << 20,
             Self::Transactions => 160 << 10,
             Self::Chat => 512 << 10,
+            Self::Peers => 64 << 10,
         }
     }
 }

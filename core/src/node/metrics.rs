@@ -117,7 +117,7 @@ pub fn render(snapshot: &Snapshot) -> String {
 }
 
 /// Every metric there is.
-pub static METRICS: [Metric; 35] = [
+pub static METRICS: [Metric; 36] = [
     Metric {
         name: "weft_connected_peers",
         kind: Kind::Gauge,
@@ -134,6 +134,16 @@ pub static METRICS: [Metric; 35] = [
         help: "Connections open, by transport.",
         labels: &["transport"],
         read: |s, out| s.connections.iter().for_each(|(transport, count)| out.add(&[transport], *count)),
+    },
+    Metric {
+        name: "weft_address_book_peers",
+        kind: Kind::Gauge,
+        help: "Peers in the address book: new ones, which we have only heard of, and tried ones, which have answered.",
+        labels: &["state"],
+        read: |s, out| {
+            out.add(&["new"], s.known_peers[0]);
+            out.add(&["tried"], s.known_peers[1]);
+        },
     },
     Metric {
         name: "weft_gossip_mesh_peers",

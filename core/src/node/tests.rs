@@ -41,6 +41,8 @@ fn config(validator: bool) -> Config {
         local: keypair.public().to_peer_id(),
         role: Role::Native,
         genesis: Some(genesis()),
+        key: None,
+        discovery: super::Discovery::OFF,
         validator: validator.then(|| key(1)),
         bootstrap: Vec::new(),
         strategy: Strategy::Full,

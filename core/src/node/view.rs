@@ -213,6 +213,8 @@ pub struct PeerView {
     pub other_chain: Option<String>,
     /// The last round trip in milliseconds.
     pub ping_millis: Option<u64>,
+    /// All ways in which it was found: `named`, `node-list`, `mdns`, `exchange`, `inbound`.
+    pub found: Vec<String>,
 }
 
 /// One connection.

@@ -1,7 +1,7 @@
 //! Whom to dial, and when to try again.
 //!
 //! Addresses given at start are tried for ever, with a pause that doubles up to a bound; addresses found along the way
-//! (by mDNS, say) are dropped after a few failures.
+//! are dropped after as many failures as whoever found them thinks fit.
 
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 
@@ -15,8 +15,6 @@ const LONGEST_PAUSE_MILLIS: u64 = 15_000;
 const DIAL_TIMEOUT_MILLIS: u64 = 30_000;
 /// The most addresses found along the way that are kept.
 const MAX_FOUND: usize = 128;
-/// After so many failures in a row an address found along the way is dropped.
-const FOUND_FAILURES: u32 = 3;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
@@ -29,6 +27,8 @@ struct Target {
     address: Multiaddr,
     peer: Option<PeerId>,
     fixed: bool,
+    /// After so many failures in a row it is dropped, unless it is fixed.
+    tries: u32,
     connected: bool,
     failures: u32,
     state: State,
@@ -52,17 +52,18 @@ impl Dialer {
     /// Adds an address that is tried for ever.
     pub fn add_fixed(&mut self, address: Multiaddr, now: Mono) {
         self.targets.retain(|target| target.fixed || target.address != address);
-        self.add(address, true, now);
+        self.add(address, true, u32::MAX, now);
     }
 
-    /// Adds an address that was found along the way. Of these only so many are kept.
-    pub fn add_found(&mut self, address: Multiaddr, now: Mono) {
+    /// Adds an address that was found along the way, to be dropped after so many failures in a row. Of these only so many are
+    /// kept.
+    pub fn add_found(&mut self, address: Multiaddr, tries: u32, now: Mono) {
         if self.targets.iter().filter(|target| !target.fixed).count() < MAX_FOUND {
-            self.add(address, false, now);
+            self.add(address, false, tries, now);
         }
     }
 
-    fn add(&mut self, address: Multiaddr, fixed: bool, now: Mono) {
+    fn add(&mut self, address: Multiaddr, fixed: bool, tries: u32, now: Mono) {
         if self.targets.iter().any(|target| target.address == address) {
             return;
         }
@@ -70,7 +71,7 @@ impl Dialer {
         let connected =
             self.targets.iter().any(|target| target.connected && target.peer == peer && peer.is_some());
         let state = State::Waiting { until: now };
-        self.targets.push(Target { address, peer, fixed, connected, failures: 0, state });
+        self.targets.push(Target { address, peer, fixed, tries, connected, failures: 0, state });
     }
 
     /// A connection to this peer is open, at this address if this side dialled.
@@ -87,6 +88,23 @@ impl Dialer {
         }
     }
 
+    /// Whether an address of this peer is tried, or will be again.
+    #[must_use]
+    pub fn knows(&self, peer: &PeerId) -> bool {
+        self.targets.iter().any(|target| target.peer == Some(*peer))
+    }
+
+    /// How many of the peers found along the way are tried and not connected.
+    #[must_use]
+    pub fn seeking(&self) -> usize {
+        self.targets.iter().filter(|target| !target.fixed && !target.connected).count()
+    }
+
+    /// Tries this peer no more, unless a person named it.
+    pub fn forget(&mut self, peer: &PeerId) {
+        self.targets.retain(|target| target.fixed || target.peer != Some(*peer));
+    }
+
     /// Whether a person named an address of this peer.
     #[must_use]
     pub fn is_fixed(&self, peer: &PeerId) -> bool {
@@ -101,16 +119,16 @@ impl Dialer {
         }
     }
 
-    /// A dial failed. Returns the number of failures in a row.
+    /// A dial failed. Returns the number of failures in a row at an address that is tried for ever, and 0 at others.
     pub fn failed(&mut self, address: &Multiaddr, jitter: u64, now: Mono) -> u32 {
         let mut failures = 0;
         if let Some(target) = self.targets.iter_mut().find(|target| target.address == *address) {
             target.failures += 1;
-            failures = target.failures;
+            failures = if target.fixed { target.failures } else { 0 };
             let pause = (FIRST_PAUSE_MILLIS << target.failures.min(10)).min(LONGEST_PAUSE_MILLIS);
             target.state = State::Waiting { until: now + pause + jitter % (pause / 4) };
         }
-        self.targets.retain(|target| target.fixed || target.failures < FOUND_FAILURES);
+        self.targets.retain(|target| target.fixed || target.failures < target.tries);
         failures
     }
 
@@ -200,10 +218,11 @@ mod tests {
     #[test]
     fn a_found_address_is_dropped_after_failures_and_banned_peers_are_not_dialled() {
         let (mut dialer, target) = (Dialer::default(), address(1, 1));
-        dialer.add_found(target.clone(), Mono(0));
+        dialer.add_found(target.clone(), 3, Mono(0));
         assert!(dialer.due(Mono(0), |_| true).is_empty());
         assert_eq!(dialer.next_due(|_| true), None, "a ban is nothing to wake up for");
-        for _ in 0..FOUND_FAILURES {
+        for _ in 0..3 {
+            assert_eq!(dialer.seeking(), 1);
             dialer.failed(&target, 0, Mono(0));
         }
         assert!(dialer.due(Mono(1_000_000), |_| false).is_empty());
@@ -224,7 +243,7 @@ mod tests {
     fn found_addresses_are_bounded() {
         let mut dialer = Dialer::default();
         for port in 0..500 {
-            dialer.add_found(address(port, 1), Mono(0));
+            dialer.add_found(address(port, 1), 3, Mono(0));
         }
         assert_eq!(dialer.targets.len(), MAX_FOUND);
     }

@@ -7,7 +7,8 @@ use borsh::BorshSerialize;
 use libp2p::{Multiaddr, PeerId};
 use serde::{Deserialize, Serialize};
 
-use crate::primitives::{Domain, Hash, PublicKey, SecretKey, Signature, Wall, encode};
+use super::identity::{peer_id, public_key};
+use crate::primitives::{Domain, Hash, SecretKey, Signature, Wall, encode};
 
 /// The most bytes of the JSON text.
 pub const MAX_NODE_LIST_BYTES: usize = 64 << 10;
@@ -132,19 +133,6 @@ impl NodeList {
         let peers: Vec<_> = peers.filter(|(_, addresses)| !addresses.is_empty()).collect();
         if peers.is_empty() { Err(NodeListError::Empty) } else { Ok(peers) }
     }
-}
-
-/// What the id of a peer with an ed25519 key begins with: an identity multihash of the key's protobuf form, whose type
-/// is 1 and whose data is 32 bytes.
-const ED25519: [u8; 6] = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
-
-fn peer_id(key: &PublicKey) -> Option<PeerId> {
-    PeerId::from_bytes(&[ED25519.as_slice(), &key.0].concat()).ok()
-}
-
-fn public_key(peer: &PeerId) -> Option<PublicKey> {
-    let bytes = peer.to_bytes();
-    Some(PublicKey(bytes.strip_prefix(&ED25519)?.try_into().ok()?))
 }
 
 #[cfg(test)]

@@ -27,6 +27,8 @@ pub enum Domain {
     Ballot,
     /// A list of peers to begin with, signed by a relay's peer key.
     NodeList,
+    /// What a peer says of itself, signed by its peer key.
+    PeerRecord,
 }
 
 impl Domain {
@@ -37,6 +39,7 @@ impl Domain {
             Self::Vote => b"weft/vote/______",
             Self::Ballot => b"weft/ballot/____",
             Self::NodeList => b"weft/node-list/_",
+            Self::PeerRecord => b"weft/peer-record",
         }
     }
 }

@@ -52,6 +52,7 @@ pub struct Behaviour<X: NetworkBehaviour> {
     pub(super) archive: Requesting,
     pub(super) transactions: Requesting,
     pub(super) chat: Requesting,
+    pub(super) peers: Requesting,
 }
 
 impl<X: NetworkBehaviour> Behaviour<X> {
@@ -94,6 +95,7 @@ impl<X: NetworkBehaviour> Behaviour<X> {
             archive: requests(Protocol::Archive),
             transactions: requests(Protocol::Transactions),
             chat: requests(Protocol::Chat),
+            peers: requests(Protocol::Peers),
         }
     }
 
@@ -103,6 +105,7 @@ impl<X: NetworkBehaviour> Behaviour<X> {
             Protocol::Archive => &mut self.archive,
             Protocol::Transactions => &mut self.transactions,
             Protocol::Chat => &mut self.chat,
+            Protocol::Peers => &mut self.peers,
         }
     }
 }

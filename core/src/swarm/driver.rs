@@ -480,6 +480,7 @@ impl<S: Shell, N: Machine> Engine<S, N> {
             BehaviourEvent::Archive(event) => self.request_event(Protocol::Archive, event),
             BehaviourEvent::Transactions(event) => self.request_event(Protocol::Transactions, event),
             BehaviourEvent::Chat(event) => self.request_event(Protocol::Chat, event),
+            BehaviourEvent::Peers(event) => self.request_event(Protocol::Peers, event),
             _ => {}
         }
     }

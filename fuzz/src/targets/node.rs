@@ -9,10 +9,10 @@ use weft_core::{
     chain::Block,
     gossip::{CompactBlock, Topic, TxMode},
     node::{
-        Config, ConnectionId, Event, GossipId, GossipMessage, InboundId, Input, Link, Node, OutboundId,
-        Output, Protocol, Prune, RequestFailure, Role,
+        Config, ConnectionId, Discovery, Event, GossipId, GossipMessage, InboundId, Input, Link, Node,
+        OutboundId, Output, Protocol, Prune, RequestFailure, Role,
     },
-    primitives::{Height, Mono, Now, Wall, encode},
+    primitives::{Height, Mono, Now, SecretKey, Wall, encode},
     store::{MemoryArchive, MemoryStore},
     sync::Strategy,
 };
@@ -20,8 +20,8 @@ use weft_core::{
 use super::gossip::peer;
 use crate::sample::sample;
 
-const STRATEGIES: [Strategy; 3] = [Strategy::Full, Strategy::Light, Strategy::Snap];
 const PROTOCOLS: [Protocol; 4] = [Protocol::Sync, Protocol::Archive, Protocol::Transactions, Protocol::Chat];
+const STRATEGIES: [Strategy; 3] = [Strategy::Full, Strategy::Light, Strategy::Snap];
 
 // The kinds of steps; a bit above them chooses the peer that it comes from.
 const BLOCK: u8 = 0;
@@ -32,7 +32,8 @@ const REQUEST: u8 = 4; // and the next three, one for each protocol
 const RESPONSE: u8 = 8;
 const FAILURE: u8 = 9;
 const WAIT: u8 = 10;
-const KINDS: u8 = 11;
+const PEERS: u8 = 11; // a request too
+const KINDS: u8 = 12;
 const SECOND_PEER: u8 = 0x80;
 
 /// A peer with the shell's side of it: every effect ends at once.
@@ -54,6 +55,8 @@ impl Shell {
             local: peer(9),
             role: Role::Browser,
             genesis: Some(sample().chain.chain.genesis.clone()),
+            key: Some(SecretKey::from_seed([9; 32])),
+            discovery: Discovery::of(Role::Native),
             validator: None,
             bootstrap: Vec::new(),
             strategy,
@@ -164,10 +167,13 @@ impl Shell {
                 return;
             }
             kind => {
-                let Some(protocol) = PROTOCOLS.get(usize::from(kind - REQUEST)) else { return };
+                let protocol = match kind {
+                    PEERS => Protocol::Peers,
+                    _ => PROTOCOLS[usize::from(kind - REQUEST)],
+                };
                 let body = data[..data.len().min(protocol.max_request())].to_vec();
                 let id = InboundId(self.next);
-                self.handle(Input::Request { id, peer: from, protocol: *protocol, body });
+                self.handle(Input::Request { id, peer: from, protocol, body });
                 return;
             }
         };

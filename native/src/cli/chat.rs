@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use weft_core::{
     gossip::Room,
-    node::{ChatView, Command, Event, Reply},
+    node::{ChatView, Command, Discovery, Event, Reply, Role},
     swarm::{Handle, Notice},
 };
 
@@ -59,6 +59,7 @@ pub(super) async fn run(args: ChatArgs, output: Output) -> Result<(), Failure> {
         external: External::Listening,
         bootstrap: args.bootstrap,
         mdns: !args.no_mdns,
+        discovery: Discovery::of(Role::Native),
         ..PeerConfig::new(Keypair::generate_ed25519())
     })
     .await?;

@@ -8,7 +8,7 @@ use libp2p::Multiaddr;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 use weft_core::{
-    node::{Command, Event, Reply, Role},
+    node::{Command, Discovery, Event, Reply, Role},
     swarm::{Handle, Notice},
 };
 
@@ -125,6 +125,10 @@ fn peer_config(options: NodeOptions) -> Result<PeerConfig, Failure> {
         prune: options.prune.unwrap_or(Role::Native.prune()),
         tx_mode: options.tx_mode.unwrap_or_default(),
         mdns: !options.no_mdns,
+        discovery: Discovery {
+            exchange: !options.no_exchange,
+            outbound: options.outbound.map_or(Discovery::of(Role::Native).outbound, usize::from),
+        },
         storage: Storage::Disk(data),
         ..PeerConfig::new(key)
     })

@@ -1,17 +1,30 @@
 //! `weft peers`
 
+use clap::Args;
+
 use super::{
     Failure, Output, RpcArgs,
     output::{columns, printable},
 };
 
-pub(super) async fn run(args: &RpcArgs, output: Output) -> Result<(), Failure> {
-    let peers = args.client()?.peers().await?;
+#[derive(Debug, Args)]
+pub(super) struct PeersArgs {
+    /// Say how each peer was found: named (its address was given), mdns (in the local network), exchange (another peer passed
+    /// on what it says of itself), inbound (it connected to this peer).
+    #[arg(long)]
+    why: bool,
+    #[command(flatten)]
+    rpc: RpcArgs,
+}
+
+pub(super) async fn run(args: &PeersArgs, output: Output) -> Result<(), Failure> {
+    let peers = args.rpc.client()?.peers().await?;
     output.print(&peers, || {
         if peers.is_empty() {
             return "nobody is connected".to_owned();
         }
-        let mut rows = vec![["PEER", "VIA", "HEIGHT", "PING", "SCORE", "AGENT"].map(str::to_owned)];
+        let last = if args.why { "FOUND" } else { "AGENT" };
+        let mut rows = vec![["PEER", "VIA", "HEIGHT", "PING", "SCORE", last].map(str::to_owned)];
         for peer in &peers {
             let via: Vec<_> = peer
                 .links
@@ -25,7 +38,11 @@ pub(super) async fn run(args: &RpcArgs, output: Output) -> Result<(), Failure> {
                 or_dash(peer.height.map(|height| height.to_string())),
                 or_dash(peer.ping_millis.map(|millis| format!("{millis} ms"))),
                 peer.score.to_string(),
-                or_dash(peer.agent.as_deref().map(printable)),
+                if args.why {
+                    peer.found.iter().map(|found| printable(found)).collect::<Vec<_>>().join(", ")
+                } else {
+                    or_dash(peer.agent.as_deref().map(printable))
+                },
             ]);
         }
         columns(&rows)

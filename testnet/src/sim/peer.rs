@@ -7,8 +7,8 @@ use weft_core::{
     chain::{Checkpoint, Genesis},
     gossip::TxMode,
     node::{
-        BlockSummary, ChatView, Config, ConnectionId, Event, GossipId, InboundId, Input, Node, OutboundId,
-        Output, Protocol, Prune, Role,
+        BlockSummary, ChatView, Config, ConnectionId, Discovery, Event, GossipId, InboundId, Input, Node,
+        OutboundId, Output, Protocol, Prune, Role,
     },
     primitives::{Hash, Now, SecretKey},
     sync::Strategy,
@@ -60,6 +60,8 @@ pub struct NodeOptions {
     pub mempool_bytes: usize,
     /// How it passes transactions on.
     pub tx_mode: TxMode,
+    /// How it looks for others.
+    pub discovery: Discovery,
     /// The most jobs in flight; there are half as many workers.
     pub max_jobs: usize,
     /// How far its clock is off, in milliseconds.
@@ -83,6 +85,7 @@ impl Default for NodeOptions {
             prune: Prune::Archive,
             mempool_bytes: 8 << 20,
             tx_mode: TxMode::default(),
+            discovery: Discovery::OFF,
             max_jobs: 4,
             skew_millis: 0,
             storage: Storage::default(),

@@ -38,11 +38,13 @@ pub enum Kind {
     Transactions,
     /// Requests and responses of `/weft/chat/1`.
     History,
+    /// Requests and responses of `/weft/peers/1`.
+    Peers,
 }
 
 impl Kind {
     /// All of them, in the order of reports.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Block,
         Self::Vote,
         Self::Evidence,
@@ -52,6 +54,7 @@ impl Kind {
         Self::Archive,
         Self::Transactions,
         Self::History,
+        Self::Peers,
     ];
 
     /// What messages of a topic are.
@@ -71,6 +74,7 @@ impl Kind {
             Protocol::Archive => Self::Archive,
             Protocol::Transactions => Self::Transactions,
             Protocol::Chat => Self::History,
+            Protocol::Peers => Self::Peers,
         }
     }
 
@@ -87,6 +91,7 @@ impl Kind {
             Self::Archive => "archive",
             Self::Transactions => "transactions",
             Self::History => "history",
+            Self::Peers => "peers",
         }
     }
 }

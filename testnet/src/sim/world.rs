@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use libp2p::{Multiaddr, PeerId};
 use weft_core::{
     node::{CommandError, CommandId, Config, Input, Node, Output, Reply, StartError},
-    primitives::{Hash, Mono, Now, Wall},
+    primitives::{Hash, Mono, Now, SecretKey, Wall},
 };
 
 use super::{
@@ -167,6 +167,8 @@ impl World {
                 local: id,
                 role: options.role,
                 genesis: options.genesis,
+                key: Some(SecretKey::from_seed(derive(self.seed, "peer", ix.0 as u64))),
+                discovery: options.discovery,
                 validator: options.validator,
                 bootstrap,
                 strategy: options.strategy,

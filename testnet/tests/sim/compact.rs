@@ -76,7 +76,7 @@ fn answer(
             Some(encode(&BodiesResponse(bodies.collect())))
         }
         Protocol::Transactions => Some(TxResponse::Done.to_bytes()),
-        Protocol::Chat => None,
+        Protocol::Chat | Protocol::Peers => None,
     }
 }
 

@@ -4,6 +4,7 @@ use weft_core::{
     chain::{Block, Checkpoint, Transaction, UnsignedTransaction},
     gossip::{Topic, TxRequest},
     node::{Command, Input, Output, Protocol, Reply},
+    peers::PeersRequest,
     primitives::{Amount, Hash, Height, Now, Slot, decode, encode},
     sync::{BodiesResponse, SyncRequest, SyncResponse, SyncStatus},
 };
@@ -29,6 +30,7 @@ fn bad_requests_are_refused_and_answers_never_owed() {
             Protocol::Archive => encode(&vec![(Height(1), Hash::ZERO)]),
             Protocol::Transactions => push.clone(),
             Protocol::Chat => vec![1, 0, 0, 0, b'x'],
+            Protocol::Peers => encode(&PeersRequest { chain: Hash::ZERO, own: None }),
         };
         let mut bad = vec![Vec::new(), vec![0xff; 64], vec![0xff; protocol.max_request()]];
         bad.push([valid.as_slice(), &[0]].concat());

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use weft_core::{
     chain::{Block, Body, Transaction, UnsignedHeader, UnsignedTransaction},
     gossip::{CompactBlock, Topic},
-    node::{Command, Input, OutboundId, Output, Protocol, Reply},
+    node::{Command, Discovery, Input, OutboundId, Output, Protocol, Reply},
     primitives::{Now, Slot, encode},
 };
 use weft_testnet::{
@@ -49,6 +49,7 @@ impl Siege {
         let options = || NodeOptions {
             genesis: Some(chain.genesis.clone()),
             mempool_bytes: 64 << 10,
+            discovery: Discovery { exchange: true, outbound: 0 },
             ..NodeOptions::default()
         };
         let victim = world.add_node(options());

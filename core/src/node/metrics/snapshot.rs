@@ -17,6 +17,8 @@ pub struct Snapshot {
     pub relayed_peers: u64,
     /// Connections, by transport.
     pub connections: BTreeMap<String, u64>,
+    /// Peers in the address book that have not answered yet, and that have.
+    pub known_peers: [u64; 2],
     /// Gossip messages accepted, rejected and ignored.
     pub verdicts: [u64; 3],
     /// Requests that wait for an answer.

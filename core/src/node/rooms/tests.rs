@@ -31,6 +31,8 @@ fn node_as(seed: u8, role: Role) -> Node {
         local: peer(seed),
         role,
         genesis: None,
+        key: None,
+        discovery: crate::node::Discovery::OFF,
         validator: None,
         bootstrap: Vec::new(),
         strategy: Strategy::Full,

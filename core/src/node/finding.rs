@@ -1,0 +1,570 @@
+//! Finding peers beyond those a person names: what is kept of whom, whom to ask for more, and whom to connect to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use libp2p::{Multiaddr, PeerId, multiaddr};
+
+use super::{
+    InboundId, Output, Protocol, RequestFailure,
+    connections::Connections,
+    effects::{Ask, Effects},
+};
+use crate::{
+    peers::{
+        Book, BookShape, Bucket, EXCHANGE_ALLOWANCE, EXCHANGE_COST, Found, Group, MAX_RECORDS, Offence,
+        PeerRecord, PeersRequest, PeersResponse, RECORD_LIFETIME_MILLIS, Role, Rumour, Scope, can_dial,
+        verify_records,
+    },
+    primitives::{Hash, Mono, SecretKey, decode, encode},
+    store::{Batch, Table},
+};
+
+/// The book: peers by their ids.
+const BOOK: Table = Table("peers/book");
+/// What belongs to the book: its key, and the anchors.
+const ABOUT: Table = Table("peers/about");
+const KEY: &[u8] = b"key";
+const ANCHORS: &[u8] = b"anchors";
+
+/// How long after its arrival a peer is asked for others, and how much later by lot.
+const FIRST_ASK_MILLIS: u64 = 300;
+const SPREAD_MILLIS: u64 = 1_000;
+/// How often it is asked again.
+const ASK_MILLIS: u64 = 5 * 60 * 1000;
+/// While connections are missing all are asked so soon, and then after ever longer, up to the last, which
+/// [`EXCHANGE_ALLOWANCE`] allows for ever.
+const FIRST_HURRY_MILLIS: u64 = 2 * 1000;
+const LAST_HURRY_MILLIS: u64 = 64 * 1000;
+/// The pause between two looks at whether connections are missing, and the one when there is nobody left to dial.
+const LOOK_MILLIS: u64 = 500;
+const NOBODY_MILLIS: u64 = 10_000;
+/// How often a peer that is only known by name is dialled, to see whether it is there.
+const FEELER_MILLIS: u64 = 2 * 60 * 1000;
+/// How often the book is written down.
+const SAVE_MILLIS: u64 = 10_000;
+/// Own records are signed anew so often.
+const SIGN_MILLIS: u64 = RECORD_LIFETIME_MILLIS / 4;
+/// The oldest connections that are made again first after a restart, so that one who fills the book while we are down has not won.
+const MAX_ANCHORS: usize = 2;
+const ANCHOR_TRIES: u32 = 3;
+/// The most peers whose questions are counted.
+const MAX_COUNTED: usize = 4096;
+
+/// How a peer looks for others beyond those it is told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Discovery {
+    /// Ask peers for others, and tell them of others: `/weft/peers/1`.
+    pub exchange: bool,
+    /// So many connections of its own to others it tries to keep, those to peers that were named among them; none for 0.
+    pub outbound: usize,
+}
+
+impl Discovery {
+    /// Only peers that are named are dialled, and nobody is told of.
+    pub const OFF: Self = Self { exchange: false, outbound: 0 };
+
+    /// What a peer of this kind does unless it is told otherwise.
+    #[must_use]
+    pub const fn of(role: Role) -> Self {
+        match role {
+            Role::Native | Role::Relay => Self { exchange: true, outbound: 8 },
+            // Each is a WebSocket, a gossip neighbour and a server of blocks: a tab needs fewer.
+            Role::Browser => Self { exchange: true, outbound: 4 },
+        }
+    }
+}
+
+pub(super) struct Finding {
+    local: PeerId,
+    role: Role,
+    /// Signs what we say of ourselves.
+    key: Option<SecretKey>,
+    chain: Hash,
+    discovery: Discovery,
+    book: Book,
+    own: Option<(Vec<Multiaddr>, PeerRecord)>,
+    /// When to ask whom, and the same by peer.
+    asks: BTreeSet<(Mono, PeerId)>,
+    asked_at: BTreeMap<PeerId, Mono>,
+    askers: BTreeMap<PeerId, Bucket>,
+    /// When to ask all again should connections still be missing.
+    hurry: Mono,
+    hurry_pause: u64,
+    /// When to see whether connections are missing.
+    look: Option<Mono>,
+    feeler: Option<Mono>,
+    save: Option<Mono>,
+    /// Peers that are dialled to see whether they are there.
+    feelers: BTreeSet<PeerId>,
+    /// Outbound connections, the oldest first.
+    outbound: Vec<PeerId>,
+    anchors: Vec<PeerId>,
+}
+
+impl Finding {
+    pub(super) fn new(
+        (local, role): (PeerId, Role),
+        key: Option<SecretKey>,
+        chain: Option<Hash>,
+        discovery: Discovery,
+        connections: &mut Connections,
+        fx: &mut Effects,
+    ) -> Self {
+        let stored = fx.store.get(ABOUT, KEY).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        let secret = stored.unwrap_or_else(|| {
+            let mut secret = [0; 32];
+            secret.chunks_mut(8).for_each(|chunk| chunk.copy_from_slice(&fx.random().to_le_bytes()));
+            secret
+        });
+        let shape = if role == Role::Browser { BookShape::BROWSER } else { BookShape::NATIVE };
+        let mut finding = Self {
+            local,
+            role,
+            key,
+            chain: chain.unwrap_or(Hash::ZERO),
+            discovery,
+            book: Book::new(secret, shape),
+            own: None,
+            asks: BTreeSet::new(),
+            asked_at: BTreeMap::new(),
+            askers: BTreeMap::new(),
+            hurry: fx.now.mono + FIRST_HURRY_MILLIS,
+            hurry_pause: FIRST_HURRY_MILLIS,
+            look: None,
+            feeler: None,
+            save: None,
+            feelers: BTreeSet::new(),
+            outbound: Vec::new(),
+            anchors: Vec::new(),
+        };
+        if discovery == Discovery::OFF {
+            return finding;
+        }
+        if stored.is_none() {
+            let mut batch = Batch::default();
+            batch.put(ABOUT, KEY, secret);
+            fx.apply(batch);
+        }
+        finding.restore(fx);
+        finding.dial_anchors(connections, fx);
+        if discovery.outbound > 0 {
+            finding.look = Some(fx.now.mono + LOOK_MILLIS);
+            finding.feeler = Some(fx.now.mono + FEELER_MILLIS);
+        }
+        finding
+    }
+
+    /// Takes back what was written down; what makes no sense is left out and removed.
+    fn restore(&mut self, fx: &mut Effects) {
+        let mut from = Vec::new();
+        let mut damaged = Batch::default();
+        loop {
+            let rows = fx.store.range(BOOK, &from, 1024);
+            let Some((last, _)) = rows.last() else { break };
+            from = [last.as_slice(), &[0]].concat();
+            for (key, value) in rows {
+                let restored = PeerId::from_bytes(&key).is_ok_and(|peer| self.book.restore(peer, &value));
+                if !restored {
+                    damaged.delete(BOOK, key);
+                }
+            }
+        }
+        if !damaged.is_empty() {
+            fx.refuse("stored-peers-damaged");
+            fx.apply(damaged);
+        }
+    }
+
+    fn dial_anchors(&mut self, connections: &mut Connections, fx: &Effects) {
+        let stored = fx.store.get(ABOUT, ANCHORS);
+        let anchors: Vec<Vec<u8>> = stored.and_then(|bytes| decode(&bytes, 4096).ok()).unwrap_or_default();
+        self.anchors =
+            anchors.iter().filter_map(|bytes| PeerId::from_bytes(bytes).ok()).take(MAX_ANCHORS).collect();
+        for anchor in &self.anchors {
+            for address in
+                self.book.addresses(anchor).into_iter().filter(|it| can_dial(self.role, it)).take(1)
+            {
+                connections.found(fx, *anchor, address, ANCHOR_TRIES);
+            }
+        }
+    }
+
+    fn is_on(&self) -> bool {
+        self.discovery != Discovery::OFF
+    }
+
+    /// A direct connection is open; `first` if it is the only one to the peer.
+    pub(super) fn connected(
+        &mut self,
+        fx: &mut Effects,
+        connections: &mut Connections,
+        peer: PeerId,
+        address: &Multiaddr,
+        outbound: bool,
+        first: bool,
+    ) {
+        if !self.is_on() {
+            return;
+        }
+        if outbound {
+            let address = without_peer(address);
+            if connections.is_named(&peer) {
+                let teller = Group::of(&address);
+                let found = self.name();
+                let rumour = Rumour { peer, addresses: vec![address.clone()], record: None, found, teller };
+                self.book.heard(rumour, fx.now.wall);
+            }
+            self.book.answered(&peer, &address, fx.now.wall);
+            // Who has answered is worth more than the many that one has heard of.
+            self.save = Some(fx.now.mono);
+            if !self.outbound.contains(&peer) {
+                self.outbound.push(peer);
+            }
+            if self.feelers.remove(&peer) && self.outbound.len() > self.discovery.outbound {
+                connections.let_go(fx, &peer);
+                return;
+            }
+        }
+        if first && self.discovery.exchange {
+            let after = FIRST_ASK_MILLIS + fx.random() % SPREAD_MILLIS;
+            self.ask_at(peer, fx.now.mono + after);
+        }
+    }
+
+    /// The last direct connection to a peer is closed.
+    pub(super) fn disconnected(&mut self, fx: &Effects, peer: &PeerId) {
+        self.outbound.retain(|other| other != peer);
+        if let Some(at) = self.asked_at.remove(peer) {
+            self.asks.remove(&(at, *peer));
+        }
+        self.look_soon(fx);
+    }
+
+    pub(super) fn dial_failed(&mut self, fx: &Effects, address: &Multiaddr) {
+        if let Some(multiaddr::Protocol::P2p(peer)) = address.iter().last().filter(|_| self.is_on()) {
+            self.feelers.remove(&peer);
+            self.book.failed(&peer, fx.now.wall);
+            self.dirty(fx);
+            self.look_soon(fx);
+        }
+    }
+
+    /// The shell found a peer by itself.
+    pub(super) fn discovered(&mut self, fx: &Effects, peer: PeerId, address: &Multiaddr) {
+        if self.is_on() && peer != self.local {
+            let address = without_peer(address);
+            let teller = Group::of(&address);
+            let rumour = Rumour { peer, addresses: vec![address], record: None, found: Found::Mdns, teller };
+            self.book.heard(rumour, fx.now.wall);
+            self.dirty(fx);
+        }
+    }
+
+    /// All ways in which a connected peer was found.
+    pub(super) fn found(&self, peer: &PeerId, named: bool, inbound: bool) -> Vec<Found> {
+        let mut found: BTreeSet<_> = self.book.found(peer).collect();
+        if named {
+            found.insert(self.name());
+        }
+        if inbound {
+            found.insert(Found::Inbound);
+        }
+        found.into_iter().collect()
+    }
+
+    /// The number of new and of tried peers in the book.
+    pub(super) fn known(&self) -> (usize, usize) {
+        self.book.count()
+    }
+
+    /// How the peers to begin with are known: a tab has them from a list, others from a person.
+    fn name(&self) -> Found {
+        if self.role == Role::Browser { Found::NodeList } else { Found::Named }
+    }
+
+    /// Another peer asks for peers.
+    pub(super) fn asked(
+        &mut self,
+        fx: &mut Effects,
+        connections: &Connections,
+        id: InboundId,
+        peer: PeerId,
+        body: &[u8],
+    ) {
+        if !self.discovery.exchange {
+            fx.push(Output::Refuse(id));
+            return;
+        }
+        let Ok(request) = decode::<PeersRequest>(body, Protocol::Peers.max_request()) else {
+            fx.offend(peer, Offence::Malformed);
+            fx.push(Output::Refuse(id));
+            return;
+        };
+        if self.askers.len() >= MAX_COUNTED {
+            self.askers.retain(|asker, _| connections.direct_address(asker).is_some());
+        }
+        let bucket = self.askers.entry(peer).or_insert_with(|| Bucket::new(EXCHANGE_ALLOWANCE));
+        let allowed = bucket.take(EXCHANGE_COST, fx.now.mono);
+        let mut records = Vec::new();
+        if request.chain != self.chain {
+            fx.refuse("peers-of-another-chain");
+        } else if !allowed {
+            fx.refuse("peers-asked-too-often");
+        } else {
+            let named = request.own.as_ref().and_then(PeerRecord::peer);
+            if request.own.is_some() && named != Some(peer) {
+                fx.offend(peer, Offence::Unrequested);
+            } else if let Some(own) = request.own {
+                self.told(fx, connections, peer, vec![own]);
+            }
+            records.extend(self.own_record(fx, connections).cloned());
+            let others = self.book.sample(&mut fx.rng, MAX_RECORDS - records.len(), fx.now.wall);
+            records.extend(others.into_iter().filter(|record| record.peer() != Some(peer)));
+        }
+        fx.respond(id, encode(&PeersResponse(records)));
+    }
+
+    /// A peer that was asked for others answered.
+    pub(super) fn answered(
+        &mut self,
+        fx: &mut Effects,
+        connections: &Connections,
+        peer: PeerId,
+        outcome: Result<Vec<u8>, RequestFailure>,
+    ) {
+        match outcome {
+            Ok(bytes) => match decode::<PeersResponse>(&bytes, Protocol::Peers.max_response()) {
+                Ok(PeersResponse(records)) => self.told(fx, connections, peer, records),
+                Err(_) => fx.offend(peer, Offence::Malformed),
+            },
+            Err(RequestFailure::TooLarge) => fx.offend(peer, Offence::Unrequested),
+            Err(_) => {}
+        }
+    }
+
+    /// Takes note of what others say of themselves, as `teller` passed it on.
+    fn told(
+        &mut self,
+        fx: &mut Effects,
+        connections: &Connections,
+        teller: PeerId,
+        records: Vec<PeerRecord>,
+    ) {
+        // Who has left cannot be asked where it told this from.
+        let Some(from) = connections.direct_address(&teller) else { return };
+        let scope = Scope::of(from).unwrap_or(Scope::World);
+        let group = Group::of(from);
+        if verify_records(&records, &self.chain).contains(&false) {
+            fx.offend(teller, Offence::BadSignature);
+            return;
+        }
+        for record in records {
+            let Some(peer) = record.peer().filter(|peer| *peer != self.local) else { continue };
+            if !record.is_timely(fx.now.wall) {
+                fx.refuse("peer-record-out-of-date");
+                continue;
+            }
+            let is_believed = |address: &Multiaddr| {
+                can_dial(self.role, address) && Scope::of(address).is_some_and(|reach| reach >= scope)
+            };
+            let addresses: Vec<_> = record
+                .addresses()
+                .iter()
+                .filter(|address| is_of(address, &peer))
+                .map(without_peer)
+                .filter(is_believed)
+                .collect();
+            if addresses.is_empty() {
+                fx.refuse("peer-record-without-use");
+                continue;
+            }
+            let rumour = Rumour {
+                peer,
+                addresses,
+                record: Some(record),
+                found: Found::Exchange,
+                teller: group.clone(),
+            };
+            if !self.book.heard(rumour, fx.now.wall) {
+                fx.refuse("address-book-full");
+            }
+        }
+        self.dirty(fx);
+        self.look_soon(fx);
+    }
+
+    /// What we say of ourselves; nothing while nobody can dial us.
+    fn own_record(&mut self, fx: &Effects, connections: &Connections) -> Option<&PeerRecord> {
+        let key = self.key.as_ref()?;
+        let mut addresses: Vec<_> = connections
+            .addresses
+            .iter()
+            .map(without_peer)
+            .filter(|address| Scope::of(address).is_some() && !is_circuit(address))
+            .collect();
+        // The furthest first: of too many the nearest are left out.
+        addresses.sort_by_key(|address| std::cmp::Reverse(Scope::of(address)));
+        addresses.dedup();
+        let is_current = self.own.as_ref().is_some_and(|(known, record)| {
+            *known == addresses
+                && record.issued() <= fx.now.wall
+                && fx.now.wall.0 < record.issued().0.saturating_add(SIGN_MILLIS)
+        });
+        if !is_current {
+            let record = PeerRecord::sign(key, &self.chain, fx.now.wall, &addresses);
+            self.own = Some((addresses, record));
+        }
+        self.own.as_ref().filter(|(addresses, _)| !addresses.is_empty()).map(|(_, record)| record)
+    }
+
+    fn ask_at(&mut self, peer: PeerId, at: Mono) {
+        if let Some(before) = self.asked_at.insert(peer, at) {
+            self.asks.remove(&(before, peer));
+        }
+        self.asks.insert((at, peer));
+    }
+
+    /// Asks everybody once more, and sooner than they would be, but not again and again.
+    fn ask_all(&mut self, fx: &mut Effects) {
+        let now = fx.now.mono;
+        if now < self.hurry {
+            return;
+        }
+        self.hurry_pause = (2 * self.hurry_pause).min(LAST_HURRY_MILLIS);
+        self.hurry = now + self.hurry_pause;
+        let later: Vec<_> =
+            self.asks.range((now + SPREAD_MILLIS, self.local)..).map(|(_, peer)| *peer).collect();
+        for peer in later {
+            let soon = now + fx.random() % SPREAD_MILLIS;
+            self.ask_at(peer, soon);
+        }
+    }
+
+    fn look_soon(&mut self, fx: &Effects) {
+        if self.discovery.outbound > 0 {
+            let soon = fx.now.mono + LOOK_MILLIS;
+            self.look = Some(self.look.map_or(soon, |look| look.min(soon)));
+        }
+    }
+
+    fn dirty(&mut self, fx: &Effects) {
+        self.save.get_or_insert(fx.now.mono + SAVE_MILLIS);
+    }
+
+    pub(super) fn next_due(&self) -> Option<Mono> {
+        let ask = self.asks.first().map(|(at, _)| *at);
+        [ask, self.look, self.feeler, self.save].into_iter().flatten().min()
+    }
+
+    /// Does what is due.
+    pub(super) fn tick(&mut self, fx: &mut Effects, connections: &mut Connections) {
+        let now = fx.now.mono;
+        while let Some((_, peer)) = self.asks.first().copied().filter(|(at, _)| *at <= now) {
+            self.ask_at(peer, now + ASK_MILLIS + fx.random() % SPREAD_MILLIS);
+            let own = self.own_record(fx, connections).cloned();
+            let body = encode(&PeersRequest { chain: self.chain, own });
+            fx.ask(peer, Protocol::Peers, Ask::Peers, body);
+        }
+        if self.look.is_some_and(|at| at <= now) {
+            self.look = self.fill(fx, connections);
+        }
+        if self.feeler.is_some_and(|at| at <= now) {
+            self.feeler = Some(now + FEELER_MILLIS);
+            self.feel(fx, connections);
+        }
+        if self.save.is_some_and(|at| at <= now) {
+            self.save = None;
+            self.write_down(fx);
+        }
+    }
+
+    /// Dials one more peer if connections are missing, and says when to look again.
+    fn fill(&mut self, fx: &mut Effects, connections: &mut Connections) -> Option<Mono> {
+        let missing = self.discovery.outbound.saturating_sub(self.outbound.len() + connections.seeking());
+        if missing == 0 {
+            self.hurry_pause = FIRST_HURRY_MILLIS;
+            return None;
+        }
+        // Whoever we know may know somebody new by now.
+        self.ask_all(fx);
+        let Some((peer, address)) = self.choose(fx, connections, false) else {
+            return Some(fx.now.mono + NOBODY_MILLIS);
+        };
+        connections.found(fx, peer, address, 1);
+        Some(fx.now.mono + LOOK_MILLIS)
+    }
+
+    fn feel(&mut self, fx: &mut Effects, connections: &mut Connections) {
+        if let Some((peer, address)) = self.choose(fx, connections, true) {
+            self.feelers.insert(peer);
+            connections.found(fx, peer, address, 1);
+        }
+    }
+
+    /// A peer to dial and where, in no network in which we have a connection already, unless that is our own.
+    fn choose(
+        &mut self,
+        fx: &mut Effects,
+        connections: &Connections,
+        test: bool,
+    ) -> Option<(PeerId, Multiaddr)> {
+        let taken: BTreeSet<_> = self
+            .outbound
+            .iter()
+            .filter_map(|peer| Some(Group::of(connections.direct_address(peer)?)))
+            .collect();
+        let role = self.role;
+        let usable = |address: &Multiaddr| {
+            can_dial(role, address)
+                && (Scope::of(address) != Some(Scope::World) || !taken.contains(&Group::of(address)))
+        };
+        let now = fx.now;
+        let wanted = |peer: &PeerId, addresses: &[Multiaddr]| {
+            connections.is_free(peer, now.mono) && addresses.iter().any(usable)
+        };
+        let (peer, addresses) = if test {
+            self.book.to_test(&mut fx.rng, now.wall, &wanted)?
+        } else {
+            self.book.pick(&mut fx.rng, now.wall, &wanted)?
+        };
+        Some((peer, addresses.into_iter().find(usable)?))
+    }
+
+    fn write_down(&mut self, fx: &mut Effects) {
+        let mut batch = Batch::default();
+        for (peer, row) in self.book.take_changes() {
+            match row {
+                Some(row) => batch.put(BOOK, peer.to_bytes(), row),
+                None => batch.delete(BOOK, peer.to_bytes()),
+            }
+        }
+        let anchors: Vec<_> = self.outbound.iter().take(MAX_ANCHORS).copied().collect();
+        if anchors != self.anchors && !anchors.is_empty() {
+            let bytes: Vec<_> = anchors.iter().map(|anchor| anchor.to_bytes()).collect();
+            batch.put(ABOUT, ANCHORS, encode(&bytes));
+            self.anchors = anchors;
+        }
+        if !batch.is_empty() {
+            fx.apply(batch);
+        }
+    }
+}
+
+fn without_peer(address: &Multiaddr) -> Multiaddr {
+    match address.iter().last() {
+        Some(multiaddr::Protocol::P2p(_)) => {
+            let parts = address.iter().count();
+            address.iter().take(parts - 1).collect()
+        }
+        _ => address.clone(),
+    }
+}
+
+/// Whether an address ends at this peer, or at nobody in particular.
+fn is_of(address: &Multiaddr, peer: &PeerId) -> bool {
+    address.iter().all(|part| !matches!(part, multiaddr::Protocol::P2p(other) if other != *peer))
+}
+
+fn is_circuit(address: &Multiaddr) -> bool {
+    address.iter().any(|part| matches!(part, multiaddr::Protocol::P2pCircuit))
+}

@@ -1,0 +1,205 @@
+//! What an address tells: who can dial it, how far it reaches, and who else is probably in the same hands.
+
+use core::net::{Ipv4Addr, Ipv6Addr};
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use libp2p::{Multiaddr, multiaddr::Protocol};
+
+use super::Role;
+
+/// From how far an address can be reached. What somebody in one scope tells of a narrower one means other machines there than
+/// here, so it is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// From the same machine: loopback.
+    Machine,
+    /// From the same network: private, link-local and shared addresses (RFC 1918, 3927, 4193, 6598).
+    Network,
+    /// From everywhere.
+    World,
+}
+
+impl Scope {
+    /// Where an address leads to; `None` when nothing can be dialled there, whoever tries.
+    #[must_use]
+    pub fn of(address: &Multiaddr) -> Option<Self> {
+        if address.iter().any(|part| matches!(part, Protocol::Tcp(0) | Protocol::Udp(0))) {
+            return None;
+        }
+        match address.iter().next()? {
+            Protocol::Ip4(ip) => Self::of_ip4(ip),
+            Protocol::Ip6(ip) => ip.to_ipv4_mapped().map_or_else(|| Self::of_ip6(ip), Self::of_ip4),
+            Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name) => {
+                let last = name.trim_end_matches('.').rsplit('.').next()?.to_ascii_lowercase();
+                Some(match last.as_str() {
+                    "localhost" => Self::Machine,
+                    "local" | "internal" => Self::Network,
+                    _ => Self::World,
+                })
+            }
+            Protocol::Memory(_) => Some(Self::Machine),
+            _ => None,
+        }
+    }
+
+    fn of_ip4(ip: Ipv4Addr) -> Option<Self> {
+        let [a, b, ..] = ip.octets();
+        if ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast() || ip.is_documentation() || a >= 240
+        {
+            None
+        } else if ip.is_loopback() {
+            Some(Self::Machine)
+        } else if ip.is_private() || ip.is_link_local() || a == 100 && b & 0xc0 == 64 {
+            Some(Self::Network)
+        } else {
+            Some(Self::World)
+        }
+    }
+
+    fn of_ip6(ip: Ipv6Addr) -> Option<Self> {
+        if ip.is_unspecified() || ip.is_multicast() {
+            None
+        } else if ip.is_loopback() {
+            Some(Self::Machine)
+        } else if ip.is_unique_local() || ip.is_unicast_link_local() {
+            Some(Self::Network)
+        } else {
+            Some(Self::World)
+        }
+    }
+}
+
+/// Whether a peer of this kind can open a direct connection to this address.
+#[must_use]
+pub fn can_dial(role: Role, address: &Multiaddr) -> bool {
+    let has = |wanted: fn(&Protocol<'_>) -> bool| address.iter().any(|part| wanted(&part));
+    if has(|part| matches!(part, Protocol::P2pCircuit)) || Scope::of(address).is_none() {
+        return false;
+    }
+    let memory = has(|part| matches!(part, Protocol::Memory(_)));
+    let websocket = has(|part| matches!(part, Protocol::Ws(_) | Protocol::Wss(_)));
+    let other = has(|part| {
+        matches!(part, Protocol::WebRTC | Protocol::WebRTCDirect | Protocol::WebTransport | Protocol::Quic)
+    });
+    match role {
+        Role::Browser => memory || websocket,
+        Role::Native | Role::Relay => {
+            let raw = has(|part| matches!(part, Protocol::Tcp(_) | Protocol::QuicV1));
+            memory || raw && !other
+        }
+    }
+}
+
+/// The addresses that one operator probably has together: a /16 of IPv4, a /32 of IPv6, a domain of two labels. Strangers cannot
+/// tell of [nearer](Scope) ones, so each of those stands for itself: a host in the same network, a port on the same machine.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
+pub struct Group(Vec<u8>);
+
+impl Group {
+    /// The group of an address.
+    #[must_use]
+    pub fn of(address: &Multiaddr) -> Self {
+        let of_ip4 = |ip: Ipv4Addr| [&[4], &ip.octets()[..2]].concat();
+        let parts = address.iter();
+        match Scope::of(address) {
+            Some(Scope::Machine) => return Self(parts.take(2).collect::<Multiaddr>().to_vec()),
+            Some(Scope::Network) => return Self(parts.take(1).collect::<Multiaddr>().to_vec()),
+            Some(Scope::World) | None => {}
+        }
+        Self(match address.iter().next() {
+            Some(Protocol::Ip4(ip)) => of_ip4(ip),
+            Some(Protocol::Ip6(ip)) => {
+                ip.to_ipv4_mapped().map_or_else(|| [&[6], &ip.octets()[..4]].concat(), of_ip4)
+            }
+            Some(Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name)) => {
+                let labels: Vec<_> = name.trim_end_matches('.').rsplit('.').take(2).collect();
+                [b"n", labels.join(".").to_ascii_lowercase().as_bytes()].concat()
+            }
+            _ => Vec::new(),
+        })
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    fn address(text: &str) -> Multiaddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn how_far_an_address_reaches() {
+        for (text, scope) in [
+            ("/ip4/127.0.0.1/tcp/1", Some(Scope::Machine)),
+            ("/ip6/::1/tcp/1", Some(Scope::Machine)),
+            ("/ip6/::ffff:127.0.0.1/tcp/1", Some(Scope::Machine)),
+            ("/dns/localhost/tcp/1", Some(Scope::Machine)),
+            ("/dns4/a.LOCALHOST./tcp/1", Some(Scope::Machine)),
+            ("/ip4/10.1.2.3/tcp/1", Some(Scope::Network)),
+            ("/ip4/172.31.0.1/tcp/1", Some(Scope::Network)),
+            ("/ip4/192.168.0.1/tcp/1", Some(Scope::Network)),
+            ("/ip4/169.254.0.1/tcp/1", Some(Scope::Network)),
+            ("/ip4/100.127.0.1/tcp/1", Some(Scope::Network)),
+            ("/ip6/fe80::1/tcp/1", Some(Scope::Network)),
+            ("/ip6/fd00::1/tcp/1", Some(Scope::Network)),
+            ("/dns4/printer.local/tcp/1", Some(Scope::Network)),
+            ("/ip4/100.128.0.1/tcp/1", Some(Scope::World)),
+            ("/ip4/8.8.8.8/udp/1/quic-v1", Some(Scope::World)),
+            ("/ip6/2001:4860::1/tcp/1", Some(Scope::World)),
+            ("/dns4/example.org/tcp/443/wss", Some(Scope::World)),
+            ("/ip4/0.0.0.0/tcp/1", None),
+            ("/ip4/255.255.255.255/tcp/1", None),
+            ("/ip4/224.0.0.1/tcp/1", None),
+            ("/ip4/240.0.0.1/tcp/1", None),
+            ("/ip6/::/tcp/1", None),
+            ("/ip6/ff02::1/tcp/1", None),
+            ("/ip4/8.8.8.8/tcp/0", None),
+        ] {
+            assert_eq!(Scope::of(&address(text)), scope, "{text}");
+        }
+    }
+
+    #[test]
+    fn each_kind_of_peer_dials_what_it_has_transports_for() {
+        let circuit =
+            "/ip4/8.8.8.8/tcp/1/ws/p2p/12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5/p2p-circuit";
+        for (text, native, browser) in [
+            ("/ip4/8.8.8.8/tcp/1", true, false),
+            ("/ip4/8.8.8.8/udp/1/quic-v1", true, false),
+            ("/ip4/8.8.8.8/tcp/1/ws", true, true),
+            ("/dns4/example.org/tcp/443/tls/ws", true, true),
+            ("/ip4/8.8.8.8/udp/1/webrtc-direct", false, false),
+            ("/ip4/0.0.0.0/tcp/1/ws", false, false),
+            ("/ip4/8.8.8.8/udp/1", false, false),
+            (circuit, false, false),
+        ] {
+            assert_eq!(can_dial(Role::Native, &address(text)), native, "{text}");
+            assert_eq!(can_dial(Role::Relay, &address(text)), native, "{text}");
+            assert_eq!(can_dial(Role::Browser, &address(text)), browser, "{text}");
+        }
+    }
+
+    #[test]
+    fn neighbours_are_of_one_group_and_strangers_are_not() {
+        let group = |text: &str| Group::of(&address(text));
+        assert_eq!(group("/ip4/8.8.8.8/tcp/1"), group("/ip4/8.8.4.4/udp/9/quic-v1"));
+        assert_eq!(group("/ip4/8.8.8.8/tcp/1"), group("/ip6/::ffff:8.8.9.9/tcp/1"));
+        assert_ne!(group("/ip4/8.8.8.8/tcp/1"), group("/ip4/8.9.8.8/tcp/1"));
+        assert_eq!(group("/ip6/2001:db8:1::1/tcp/1"), group("/ip6/2001:db8:2::1/tcp/1"));
+        assert_ne!(group("/ip6/2001:db8::1/tcp/1"), group("/ip6/2001:db9::1/tcp/1"));
+        assert_eq!(group("/dns4/a.example.org/tcp/1"), group("/dns6/b.EXAMPLE.org./tcp/1"));
+        assert_ne!(group("/dns4/example.org/tcp/1"), group("/dns4/example.com/tcp/1"));
+        assert_ne!(group("/ip4/10.1.0.1/tcp/1"), group("/ip4/10.1.0.2/tcp/1"));
+        assert_eq!(group("/ip4/10.1.0.1/tcp/1"), group("/ip4/10.1.0.1/tcp/2"));
+        assert_ne!(group("/ip4/127.0.0.1/tcp/1"), group("/ip4/127.0.0.1/tcp/2"));
+        assert_eq!(group("/ip4/127.0.0.1/tcp/1"), group("/ip4/127.0.0.1/tcp/1/ws"));
+    }
+}
