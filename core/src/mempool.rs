@@ -20,26 +20,28 @@ mod rate;
 mod source;
 #[cfg(test)]
 mod tests;
+mod weighed;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map},
     sync::Arc,
 };
 
 pub use admission::{AdmissionError, Admitted, Moved, PoolCounts};
-use chain::{Chain, Rank, Waiting};
+use chain::{Chain, Entry, Rank, Waiting};
 pub(crate) use estimate::BLOCK_ROOM;
 pub use estimate::{Estimator, FeeEstimate, LOOK_BACK, fee_for};
 use floor::Floor;
 pub use floor::HALF_LIFE;
 pub use histogram::{FeeBucket, MAX_BUCKETS};
-use plan::Plan;
+use plan::{Plan, promoted};
 use rate::FeeRate;
 pub use source::Source;
+pub use weighed::Weighed;
 
 use crate::{
     chain::Transaction,
-    primitives::{Address, Amount, Hash, Slot},
+    primitives::{Amount, Hash, Slot},
     state::Account,
     store::Table,
 };
@@ -100,7 +102,8 @@ pub struct Mempool {
     /// All transactions, the best first.
     order: BTreeMap<Rank, Arc<Waiting>>,
     by_id: BTreeMap<Hash, Arc<Waiting>>,
-    by_expiry: BTreeSet<(Slot, Hash)>,
+    /// By the last slot for which they are valid, and their arrival.
+    by_expiry: BTreeMap<(Slot, u64), Arc<Waiting>>,
     bytes: usize,
     queued: usize,
     queued_of: source::Accounts,
@@ -118,7 +121,7 @@ impl Mempool {
             chains: BTreeMap::new(),
             order: BTreeMap::new(),
             by_id: BTreeMap::new(),
-            by_expiry: BTreeSet::new(),
+            by_expiry: BTreeMap::new(),
             bytes: 0,
             queued: 0,
             queued_of: source::Accounts::default(),
@@ -141,7 +144,21 @@ impl Mempool {
         slot: Slot,
         source: Source,
     ) -> Result<(), AdmissionError> {
-        self.plan(transaction, account, slot, source).map(|_| ())
+        self.would_take(&Weighed::new(transaction.clone()), account, slot, source)
+    }
+
+    /// [`Self::check`] of a transaction that is weighed already.
+    ///
+    /// # Errors
+    /// Says why not, and what would help.
+    pub fn would_take(
+        &self,
+        weighed: &Weighed,
+        account: &Account,
+        slot: Slot,
+        source: Source,
+    ) -> Result<(), AdmissionError> {
+        self.has_place(weighed, account, slot, source)
     }
 
     /// Takes a transaction whose signature is known to be right. `account` is the sender's at the head, `slot` the
@@ -156,10 +173,26 @@ impl Mempool {
         slot: Slot,
         source: Source,
     ) -> Result<Admitted, AdmissionError> {
-        let Plan { key, mut chain, admitted, outbid } = self.plan(transaction, account, slot, source)?;
+        self.take(Weighed::new(transaction.clone()), account, slot, source)
+    }
+
+    /// [`Self::insert`] of a transaction that is weighed already.
+    ///
+    /// # Errors
+    /// Says why not, and what would help; nothing has changed then.
+    pub fn take(
+        &mut self,
+        weighed: Weighed,
+        account: &Account,
+        slot: Slot,
+        source: Source,
+    ) -> Result<Admitted, AdmissionError> {
+        let Plan { key, mut chain, admitted, outbid } = self.plan(weighed, account, slot, source)?;
         self.floor.settle(slot, self.bytes, self.limits.max_bytes);
         let evicted: Vec<_> = admitted.evicted.iter().filter_map(|id| self.by_id.get(id).cloned()).collect();
-        chain.entries.retain(|(_, waiting)| !admitted.evicted.contains(&waiting.id));
+        if !evicted.is_empty() {
+            chain.entries.retain(|(_, waiting)| !admitted.evicted.contains(&waiting.id));
+        }
         self.put(key, chain);
         for waiting in evicted.into_iter().filter(|waiting| waiting.key != key) {
             // The worst of all leave, and a chain's last is its worst, so these are at the ends of their chains.
@@ -189,21 +222,20 @@ impl Mempool {
         let mut moved = Moved::default();
         let mut accounts: BTreeMap<Hash, Account> =
             changes.into_iter().filter(|(key, _)| self.chains.contains_key(key)).collect();
-        for (_, id) in self.by_expiry.range(..(slot, Hash::ZERO)) {
-            moved.left.push(*id);
-            let key = self.by_id.get(id).map(|waiting| waiting.key);
-            if let Some((key, chain)) = key.and_then(|key| Some((key, self.chains.get(&key)?))) {
-                accounts.entry(key).or_insert(chain.account);
+        for (_, waiting) in self.by_expiry.range(..(slot, 0)) {
+            moved.left.push(waiting.id);
+            if let Some(chain) = self.chains.get(&waiting.key) {
+                accounts.entry(waiting.key).or_insert(chain.account);
             }
         }
         let expired = moved.left.len();
         for (key, account) in accounts {
-            let Some(chain) = self.chains.get(&key) else { continue };
-            let waiting = chain.entries.iter().map(|(_, waiting)| waiting);
+            let Some(before) = self.chains.get(&key) else { continue };
+            let waiting = before.entries.iter().map(|(_, waiting)| waiting);
             let valid = waiting.filter(|waiting| waiting.transaction.content.valid_until >= slot).cloned();
             let (chain, dropped) = Chain::settle(account, valid);
             moved.left.extend(dropped.iter().map(|waiting| waiting.id));
-            moved.promoted.extend(self.promoted(&key, &chain));
+            moved.promoted.extend(promoted(&before.entries, &chain));
             self.put(key, chain);
         }
         self.counts.expired += expired as u64;
@@ -297,16 +329,17 @@ impl Mempool {
         self.bytes
     }
 
-    /// The nonce for the account's next transaction, counting those that wait without a gap.
+    /// The nonce for the next transaction of the account with this key in the state trie, counting those that wait without a
+    /// gap.
     #[must_use]
-    pub fn next_nonce(&self, address: &Address, account: &Account) -> u64 {
-        self.chains.get(&address.trie_key()).map_or(account.nonce, Chain::next_nonce)
+    pub fn next_nonce(&self, key: &Hash, account: &Account) -> u64 {
+        self.chains.get(key).map_or(account.nonce, Chain::next_nonce)
     }
 
-    /// What the account will hold once its pending transactions are in a block, not counting what others send it.
+    /// What that account will hold once its pending transactions are in a block, not counting what others send it.
     #[must_use]
-    pub fn pending_balance(&self, address: &Address, account: &Account) -> Amount {
-        self.chains.get(&address.trie_key()).map_or(account.balance, Chain::pending_balance)
+    pub fn pending_balance(&self, key: &Hash, account: &Account) -> Amount {
+        self.chains.get(key).map_or(account.balance, Chain::pending_balance)
     }
 
     fn pending(&self) -> impl Iterator<Item = &Arc<Waiting>> {
@@ -319,31 +352,47 @@ impl Mempool {
         pending.map(|(rank, waiting)| (rank.rate.0, waiting.bytes))
     }
 
-    /// Lets `chain` take the place of what the account `key` has here.
+    /// Lets `chain` take the place of what the account `key` has here. What keeps its rank is not touched: a rank is that of
+    /// one transaction, and both are sorted by it.
     fn put(&mut self, key: Hash, chain: Chain) {
-        let old = self.chains.remove(&key).map_or_else(Vec::new, |old| old.entries);
-        for (rank, waiting) in &old {
-            self.order.remove(rank);
+        let missing_in = |others: &[Entry], entries: &[Entry]| {
+            let is_missing =
+                |(rank, _): &&Entry| others.binary_search_by_key(rank, |(other, _)| *other).is_err();
+            entries.iter().filter(is_missing).cloned().collect::<Vec<_>>()
+        };
+        let (gone, new) = match self.chains.entry(key) {
+            btree_map::Entry::Vacant(_) if chain.entries.is_empty() => return,
+            btree_map::Entry::Vacant(place) => (Vec::new(), place.insert(chain).entries.clone()),
+            btree_map::Entry::Occupied(mut place) => {
+                let old = &place.get().entries;
+                let parted = (missing_in(&chain.entries, old), missing_in(old, &chain.entries));
+                if chain.entries.is_empty() {
+                    place.remove();
+                } else {
+                    place.insert(chain);
+                }
+                parted
+            }
+        };
+        for (rank, waiting) in gone {
+            self.order.remove(&rank);
             self.by_id.remove(&waiting.id);
-            self.by_expiry.remove(&(waiting.transaction.content.valid_until, waiting.id));
+            self.by_expiry.remove(&waiting.expiry());
             self.bytes -= waiting.bytes;
             if rank.queued {
                 self.queued -= 1;
                 self.queued_of.remove(waiting.source, waiting.bytes);
             }
         }
-        for (rank, waiting) in &chain.entries {
-            self.order.insert(*rank, waiting.clone());
-            self.by_id.insert(waiting.id, waiting.clone());
-            self.by_expiry.insert((waiting.transaction.content.valid_until, waiting.id));
+        for (rank, waiting) in new {
             self.bytes += waiting.bytes;
             if rank.queued {
                 self.queued += 1;
                 self.queued_of.add(waiting.source, waiting.bytes);
             }
-        }
-        if !chain.entries.is_empty() {
-            self.chains.insert(key, chain);
+            self.by_id.insert(waiting.id, Arc::clone(&waiting));
+            self.by_expiry.insert(waiting.expiry(), Arc::clone(&waiting));
+            self.order.insert(rank, waiting);
         }
     }
 }

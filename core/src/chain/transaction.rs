@@ -130,8 +130,7 @@ impl Transaction {
 
     /// Adds the claim that the signature is right to a batch.
     pub fn add_to_batch(&self, genesis: &Hash, batch: &mut SignatureBatch) {
-        let content = encode(&self.content);
-        batch.add(&self.content.from, Domain::Transaction, genesis, &content, &self.signature);
+        batch.add_value(&self.content.from, Domain::Transaction, genesis, &self.content, &self.signature);
     }
 }
 

@@ -8,7 +8,7 @@ use std::{cmp::Reverse, sync::Arc};
 use super::{MAX_AHEAD, MAX_PENDING, MAX_QUEUED, Source, rate::FeeRate};
 use crate::{
     chain::Transaction,
-    primitives::{Amount, Hash},
+    primitives::{Amount, Hash, Slot},
     state::Account,
 };
 
@@ -30,6 +30,11 @@ impl Waiting {
     pub(super) fn nonce(&self) -> u64 {
         self.transaction.content.nonce
     }
+
+    /// Its place among all by when they expire.
+    pub(super) fn expiry(&self) -> (Slot, u64) {
+        (self.transaction.content.valid_until, self.arrival)
+    }
 }
 
 /// A transaction's place among all: less is better.
@@ -47,13 +52,16 @@ pub(super) struct Rank {
     nonce: u64,
 }
 
+/// A waiting transaction at its place.
+pub(super) type Entry = (Rank, Arc<Waiting>);
+
 /// One account's transactions in nonce order. Together they cost no more than the account holds.
 #[derive(Debug)]
 pub(super) struct Chain {
     /// The account at the head.
     pub(super) account: Account,
     /// Pending ones first, then queued ones; ranks ascend.
-    pub(super) entries: Vec<(Rank, Arc<Waiting>)>,
+    pub(super) entries: Vec<Entry>,
 }
 
 impl Chain {

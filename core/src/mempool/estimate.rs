@@ -2,7 +2,8 @@
 //!
 //! Two questions, and the dearer answer counts. *The last blocks:* a block with room left would have taken anything at the
 //! minimum; a full one had a price, the lowest tenth of what is in it. *The pool:* whoever wants to be in one of the next
-//! blocks must come before what fills them. Both say only what is paid now: a crowd that comes after is not foreseen.
+//! blocks must come before what fills them. Both say only what is paid now: a crowd that comes after is not foreseen, but
+//! for some headroom once others had to leave.
 //! Bitcoin Core's estimator follows every transaction to its block for weeks instead, since its blocks come in ten
 //! minutes and its fees swing by the hour.
 
@@ -23,6 +24,9 @@ pub(crate) const BLOCK_ROOM: usize = Body::MAX_LEN - MAX_SYSTEM_BYTES;
 /// For the next block, the next 3 and the next 10: how many blocks may pass, and which share of the last blocks, in
 /// percent, must have been cheaper.
 const GOALS: [(usize, usize); 3] = [(1, 90), (3, 50), (10, 10)];
+/// What the goals add to a minimum that has risen, in percent of it: it is still rising perhaps, and not the same at every
+/// peer. Who pays just enough here would be refused elsewhere, and wait until it has fallen.
+const HEADROOM: [u64; 3] = [100, 50, 25];
 
 /// Fees for 1,000 bytes; [`fee_for`](super::fee_for) says what that is for a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,15 +84,17 @@ impl Estimator {
     #[must_use]
     pub fn estimate(&self, pool: &Mempool, slot: Slot) -> FeeEstimate {
         let minimum = pool.min_fee_rate(slot);
+        let risen = minimum > pool.limits.min_fee_per_byte.saturating_mul(1000);
         let mut paid: Vec<u64> =
             self.blocks.iter().map(|(_, price)| price.map_or(0, FeeRate::per_thousand)).collect();
         paid.sort_unstable();
         let waits = prices(pool.pending_rates());
-        let mut rates = [minimum; 3];
+        let mut rates =
+            HEADROOM.map(|percent| minimum.saturating_add(if risen { minimum / 100 * percent } else { 0 }));
         for ((rate, wait), (_, percent)) in rates.iter_mut().zip(waits).zip(GOALS) {
             // The nearest-rank percentile.
             let rank = (paid.len() * percent).div_ceil(100).saturating_sub(1);
-            *rate = minimum.max(paid.get(rank).copied().unwrap_or(0)).max(wait);
+            *rate = (*rate).max(paid.get(rank).copied().unwrap_or(0)).max(wait);
         }
         let [next, soon, slow] = rates;
         let full = self.blocks.iter().filter(|(_, price)| price.is_some()).count();
@@ -125,7 +131,9 @@ fn prices(waiting: impl Iterator<Item = (FeeRate, usize)>) -> [u64; 3] {
 /// The least fee of a transaction of `bytes` bytes that pays `rate` for 1,000.
 #[must_use]
 pub fn fee_for(rate: u64, bytes: usize) -> Amount {
-    Amount(u64::try_from((u128::from(rate) * bytes as u128).div_ceil(1000)).unwrap_or(u64::MAX))
+    // Nearly always so few that a cheaper division will do.
+    let exact = || u64::try_from((u128::from(rate) * bytes as u128).div_ceil(1000)).unwrap_or(u64::MAX);
+    Amount(rate.checked_mul(bytes as u64).map_or_else(exact, |product| product.div_ceil(1000)))
 }
 
 #[cfg(test)]

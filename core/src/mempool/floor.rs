@@ -24,6 +24,9 @@ pub(super) struct Floor {
 impl Floor {
     /// The fee for 1,000 bytes at `slot`, when the pool has held `bytes` of `max_bytes` since the last [`Self::settle`].
     pub(super) fn rate(&self, slot: Slot, bytes: usize, max_bytes: usize) -> u64 {
+        if self.peak == 0 {
+            return 0;
+        }
         let age = self.age_at(slot, bytes, max_bytes);
         let halved = u32::try_from(age / HALF_LIFE)
             .ok()

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use super::{
-    AdmissionError, Admitted, MAX_AHEAD, Mempool, REPLACEMENT_PERCENT, Source,
-    chain::{Chain, Rank, Waiting},
+    AdmissionError, Admitted, MAX_AHEAD, Mempool, REPLACEMENT_PERCENT, Source, Weighed,
+    chain::{Chain, Entry, Rank, Waiting},
     estimate::fee_for,
     rate::FeeRate,
     source::Load,
 };
 use crate::{
-    chain::Transaction,
     primitives::{Amount, Hash, Slot},
     state::{Account, TransferError},
 };
@@ -25,20 +24,24 @@ pub(super) struct Plan {
 }
 
 /// A transaction that leaves to make room.
-type Victim = (Rank, Arc<Waiting>);
+type Victim = Entry;
 
 impl Mempool {
-    pub(super) fn plan(
+    /// What can be said without working out where the transaction would stand. Answers what its account has here, and which
+    /// of that it would take the place of.
+    fn judge(
         &self,
-        transaction: &Transaction,
+        weighed: &Weighed,
         account: &Account,
         slot: Slot,
         source: Source,
-    ) -> Result<Plan, AdmissionError> {
-        let content = &transaction.content;
-        transaction.check(self.limits.min_fee_per_byte).map_err(TransferError::Never)?;
-        let id = transaction.id();
-        if self.contains(&id) {
+    ) -> Result<(&[Entry], Option<Hash>), AdmissionError> {
+        let Weighed { id, key, bytes, .. } = *weighed;
+        let content = &weighed.transaction.content;
+        weighed.transaction.check(self.limits.min_fee_per_byte).map_err(TransferError::Never)?;
+        let before = self.chains.get(&key).map_or(&[][..], |chain| &chain.entries);
+        let replaced = before.iter().map(|(_, old)| old).find(|old| old.nonce() == content.nonce);
+        if replaced.is_some_and(|old| old.id == id) {
             return Err(AdmissionError::Known);
         }
         if content.valid_until < slot {
@@ -51,15 +54,11 @@ impl Mempool {
         if ahead >= MAX_AHEAD {
             return Err(AdmissionError::TooFarAhead { got: content.nonce, next: account.nonce });
         }
-        let cost = transaction.cost().unwrap_or(Amount(u64::MAX));
+        let cost = weighed.cost;
         if cost > account.balance {
             return Err(TransferError::Overdraft { cost, balance: account.balance }.into());
         }
 
-        let key = transaction.sender().trie_key();
-        let bytes = transaction.encoded_len();
-        let before = self.chains.get(&key).map_or(&[][..], |chain| &chain.entries);
-        let replaced = before.iter().map(|(_, old)| old).find(|old| old.nonce() == content.nonce);
         let floor = match source {
             Source::Undone => Amount(0),
             Source::Peer(_) | Source::Own => fee_for(self.min_fee_rate(slot), bytes),
@@ -71,14 +70,43 @@ impl Mempool {
         if content.fee < floor {
             return Err(AdmissionError::BelowMinimum(floor));
         }
-        let others = || before.iter().map(|(_, other)| other).filter(|other| other.nonce() != content.nonce);
-        let left = others().fold(account.balance, |left, other| left.saturating_sub(other.cost));
+        let others = before.iter().map(|(_, other)| other).filter(|other| other.nonce() != content.nonce);
+        let left = others.fold(account.balance, |left, other| left.saturating_sub(other.cost));
         if cost > left {
             return Err(AdmissionError::Committed { cost, left });
         }
+        Ok((before, replaced.map(|old| old.id)))
+    }
 
+    /// Whether [`Self::plan`] finds a place.
+    pub(super) fn has_place(
+        &self,
+        weighed: &Weighed,
+        account: &Account,
+        slot: Slot,
+        source: Source,
+    ) -> Result<(), AdmissionError> {
+        let (before, _) = self.judge(weighed, account, slot, source)?;
+        let is_only = before.is_empty() && weighed.transaction.content.nonce == account.nonce;
+        if is_only && self.bytes + weighed.bytes <= self.limits.max_bytes {
+            return Ok(());
+        }
+        self.plan(weighed.clone(), account, slot, source).map(|_| ())
+    }
+
+    pub(super) fn plan(
+        &self,
+        weighed: Weighed,
+        account: &Account,
+        slot: Slot,
+        source: Source,
+    ) -> Result<Plan, AdmissionError> {
+        let (before, replaced) = self.judge(&weighed, account, slot, source)?;
+        let Weighed { id, key, bytes, cost, .. } = weighed;
+        let nonce = weighed.transaction.content.nonce;
+        let others = || before.iter().map(|(_, other)| other).filter(move |other| other.nonce() != nonce);
         let waiting = Waiting {
-            transaction: transaction.clone(),
+            transaction: weighed.transaction,
             id,
             key,
             bytes,
@@ -86,24 +114,24 @@ impl Mempool {
             arrival: self.arrivals,
             source,
         };
-        let mut waiting: Vec<_> = others().cloned().chain([Arc::new(waiting)]).collect();
-        waiting.sort_by_key(|waiting| waiting.nonce());
-        let (chain, dropped) = Chain::settle(*account, waiting);
+        let newcomer = [Arc::new(waiting)];
+        let (earlier, later) = (others().filter(|other| other.nonce() < nonce), others());
+        let later = later.filter(|other| other.nonce() > nonce);
+        let (chain, dropped) = Chain::settle(*account, earlier.chain(&newcomer).chain(later).cloned());
         let rank = chain.entries.iter().find(|(_, other)| other.id == id).map(|(rank, _)| *rank);
         let Some(rank) = rank.filter(|_| dropped.is_empty()) else {
             return Err(AdmissionError::AccountFull);
         };
         if rank.queued {
-            self.check_peer(source, &key, &chain)?;
+            self.check_peer(source, before, &chain)?;
         }
-        let victims = self.make_room(&key, &chain, &rank)?;
+        let victims = self.make_room(&key, before, &chain, &rank)?;
         let evicted: Vec<_> = victims.iter().map(|(_, victim)| victim.id).collect();
         // What was queued left for want of an earlier one, whatever it offered to pay.
         let outbid = victims.iter().filter(|(rank, _)| !rank.queued).map(|(rank, _)| rank.rate.0).max();
-        let mut promoted = self.promoted(&key, &chain);
+        let mut promoted = promoted(before, &chain);
         promoted.retain(|other| *other != id && !evicted.contains(other));
-        let admitted =
-            Admitted { id, pending: !rank.queued, replaced: replaced.map(|old| old.id), evicted, promoted };
+        let admitted = Admitted { id, pending: !rank.queued, replaced, evicted, promoted };
         Ok(Plan { key, chain, admitted, outbid })
     }
 
@@ -117,17 +145,16 @@ impl Mempool {
     }
 
     /// Whether the peer that sent the newcomer in `chain` may have so much queued with it.
-    fn check_peer(&self, source: Source, key: &Hash, chain: &Chain) -> Result<(), AdmissionError> {
+    fn check_peer(&self, source: Source, before: &[Entry], chain: &Chain) -> Result<(), AdmissionError> {
         let Source::Peer(peer) = source else { return Ok(()) };
-        let of_peer = |chain: &Chain| {
-            let queued = chain.entries.iter().filter(|(rank, other)| rank.queued && other.source == source);
+        let of_peer = |entries: &[Entry]| {
+            let queued = entries.iter().filter(|(rank, other)| rank.queued && other.source == source);
             queued.fold(Load::default(), |load, (_, other)| Load {
                 count: load.count + 1,
                 bytes: load.bytes + other.bytes,
             })
         };
-        let (all, before) = (self.queued_of.of(&peer), self.chains.get(key).map(of_peer).unwrap_or_default());
-        let after = of_peer(chain);
+        let (all, before, after) = (self.queued_of.of(&peer), of_peer(before), of_peer(&chain.entries));
         let load = Load {
             count: all.count - before.count + after.count,
             bytes: all.bytes - before.bytes + after.bytes,
@@ -135,19 +162,17 @@ impl Mempool {
         load.check(&self.limits)
     }
 
-    /// What of `chain` is pending, and queued in what the account `key` has here.
-    pub(super) fn promoted(&self, key: &Hash, chain: &Chain) -> Vec<Hash> {
-        let Some(before) = self.chains.get(key) else { return Vec::new() };
-        let queued = |id: &Hash| before.entries.iter().any(|(rank, other)| rank.queued && other.id == *id);
-        chain.pending().map(|waiting| waiting.id).filter(queued).collect()
-    }
-
-    /// Which transactions leave, worst first, for `chain` to take the place of what the account `key` has here. The
-    /// newcomer in it is the one of rank `newcomer`.
-    fn make_room(&self, key: &Hash, chain: &Chain, newcomer: &Rank) -> Result<Vec<Victim>, AdmissionError> {
-        let sum = |entries: &[(Rank, Arc<Waiting>)]| entries.iter().map(|(_, waiting)| waiting.bytes).sum();
-        let before: usize = self.chains.get(key).map_or(0, |chain| sum(&chain.entries));
-        let after: usize = self.bytes - before + sum(&chain.entries);
+    /// Which transactions leave, worst first, for `chain` to take the place of what the account `key` has here, which is
+    /// `before`. The newcomer in it is the one of rank `newcomer`.
+    fn make_room(
+        &self,
+        key: &Hash,
+        before: &[Entry],
+        chain: &Chain,
+        newcomer: &Rank,
+    ) -> Result<Vec<Victim>, AdmissionError> {
+        let sum = |entries: &[Entry]| entries.iter().map(|(_, waiting)| waiting.bytes).sum::<usize>();
+        let after = self.bytes - sum(before) + sum(&chain.entries);
         let excess = after.saturating_sub(self.limits.max_bytes);
         if excess == 0 {
             return Ok(Vec::new());
@@ -184,4 +209,10 @@ impl Mempool {
         let fee = best_victim.rate.0.fee_to_beat(bytes).filter(|_| helps);
         Err(fee.map_or(AdmissionError::FullForFollower, AdmissionError::Full))
     }
+}
+
+/// What of `chain` is pending, and was queued before.
+pub(super) fn promoted(before: &[Entry], chain: &Chain) -> Vec<Hash> {
+    let queued = |id: &Hash| before.iter().any(|(rank, other)| rank.queued && other.id == *id);
+    chain.pending().map(|waiting| waiting.id).filter(queued).collect()
 }

@@ -13,7 +13,7 @@ use libp2p::PeerId;
 use super::*;
 use crate::{
     chain::{TransactionError, UnsignedTransaction},
-    primitives::{PublicKey, Signature},
+    primitives::{Address, PublicKey, Signature},
     state::TransferError,
 };
 
@@ -77,14 +77,14 @@ fn a_block_passes_over_what_does_not_fit_and_all_that_follows_it() {
 fn what_waits_for_a_gap_is_promoted_when_it_closes() {
     let mut pool = filled(LIMITS, &[transaction(1, 2, 300), transaction(1, 1, 300)]);
     assert_eq!((pool.pending_count(), pool.queued_count()), (0, 2));
-    assert_eq!(pool.next_nonce(&address(1), &RICH), 0);
+    assert_eq!(pool.next_nonce(&address(1).trie_key(), &RICH), 0);
     let admitted = pool.insert(&transaction(1, 0, 300), &RICH, SLOT, Source::Own).unwrap();
     assert!(admitted.pending);
     assert_eq!(admitted.promoted, [1, 2].map(|nonce| transaction(1, nonce, 300).id()));
     assert_eq!((pool.pending_count(), pool.queued_count()), (3, 0));
-    assert_eq!(pool.next_nonce(&address(1), &RICH), 3);
-    assert_eq!(pool.pending_balance(&address(1), &RICH), Amount(1_000_000 - 930));
-    assert_eq!(pool.next_nonce(&address(2), &Account { nonce: 5, ..RICH }), 5);
+    assert_eq!(pool.next_nonce(&address(1).trie_key(), &RICH), 3);
+    assert_eq!(pool.pending_balance(&address(1).trie_key(), &RICH), Amount(1_000_000 - 930));
+    assert_eq!(pool.next_nonce(&address(2).trie_key(), &Account { nonce: 5, ..RICH }), 5);
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn an_account_has_sixteen_pending_and_sixteen_queued() {
         pool.insert(&transaction(1, nonce, 300), &RICH, SLOT, Source::Own).unwrap();
     }
     assert_eq!((pool.pending_count(), pool.queued_count()), (16, 16));
-    assert_eq!(pool.next_nonce(&address(1), &RICH), 32);
+    assert_eq!(pool.next_nonce(&address(1).trie_key(), &RICH), 32);
 }
 
 #[test]
@@ -470,4 +470,16 @@ fn under_random_operations_it_is_what_the_model_says() {
         "the pool was hardly ever full: {evictions} evictions, {full} refusals, {below} below the minimum, \
          {peer_full} for the peer, {fitted} with a fee that helps"
     );
+}
+
+#[test]
+fn a_minimum_that_has_risen_is_suggested_with_headroom() {
+    let suggested = |pool: &Mempool, slot| {
+        let FeeEstimate { minimum, next, soon, slow, .. } = Estimator::default().estimate(pool, slot);
+        [minimum, next, soon, slow]
+    };
+    assert_eq!(suggested(&filled(SMALL, &[]), SLOT), [1000; 4]);
+    let pool = crowded();
+    assert_eq!(suggested(&pool, SLOT), [2819, 5619, 4219, 3519]);
+    assert_eq!(suggested(&pool, Slot(SLOT.0 + 2 * HALF_LIFE)), [1000; 4]);
 }

@@ -11,6 +11,7 @@ mod claims;
 mod compact;
 mod download;
 mod finality;
+mod gather;
 mod history;
 mod light;
 mod lookup;
@@ -51,6 +52,7 @@ use compact::Compact;
 pub use compact::{BlockArrival, BlockCounts};
 use download::Download;
 use finality::Gadget;
+use gather::Gatherer;
 use light::{Arrival, Candidates, Light};
 pub(super) use lookup::Lookup;
 use pivots::Pivots;
@@ -185,6 +187,7 @@ pub(super) struct Chain {
     archived: BTreeMap<ArchiveId, Archived>,
     promises: Vec<(Seq, Promise)>,
     mempool: Mempool,
+    gatherer: Gatherer,
     estimator: Estimator,
     relay: TransactionRelay,
     scheduler: Scheduler,
@@ -259,6 +262,7 @@ impl Chain {
             archived: BTreeMap::new(),
             promises: Vec::new(),
             mempool: Mempool::new(Limits::new(config.mempool_bytes, genesis.min_fee_per_byte)),
+            gatherer: Gatherer::default(),
             estimator: Estimator::default(),
             genesis,
             relay,

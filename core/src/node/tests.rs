@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use super::*;
 use crate::{
     chain::{Authority, Block, Grant, Transaction, UnsignedTransaction},
-    gossip::{CompactBlock, Rebuild},
+    gossip::{CompactBlock, Rebuild, TxRequest},
     primitives::{Address, Amount, Domain, PublicKey, Slot, Wall, decode, encode},
     store::{ArchiveAnswer, ArchiveRequest, Batch, MemoryStore, Seq, Table},
 };
@@ -124,6 +124,16 @@ impl Alone {
         }
     }
 
+    /// Connects another peer.
+    fn meet(&mut self, number: u8) -> PeerId {
+        let mut seed = [10 + number; 32];
+        let peer = libp2p::identity::Keypair::ed25519_from_bytes(&mut seed).unwrap().public().to_peer_id();
+        let (connection, link) = (ConnectionId(number.into()), Link::Direct);
+        let address = format!("/ip4/10.0.0.{number}/tcp/1").parse().unwrap();
+        self.handle(Input::Connected { peer, connection, link, address, outbound: false });
+        peer
+    }
+
     fn published(&mut self) -> Vec<Block> {
         let outputs = std::mem::take(&mut self.outputs);
         let blocks = outputs.into_iter().filter_map(|output| match output {
@@ -199,6 +209,41 @@ fn a_submitted_transfer_is_in_the_next_block_and_moves_the_money() {
     assert_eq!(balance(&mut alone, 9), 500);
     let again = alone.ask(Command::Submit(transfer(0)));
     assert!(matches!(again, Err(CommandError::Refused(_))), "{again:?}");
+}
+
+#[test]
+fn what_peers_push_while_signatures_are_checked_is_checked_together_and_each_answers_for_its_own() {
+    let mut alone = Alone::new(true, MemoryStore::default());
+    let mut forged = transfer(2);
+    forged.signature.0[5] ^= 1;
+    let mut jobs = VecDeque::new();
+    let peers: Vec<_> = (0..4).map(|id| alone.meet(id)).collect();
+    let pushed = [transfer(0), transfer(1), forged, transfer(3)];
+    for (id, (peer, transaction)) in (0..).zip(peers.iter().zip(pushed)) {
+        let body = TxRequest::Push(vec![transaction]).to_bytes();
+        let (id, peer, protocol) = (InboundId(id), *peer, Protocol::Transactions);
+        alone.node.handle(alone.now(), Input::Request { id, peer, protocol, body });
+    }
+    let mut sizes = Vec::new();
+    loop {
+        while let Some(output) = alone.node.poll_output() {
+            if let Output::Work(id, job) = output {
+                jobs.push_back((id, job));
+            }
+        }
+        let Some((id, job)) = jobs.pop_front() else { break };
+        if let Job::VerifyTransactions { transactions, .. } = &job {
+            sizes.push(transactions.len());
+        }
+        alone.node.handle(alone.now(), Input::WorkDone(id, job.run()));
+    }
+    assert_eq!(sizes, [1, 3]);
+    let Ok(Reply::Mempool(pool)) = alone.ask(Command::Mempool(0)) else { panic!("a view of the pool") };
+    assert_eq!((pool.pending, pool.queued), (2, 1));
+    let Ok(Reply::Peers(views)) = alone.ask(Command::Peers) else { panic!("the peers") };
+    let blamed = |view: &&PeerView| !view.offences.is_empty();
+    let blamed: Vec<_> = views.iter().filter(blamed).map(|view| view.peer.clone()).collect();
+    assert_eq!(blamed, [peers[2].to_string()]);
 }
 
 #[test]

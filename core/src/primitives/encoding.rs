@@ -25,11 +25,18 @@ pub enum DecodeError {
     Malformed(String),
 }
 
+/// Why encoding cannot fail.
+const BOUNDED: &str = "writing to memory fails only for collections past u32::MAX, and ours are bounded";
+
 /// The value's canonical bytes.
 #[must_use]
 pub fn encode<T: BorshSerialize>(value: &T) -> Vec<u8> {
-    borsh::to_vec(value)
-        .expect("writing to memory fails only for collections past u32::MAX, and ours are bounded")
+    borsh::to_vec(value).expect(BOUNDED)
+}
+
+/// Appends the value's canonical bytes.
+pub(super) fn encode_into<T: BorshSerialize>(value: &T, bytes: &mut Vec<u8>) {
+    borsh::to_writer(bytes, value).expect(BOUNDED);
 }
 
 /// Reads exactly one value of at most `max` bytes.

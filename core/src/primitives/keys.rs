@@ -11,6 +11,7 @@ use rand_core::{TryCryptoRng, TryRng};
 
 use super::{
     Hash,
+    encoding::encode_into,
     hash::{HashOutput, Hasher},
 };
 
@@ -122,12 +123,38 @@ impl SignatureBatch {
         payload: &[u8],
         signature: &Signature,
     ) {
-        let parts = [domain.tag(), &genesis.0[..], payload];
-        let length: usize = parts.iter().map(|part| part.len()).sum();
-        for part in [&key.0[..], &signature.0, &(length as u64).to_le_bytes()].iter().chain(&parts) {
-            self.transcript.extend_from_slice(part);
+        self.add_written(key, domain, genesis, |out| out.extend_from_slice(payload), signature);
+    }
+
+    /// [`Self::add`] for a payload that is a value's [encoding](super::encode).
+    pub fn add_value(
+        &mut self,
+        key: &PublicKey,
+        domain: Domain,
+        genesis: &Hash,
+        value: &impl BorshSerialize,
+        signature: &Signature,
+    ) {
+        self.add_written(key, domain, genesis, |out| encode_into(value, out), signature);
+    }
+
+    fn add_written(
+        &mut self,
+        key: &PublicKey,
+        domain: Domain,
+        genesis: &Hash,
+        payload: impl FnOnce(&mut Vec<u8>),
+        signature: &Signature,
+    ) {
+        let transcript = &mut self.transcript;
+        for part in [&key.0[..], &signature.0, &[0; 8], domain.tag(), &genesis.0] {
+            transcript.extend_from_slice(part);
         }
-        let message = &self.transcript[self.transcript.len() - length..];
+        let start = transcript.len() - domain.tag().len() - genesis.0.len();
+        payload(transcript);
+        let length = (transcript.len() - start) as u64;
+        transcript[start - 8..start].copy_from_slice(&length.to_le_bytes());
+        let message = &transcript[start..];
         self.verifier.queue((VerificationKeyBytes::from(key.0), signature.0.into(), message));
         self.len += 1;
     }
@@ -135,7 +162,7 @@ impl SignatureBatch {
     /// Whether every signature is right. An empty batch is.
     #[must_use]
     pub fn verify(self) -> bool {
-        let coefficients = || Coefficients(Hasher::tagged(&self.transcript).output());
+        let coefficients = || Coefficients::of(Hasher::tagged(&self.transcript).output());
         self.len == 0 || self.verifier.verify(coefficients()).is_ok()
     }
 }
@@ -165,8 +192,18 @@ pub fn verify_each(count: usize, mut add: impl FnMut(usize, &mut SignatureBatch)
     valid
 }
 
-/// The batch coefficients: the extended output of the hash of the batch.
-struct Coefficients(HashOutput);
+/// The batch coefficients: the extended output of the hash of the batch, drawn in pieces that are hashed abreast.
+struct Coefficients {
+    output: HashOutput,
+    piece: [u8; 1024],
+    used: usize,
+}
+
+impl Coefficients {
+    const fn of(output: HashOutput) -> Self {
+        Self { output, piece: [0; 1024], used: 1024 }
+    }
+}
 
 impl TryRng for Coefficients {
     type Error = Infallible;
@@ -184,7 +221,14 @@ impl TryRng for Coefficients {
     }
 
     fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Infallible> {
-        self.0.fill(out);
+        for out in out.chunks_mut(self.piece.len()) {
+            if self.used + out.len() > self.piece.len() {
+                self.output.fill(&mut self.piece);
+                self.used = 0;
+            }
+            out.copy_from_slice(&self.piece[self.used..self.used + out.len()]);
+            self.used += out.len();
+        }
         Ok(())
     }
 }

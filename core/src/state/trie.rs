@@ -88,7 +88,10 @@ impl Trie {
 
     /// The accounts at these keys, in their order. All paths are walked abreast: each step waits for memory, and so they
     /// wait together.
-    pub(super) fn get_all(&self, keys: &[Hash]) -> Result<Vec<Account>, StubReached> {
+    ///
+    /// # Errors
+    /// When a path leads into a stub of a partial trie.
+    pub fn get_all(&self, keys: &[Hash]) -> Result<Vec<Account>, StubReached> {
         let Some(root) = self.0.as_deref() else { return Ok(vec![Account::default(); keys.len()]) };
         let mut nodes = vec![root; keys.len()];
         let mut walking = true;

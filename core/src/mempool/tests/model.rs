@@ -337,8 +337,8 @@ impl Model {
                 nonce += 1;
             }
             let balance = executed.get(&sender).unwrap_or(at_head).balance;
-            assert_eq!(pool.next_nonce(&sender, at_head), nonce, "{context}: next nonce");
-            assert_eq!(pool.pending_balance(&sender, at_head), balance, "{context}: balance");
+            assert_eq!(pool.next_nonce(&sender.trie_key(), at_head), nonce, "{context}: next nonce");
+            assert_eq!(pool.pending_balance(&sender.trie_key(), at_head), balance, "{context}: balance");
         }
     }
 }

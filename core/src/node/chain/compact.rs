@@ -138,7 +138,7 @@ pub(super) struct Compact {
 
 impl Compact {
     /// A transaction has entered the mempool.
-    pub(super) fn entered(&mut self, id: Hash, transaction: &Transaction, now: Mono) {
+    pub(super) fn entered(&mut self, id: Hash, transaction: Transaction, now: Mono) {
         self.entered.add(id, transaction, now);
     }
 

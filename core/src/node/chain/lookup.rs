@@ -214,8 +214,8 @@ impl Chain {
             address,
             balance: account.balance,
             nonce: account.nonce,
-            next_nonce: self.mempool.next_nonce(&address, &account),
-            pending_balance: self.mempool.pending_balance(&address, &account),
+            next_nonce: self.mempool.next_nonce(&address.trie_key(), &account),
+            pending_balance: self.mempool.pending_balance(&address.trie_key(), &account),
             height: checkpoint.height(),
             verified: Verified::Proven,
         })

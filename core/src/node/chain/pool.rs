@@ -7,10 +7,10 @@ use std::{
 
 use libp2p::PeerId;
 
-use super::{Chain, Promise, Purpose};
+use super::{Chain, Promise, Purpose, gather::Pushed};
 use crate::{
     chain::Transaction,
-    mempool::{self, AdmissionError, Source},
+    mempool::{self, AdmissionError, Source, Weighed},
     node::{CommandError, CommandId, Event, Reply, effects::Effects, work::Job},
     peers::Offence,
     primitives::{Address, Hash, Slot, encode},
@@ -25,8 +25,8 @@ const EVENT_MILLIS: u64 = 1_000;
 
 /// Transactions whose signatures are being checked, and where they come from.
 pub(super) enum Candidates {
-    /// A peer was the first to push them.
-    Pushed(PeerId, Arc<Vec<Transaction>>),
+    /// Peers pushed them.
+    Pushed(Vec<Pushed>),
     /// A person submitted one.
     Submitted(CommandId, Box<Transaction>, Account),
 }
@@ -44,31 +44,41 @@ impl Chain {
         trie.and_then(|trie| trie.get(&address.trie_key()).ok()).unwrap_or_default()
     }
 
+    /// The accounts with these keys at the head, likewise.
+    fn accounts(&self, keys: &[Hash]) -> Vec<Account> {
+        let trie = self.tries.get(&self.tree.head());
+        trie.and_then(|trie| trie.get_all(keys).ok()).unwrap_or_else(|| vec![Account::default(); keys.len()])
+    }
+
     /// Transactions that a peer sent: those that could be taken have their signatures checked.
     pub(super) fn consider(&mut self, fx: &mut Effects, peer: PeerId, transactions: Vec<Transaction>) {
-        let slot = self.next_slot(fx);
-        let mut worth_checking = Vec::new();
+        let (slot, head) = (self.next_slot(fx), self.tree.head());
+        let weighed: Vec<_> = transactions.into_iter().map(Weighed::new).collect();
+        let keys: Vec<_> = weighed.iter().map(Weighed::key).collect();
+        let accounts = self.accounts(&keys);
         let mut next_nonces = BTreeMap::new();
-        for transaction in transactions {
-            let sender = transaction.sender();
-            let account = self.account(&sender);
-            let next =
-                next_nonces.entry(sender).or_insert_with(|| self.mempool.next_nonce(&sender, &account));
+        for (weighed, account) in weighed.into_iter().zip(accounts) {
+            let (key, nonce) = (weighed.key(), weighed.transaction().content.nonce);
+            let next = next_nonces.entry(key).or_insert_with(|| self.mempool.next_nonce(&key, &account));
             // What follows another of the same message is not queued once that is here, so it is accounted to nobody.
-            let follows = transaction.content.nonce <= *next;
-            let source = if follows { Source::Own } else { Source::Peer(peer) };
-            match self.mempool.check(&transaction, &account, slot, source) {
+            let source = if nonce <= *next { Source::Own } else { Source::Peer(peer) };
+            match self.mempool.would_take(&weighed, &account, slot, source) {
                 Ok(()) => {
-                    *next += u64::from(transaction.content.nonce == *next);
-                    worth_checking.push(transaction);
+                    *next += u64::from(nonce == *next);
+                    self.gatherer.add(Pushed { peer, weighed, account: (head, account) });
                 }
-                Err(error) => self.refused(fx, &transaction.id(), &error),
+                Err(error) => self.refused(fx, &weighed.id(), &error),
             }
         }
-        if !worth_checking.is_empty() {
-            let transactions = Arc::new(worth_checking);
-            let job = Job::VerifyTransactions { genesis: self.id, transactions: Arc::clone(&transactions) };
-            self.jobs.add(fx, Purpose::Pool(Candidates::Pushed(peer, transactions)), job);
+        self.check_gathered(fx);
+    }
+
+    /// Starts to check the signatures of what has gathered.
+    fn check_gathered(&mut self, fx: &mut Effects) {
+        while let Some(gathered) = self.gatherer.next() {
+            let transactions = gathered.iter().map(|pushed| pushed.weighed.transaction().clone()).collect();
+            let job = Job::VerifyTransactions { genesis: self.id, transactions: Arc::new(transactions) };
+            self.jobs.add(fx, Purpose::Pool(Candidates::Pushed(gathered)), job);
         }
     }
 
@@ -90,21 +100,31 @@ impl Chain {
 
     pub(super) fn pool_verified(&mut self, fx: &mut Effects, candidates: Candidates, valid: &[bool]) {
         match candidates {
-            Candidates::Pushed(peer, transactions) => {
-                for (transaction, valid) in transactions.iter().zip(valid) {
+            Candidates::Pushed(gathered) => {
+                self.gatherer.checked();
+                self.check_gathered(fx);
+                let head = self.tree.head();
+                for (Pushed { peer, weighed, account: (of, account) }, valid) in
+                    gathered.into_iter().zip(valid)
+                {
+                    let id = weighed.id();
+                    let moved = of != head;
+                    let account = if moved { self.account(&weighed.transaction().sender()) } else { account };
                     let admitted = match valid {
-                        true => self.admit(fx, transaction, Source::Peer(peer)),
+                        true => self.admit_weighed(fx, weighed, &account, Source::Peer(peer)),
                         false => Err(AdmissionError::Signature),
                     };
                     if let Err(error) = admitted {
-                        self.refused(fx, &transaction.id(), &error);
+                        self.refused(fx, &id, &error);
                     }
                 }
             }
             Candidates::Submitted(command, transaction, proven) => {
                 let account = if self.is_light() { proven } else { self.account(&transaction.sender()) };
                 let admitted = match valid {
-                    [true] => self.admit_from(fx, &transaction, &account, Source::Own),
+                    [true] => {
+                        self.admit_weighed(fx, Weighed::new((*transaction).clone()), &account, Source::Own)
+                    }
                     _ => Err(AdmissionError::Signature),
                 };
                 match admitted {
@@ -118,10 +138,12 @@ impl Chain {
     /// The check could not be made: nobody is to blame, and a later push is welcome.
     pub(super) fn pool_lost(&mut self, fx: &mut Effects, candidates: Candidates) {
         match candidates {
-            Candidates::Pushed(_, transactions) => {
-                for transaction in transactions.iter() {
-                    self.relay.dropped(&transaction.id(), fx.now.mono);
+            Candidates::Pushed(gathered) => {
+                self.gatherer.checked();
+                for pushed in gathered {
+                    self.relay.dropped(&pushed.weighed.id(), fx.now.mono);
                 }
+                self.check_gathered(fx);
             }
             Candidates::Submitted(command, ..) => fx.reply(command, Err(CommandError::Starting)),
         }
@@ -136,25 +158,26 @@ impl Chain {
         source: Source,
     ) -> Result<(), AdmissionError> {
         let account = self.account(&transaction.sender());
-        self.admit_from(fx, transaction, &account, source)
+        self.admit_weighed(fx, Weighed::new(transaction.clone()), &account, source)
     }
 
-    fn admit_from(
+    fn admit_weighed(
         &mut self,
         fx: &mut Effects,
-        transaction: &Transaction,
+        weighed: Weighed,
         account: &Account,
         source: Source,
     ) -> Result<(), AdmissionError> {
         let slot = self.next_slot(fx);
-        let admitted = self.mempool.insert(transaction, account, slot, source)?;
+        let transaction = weighed.transaction().clone();
+        let admitted = self.mempool.take(weighed, account, slot, source)?;
         tracing::debug!(id = %admitted.id, "took a transaction");
-        self.compact.entered(admitted.id, transaction, fx.now.mono);
         self.relay.accepted(&admitted.id);
         // Our own leave when they are durable.
         if admitted.pending && source != Source::Own {
-            self.relay.forward(transaction, fx.now.mono);
+            self.relay.forward(&transaction, fx.now.mono);
         }
+        self.compact.entered(admitted.id, transaction, fx.now.mono);
         self.pass_on(fx, &admitted.promoted);
         self.notify_mempool(fx);
         Ok(())

@@ -155,8 +155,8 @@ impl Chain {
             address,
             balance: account.balance,
             nonce: account.nonce,
-            next_nonce: self.mempool.next_nonce(&address, &account),
-            pending_balance: self.mempool.pending_balance(&address, &account),
+            next_nonce: self.mempool.next_nonce(&address.trie_key(), &account),
+            pending_balance: self.mempool.pending_balance(&address.trie_key(), &account),
             height: self.head_height(),
             verified: Verified::Executed,
         })

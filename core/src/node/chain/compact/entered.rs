@@ -14,8 +14,11 @@ use crate::{
 const MAX_BYTES: usize = 256 << 10;
 /// What entered the pool less than so long ago has not reached everyone.
 const FRESH_MILLIS: u64 = 1_000;
-/// So many bytes may be prefilled in any case; a block with no more bytes of transactions is announced whole.
+/// A block with no more bytes of transactions is announced whole.
 const SMALL_BYTES: usize = 1 << 10;
+/// So many bytes may be prefilled in any case: with the rest of an announcement, what a connection carries before it
+/// waits for an acknowledgement.
+const MIN_PREFILLED_BYTES: usize = 4 << 10;
 /// Of larger blocks this share of the bytes of all transactions is prefilled at most, so that a compact block stays one.
 const PREFILLED_SHARE: usize = 8;
 
@@ -27,9 +30,9 @@ pub(super) struct Entered {
 }
 
 impl Entered {
-    pub(super) fn add(&mut self, id: Hash, transaction: &Transaction, now: Mono) {
+    pub(super) fn add(&mut self, id: Hash, transaction: Transaction, now: Mono) {
         self.bytes += transaction.encoded_len();
-        self.line.push_back((now, id, transaction.clone()));
+        self.line.push_back((now, id, transaction));
         while self.bytes > MAX_BYTES {
             let Some((.., oldest)) = self.line.pop_front() else { return };
             self.bytes -= oldest.encoded_len();
@@ -42,7 +45,7 @@ impl Entered {
     }
 
     /// The places of the transactions of a block that are prefilled: all, if they are small together; else those that
-    /// entered the pool in the last second, the newest first, up to an eighth of all bytes or 1 KiB.
+    /// entered the pool in the last second, the newest first, up to an eighth of all bytes or 4 KiB.
     pub(super) fn fresh(&self, block: &[Transaction], now: Mono) -> BTreeSet<usize> {
         let all: usize = block.iter().map(Transaction::encoded_len).sum();
         if all <= SMALL_BYTES {
@@ -54,7 +57,7 @@ impl Entered {
         }
         let places: BTreeMap<Hash, usize> =
             block.iter().enumerate().map(|(place, transaction)| (transaction.id(), place)).collect();
-        let mut room = SMALL_BYTES.max(all / PREFILLED_SHARE);
+        let mut room = MIN_PREFILLED_BYTES.max(all / PREFILLED_SHARE);
         let mut chosen = BTreeSet::new();
         for (_, id, transaction) in fresh {
             let Some(place) = places.get(id).filter(|place| !chosen.contains(*place)) else { continue };
@@ -91,7 +94,7 @@ mod tests {
     fn entered(block: &[Transaction]) -> Entered {
         let mut entered = Entered::default();
         for (at, transaction) in (0..).zip(block) {
-            entered.add(transaction.id(), transaction, Mono(at));
+            entered.add(transaction.id(), transaction.clone(), Mono(at));
         }
         entered
     }
@@ -106,16 +109,21 @@ mod tests {
         assert_eq!(entered.fresh(&large, Mono(199)), (175..200).collect(), "an eighth of them");
         assert_eq!(entered.fresh(&large, Mono(1_190)), (191..200).collect());
         assert_eq!(entered.fresh(&large, Mono(1_199)), BTreeSet::new());
-        let few = SMALL_BYTES / Transaction::EMPTY_LEN;
-        assert_eq!(entered.fresh(&block(16), Mono(199)), (16 - few..16).collect(), "as many as 1 KiB holds");
+        let few = MIN_PREFILLED_BYTES as u64 / Transaction::EMPTY_LEN as u64;
+        assert_eq!(entered.fresh(&block(few), Mono(199)).len() as u64, few);
+        let fresh = entered.fresh(&block(few + 10), Mono(199));
+        assert_eq!(fresh, (10..few as usize + 10).collect(), "as many as 4 KiB hold");
     }
 
     #[test]
     fn what_enters_twice_is_prefilled_once() {
         let large = block(16);
         let mut entered = entered(&large);
-        large.iter().rev().for_each(|transaction| entered.add(transaction.id(), transaction, Mono(20)));
-        assert_eq!(entered.fresh(&large, Mono(20)), (0..SMALL_BYTES / Transaction::EMPTY_LEN).collect());
+        large
+            .iter()
+            .rev()
+            .for_each(|transaction| entered.add(transaction.id(), transaction.clone(), Mono(20)));
+        assert_eq!(entered.fresh(&large, Mono(20)), (0..16).collect());
     }
 
     #[test]
