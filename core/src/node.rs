@@ -36,6 +36,7 @@ use self::{
 use crate::{
     chain::{Genesis, GenesisError},
     gossip::{RelayCounts, Topic, TxMode},
+    peers::Traffic,
     primitives::{Hash, Mono, Now, SecretKey},
     store::Store,
     sync::Strategy,
@@ -288,6 +289,16 @@ impl Node {
     }
 
     fn gossip(&mut self, message: GossipMessage) {
+        let traffic = match &message.topic {
+            Topic::Block => Traffic::Blocks,
+            Topic::Vote => Traffic::Votes,
+            Topic::Evidence => Traffic::Evidence,
+            Topic::Chat(_) => Traffic::Chat,
+        };
+        if !self.fx.may(message.from, traffic, message.data.len()) {
+            self.fx.judge(message.id, Verdict::Ignore);
+            return;
+        }
         match (&message.topic, &mut self.chain) {
             (Topic::Block, Some(chain)) => chain.gossiped(&mut self.fx, message),
             (Topic::Vote, Some(chain)) => chain.vote_came(&mut self.fx, message),

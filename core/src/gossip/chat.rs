@@ -22,10 +22,13 @@ pub use message::{
     Author, ChatRequest, ChatResponse, HistoryError, MAX_CHAT_REQUEST_BYTES, MAX_CHAT_RESPONSE_BYTES,
     MAX_TEXT_BYTES, TextError, Told, check_text,
 };
-use pace::{Pace, Rate};
+use pace::Pace;
 
 use super::Room;
-use crate::primitives::{DecodeError, Now, Wall};
+use crate::{
+    peers::Allowance,
+    primitives::{DecodeError, Now, Wall},
+};
 
 /// The most rooms a peer takes part in: each costs up to a megabyte and a gossip mesh.
 pub const MAX_ROOMS: usize = 32;
@@ -36,9 +39,9 @@ pub const MAX_HISTORY_BYTES: usize = 256 << 10;
 /// Within so many milliseconds, the same words by the same author count as one message where a sequence number is missing.
 pub const SAME_MESSAGE_MILLIS: u64 = 2 * 60 * 1000;
 /// How fast others may speak; past it they are not passed on, and not blamed, since the network may have bundled them.
-const OTHERS: Rate = Rate { per_second: 5, burst: 20 };
+const OTHERS: Allowance = Allowance { per_second: 5, burst: 20 };
 /// How fast this peer may speak: half, so that nobody has reason to ignore it.
-const OWN: Rate = Rate { per_second: 2, burst: 10 };
+const OWN: Allowance = Allowance { per_second: 2, burst: 10 };
 
 /// What becomes of a message that was heard.
 #[derive(Clone, Debug, PartialEq, Eq)]

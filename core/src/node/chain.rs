@@ -203,7 +203,6 @@ pub(super) struct Chain {
     /// Archive reads in flight for each peer.
     serving: BTreeMap<PeerId, usize>,
     /// What each peer may still ask of proofs and states.
-    budgets: BTreeMap<PeerId, serve::Budget>,
     /// The stored state is being rebuilt, or there is none yet.
     starting: bool,
     /// How this peer joins the chain, while it does.
@@ -281,7 +280,6 @@ impl Chain {
             },
             own,
             serving: BTreeMap::new(),
-            budgets: BTreeMap::new(),
             starting,
             light,
             joined,
@@ -334,7 +332,6 @@ impl Chain {
             backfill.remove_peer(peer);
         }
         self.serving.remove(peer);
-        self.budgets.remove(peer);
     }
 
     pub(super) fn work_done(&mut self, fx: &mut Effects, id: WorkId, result: JobResult) {

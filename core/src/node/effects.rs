@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     gossip::{OutgoingId, Room},
-    peers::Offence,
+    peers::{Offence, Quotas, Traffic},
     primitives::{Hash, Height, Now},
     store::{ArchiveRequest, Batch, Seq, Store},
     sync::Piece,
@@ -89,6 +89,7 @@ pub(super) struct Effects {
     pub(super) verdicts: [u64; 3],
     /// How long after the start of their slots blocks were executed.
     pub(super) delays: Delays,
+    quotas: Quotas,
     alarms: Vec<String>,
     outputs: VecDeque<Output>,
     next_id: u64,
@@ -107,6 +108,7 @@ impl Effects {
             refusals: BTreeMap::new(),
             verdicts: [0; 3],
             delays: Delays::default(),
+            quotas: Quotas::default(),
             alarms: Vec::new(),
             outputs: VecDeque::new(),
             next_id: 0,
@@ -206,6 +208,31 @@ impl Effects {
     /// Counts something that was refused and blames nobody.
     pub(super) fn refuse(&mut self, reason: &'static str) {
         *self.refusals.entry(reason).or_default() += 1;
+    }
+
+    /// Whether a peer may ask for or bring something of so many bytes; where answers count, give none. What is too much is
+    /// counted, and who goes on is to blame.
+    pub(super) fn may(&mut self, peer: PeerId, traffic: Traffic, bytes: usize) -> bool {
+        let now = self.now.mono;
+        let allowed = self.quotas.take(&peer, traffic, bytes, now);
+        if !allowed {
+            self.refuse(traffic.refusal());
+            if self.quotas.overrun(&peer, now) {
+                self.offend(peer, Offence::Flood);
+            }
+        }
+        allowed
+    }
+
+    /// Answers a peer at the cost of its quota.
+    pub(super) fn respond_at_cost(&mut self, id: InboundId, peer: PeerId, traffic: Traffic, body: Vec<u8>) {
+        self.answered(peer, traffic, body.len());
+        self.respond(id, body);
+    }
+
+    /// What was done for a peer counts as so many bytes.
+    pub(super) fn answered(&mut self, peer: PeerId, traffic: Traffic, bytes: usize) {
+        self.quotas.answered(&peer, traffic, bytes, self.now.mono);
     }
 
     /// Tells the person that something is wrong, once until it is over.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     gossip::{ChatRooms, Heard, Line, MAX_ROOMS, Room},
-    peers::Offence,
+    peers::{Offence, Traffic},
 };
 
 /// How many peers are asked what was said in a room when it is joined.
@@ -110,8 +110,12 @@ impl Rooms {
 
     /// A request on `/chat/1`.
     pub(super) fn asked(&mut self, fx: &mut Effects, id: InboundId, peer: PeerId, body: &[u8]) {
+        if !fx.may(peer, Traffic::History, 0) {
+            fx.push(Output::Refuse(id));
+            return;
+        }
         match self.chat.answer(body) {
-            Ok(response) => fx.respond(id, response),
+            Ok(response) => fx.respond_at_cost(id, peer, Traffic::History, response),
             Err(error) => {
                 tracing::debug!(%peer, %error, "a request for chat history was refused");
                 fx.offend(peer, Offence::Malformed);

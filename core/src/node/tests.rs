@@ -8,9 +8,11 @@ use std::collections::VecDeque;
 use super::*;
 use crate::{
     chain::{Authority, Block, Grant, Transaction, UnsignedTransaction},
-    gossip::{CompactBlock, Rebuild, TxRequest},
-    primitives::{Address, Amount, Domain, PublicKey, Slot, Wall, decode, encode},
+    gossip::{ChatRooms, CompactBlock, Rebuild, TxRequest},
+    peers::OVERRUNS,
+    primitives::{Address, Amount, Domain, Height, PublicKey, Slot, Wall, decode, encode},
     store::{ArchiveAnswer, ArchiveRequest, Batch, MemoryStore, Seq, Table},
+    sync::{BodiesRequest, SyncRequest, SyncStatus},
 };
 
 const SLOT: u64 = 1000;
@@ -244,6 +246,63 @@ fn what_peers_push_while_signatures_are_checked_is_checked_together_and_each_ans
     let blamed = |view: &&PeerView| !view.offences.is_empty();
     let blamed: Vec<_> = views.iter().filter(blamed).map(|view| view.peer.clone()).collect();
     assert_eq!(blamed, [peers[2].to_string()]);
+}
+
+/// What a peer says that costs its quota of this kind, the number of times it has said something before given.
+fn said(traffic: Traffic, peer: PeerId, number: u64) -> Input {
+    let request = |protocol, body| Input::Request { id: InboundId(number), peer, protocol, body };
+    let gossip = |topic| {
+        let (id, from, data) = (GossipId(number), peer, b"noise".to_vec());
+        Input::Gossip(GossipMessage { id, topic, from, author: peer, sequence: number, data })
+    };
+    let zero = Hash::ZERO;
+    match traffic {
+        Traffic::Status => {
+            let finalised = crate::chain::Checkpoint { height: Height(0), hash: genesis().hash() };
+            let (genesis, height, oldest) = (genesis().hash(), Height(0), Height(0));
+            let status = SyncStatus { genesis, head: genesis, height, finalised, oldest };
+            request(Protocol::Sync, encode(&SyncRequest::Status(status)))
+        }
+        Traffic::Sync => request(Protocol::Sync, encode(&SyncRequest::Pivot { hash: zero })),
+        Traffic::Missing => {
+            let asked = SyncRequest::BlockTransactions { block: zero, indices: vec![0] };
+            request(Protocol::Sync, encode(&asked))
+        }
+        Traffic::Archive => request(Protocol::Archive, encode(&BodiesRequest(Vec::new()))),
+        Traffic::History => request(Protocol::Chat, ChatRooms::ask("lobby".parse().unwrap())),
+        Traffic::Blocks => gossip(Topic::Block),
+        Traffic::Votes => gossip(Topic::Vote),
+        Traffic::Evidence => gossip(Topic::Evidence),
+        Traffic::Chat => gossip(Topic::Chat("lobby".parse().unwrap())),
+    }
+}
+
+#[test]
+fn what_a_peer_asks_or_brings_past_its_quota_is_not_looked_at_and_blamed_when_it_goes_on() {
+    for traffic in Traffic::ALL {
+        let mut alone = Alone::new(false, MemoryStore::default());
+        let (greedy, modest) = (alone.meet(0), alone.meet(1));
+        let refused =
+            |alone: &Alone| alone.node.fx.refusals.get(traffic.refusal()).copied().unwrap_or_default();
+        let flooded = |alone: &mut Alone| {
+            let Ok(Reply::Peers(views)) = alone.ask(Command::Peers) else { panic!("the peers") };
+            let floods = |peer: PeerId| {
+                let view = views.iter().find(|view| view.peer == peer.to_string());
+                view.and_then(|view| view.offences.get("flood").copied()).unwrap_or_default()
+            };
+            [floods(greedy), floods(modest)]
+        };
+        let burst = traffic.quota().items.burst;
+        (0..burst).for_each(|number| alone.handle(said(traffic, greedy, number)));
+        assert_eq!(refused(&alone), 0, "{traffic:?}");
+        (0..OVERRUNS.burst).for_each(|number| alone.handle(said(traffic, greedy, burst + number)));
+        assert_eq!(refused(&alone), OVERRUNS.burst, "{traffic:?}");
+        assert_eq!(flooded(&mut alone), [0, 0], "{traffic:?}");
+        alone.handle(said(traffic, modest, 0));
+        (0..5).for_each(|number| alone.handle(said(traffic, greedy, 2 * burst + number)));
+        assert_eq!(refused(&alone), OVERRUNS.burst + 5, "{traffic:?}");
+        assert_eq!(flooded(&mut alone), [5, 0], "{traffic:?}");
+    }
 }
 
 #[test]

@@ -4,43 +4,31 @@ use std::collections::BTreeMap;
 
 use libp2p::PeerId;
 
-use crate::primitives::Mono;
+use crate::{
+    peers::{Allowance, Bucket},
+    primitives::Mono,
+};
 
 /// The most authors whose pace is remembered in a room; past it, the one who spoke longest ago is forgotten.
 const MAX_AUTHORS: usize = 1024;
-/// What one message takes from a bucket, which fills by its rate every millisecond.
-const MESSAGE: u64 = 1000;
-
-/// A token bucket's shape.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rate {
-    /// Messages a second.
-    pub(super) per_second: u64,
-    /// Messages at once, after a silence.
-    pub(super) burst: u64,
-}
 
 /// A token bucket for each author.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    /// Thousandths of a message that may be said, as of a time.
-    buckets: BTreeMap<PeerId, (u64, Mono)>,
+    /// What each may say yet, and when it spoke last.
+    buckets: BTreeMap<PeerId, (Bucket, Mono)>,
 }
 
 impl Pace {
     /// Whether the author may speak now; if so, it counts.
-    pub(super) fn allows(&mut self, author: PeerId, rate: Rate, now: Mono) -> bool {
+    pub(super) fn allows(&mut self, author: PeerId, rate: Allowance, now: Mono) -> bool {
         if self.buckets.len() == MAX_AUTHORS && !self.buckets.contains_key(&author) {
             let oldest = self.buckets.iter().min_by_key(|(_, (_, time))| *time).map(|(author, _)| *author);
             oldest.map(|oldest| self.buckets.remove(&oldest));
         }
-        let full = rate.burst * MESSAGE;
-        let (tokens, time) = self.buckets.entry(author).or_insert((full, now));
-        *tokens = tokens.saturating_add((now - *time).saturating_mul(rate.per_second)).min(full);
+        let (bucket, time) = self.buckets.entry(author).or_insert((Bucket::new(rate), now));
         *time = now;
-        let allowed = *tokens >= MESSAGE;
-        *tokens -= if allowed { MESSAGE } else { 0 };
-        allowed
+        bucket.take(1, now)
     }
 }
 
@@ -58,7 +46,7 @@ mod tests {
 
     #[test]
     fn a_burst_is_allowed_and_then_a_steady_pace() {
-        let rate = Rate { per_second: 5, burst: 3 };
+        let rate = Allowance { per_second: 5, burst: 3 };
         let mut pace = Pace::default();
         let mut said = |who, now| pace.allows(author(who), rate, Mono(now));
         assert_eq!([0; 5].map(|now| said(1, now)), [true, true, true, false, false]);
@@ -69,7 +57,7 @@ mod tests {
 
     #[test]
     fn the_memory_is_bounded() {
-        let rate = Rate { per_second: 5, burst: 1 };
+        let rate = Allowance { per_second: 5, burst: 1 };
         let mut pace = Pace::default();
         for number in 0..MAX_AUTHORS as u32 + 10 {
             assert!(pace.allows(author(number), rate, Mono(u64::from(number))));

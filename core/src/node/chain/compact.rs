@@ -443,7 +443,7 @@ impl Chain {
             bytes + 16 <= Protocol::Sync.max_response()
         };
         let found = body.and_then(find).filter(fits);
-        self.answer(fx, id, peer, &SyncResponse::BlockTransactions(found));
+        Self::answer(fx, id, peer, &SyncResponse::BlockTransactions(found));
     }
 
     /// Answers the questions that waited for a block: it is here, or will not be.

@@ -1,10 +1,9 @@
 //! Answering peers that catch up.
 //!
 //! What is in memory is answered at once: proofs only read hashes that the tries have already. What lies in the archive is
-//! read from there, a bounded number of times for each peer. Proofs and states are large for the little it takes to ask
-//! for them, so each peer has a budget of bytes.
+//! read from there, a bounded number of times for each peer. Answers are large for the little it takes to ask for them, so
+//! what a peer may be sent in a time is bounded: its [quota](crate::peers::Quotas).
 
-mod budget;
 mod headers;
 mod proofs;
 mod search;
@@ -15,7 +14,7 @@ use super::{Archived, Chain};
 use crate::{
     chain::{Body, ConsensusRecord, Header},
     node::{InboundId, Output, Protocol, effects::Effects},
-    peers::Offence,
+    peers::{Offence, Traffic},
     primitives::{Hash, Height, decode, encode},
     store::{ArchiveAnswer, ArchiveRequest},
     sync::{
@@ -23,7 +22,6 @@ use crate::{
         SyncRequest, SyncResponse,
     },
 };
-pub(super) use budget::Budget;
 pub(super) use headers::OldHeaders;
 use search::Search;
 
@@ -51,7 +49,17 @@ fn bounded(max: u32) -> usize {
 impl Chain {
     /// A question on `/sync/1`.
     pub(in crate::node) fn sync_asked(&mut self, fx: &mut Effects, id: InboundId, peer: PeerId, body: &[u8]) {
-        match decode::<SyncRequest>(body, Protocol::Sync.max_request()) {
+        let request = decode::<SyncRequest>(body, Protocol::Sync.max_request());
+        let traffic = match &request {
+            Ok(SyncRequest::Status(_)) => Traffic::Status,
+            Ok(SyncRequest::BlockTransactions { .. }) => Traffic::Missing,
+            _ => Traffic::Sync,
+        };
+        if !fx.may(peer, traffic, 0) {
+            fx.respond(id, encode(&SyncResponse::Busy));
+            return;
+        }
+        match request {
             Ok(SyncRequest::Status(status)) => {
                 fx.respond(id, encode(&SyncResponse::Status(self.own_status())));
                 self.status_came(fx, peer, &status);
@@ -70,10 +78,6 @@ impl Chain {
             }
             Ok(SyncRequest::Headers { locator, max }) => {
                 self.headers_asked(fx, id, peer, &locator, bounded(max));
-            }
-            Ok(_) if !self.budgets.entry(peer).or_default().is_left(fx.now.mono) => {
-                fx.refuse("proofs-beyond-budget");
-                fx.respond(id, encode(&SyncResponse::Busy));
             }
             Ok(SyncRequest::Warp { from }) => self.warp_asked(fx, id, peer, from),
             Ok(SyncRequest::Checkpoint { hash }) => self.checkpoint_asked(fx, id, peer, hash),
@@ -104,11 +108,13 @@ impl Chain {
         }
     }
 
-    /// Answers, at the cost of the peer's budget.
-    pub(super) fn answer(&mut self, fx: &mut Effects, id: InboundId, peer: PeerId, response: &SyncResponse) {
-        let bytes = encode(response);
-        self.budgets.entry(peer).or_default().spend(bytes.len());
-        fx.respond(id, bytes);
+    /// Answers, at the cost of the peer's quota.
+    pub(super) fn answer(fx: &mut Effects, id: InboundId, peer: PeerId, response: &SyncResponse) {
+        let traffic = match response {
+            SyncResponse::BlockTransactions(_) => Traffic::Missing,
+            _ => Traffic::Sync,
+        };
+        fx.respond_at_cost(id, peer, traffic, encode(response));
     }
 
     /// Counts one more archive read for a peer, if it may have one.
@@ -163,7 +169,7 @@ impl Chain {
             }
             _ => SyncResponse::Busy,
         };
-        self.answer(fx, id, *peer, &response);
+        Self::answer(fx, id, *peer, &response);
     }
 
     /// A question on `/archive/1`.
@@ -182,6 +188,10 @@ impl Chain {
                 return;
             }
         };
+        if !fx.may(peer, Traffic::Archive, 0) {
+            fx.push(Output::Refuse(id));
+            return;
+        }
         if keys.iter().all(|(_, hash)| self.recent.contains_key(hash)) {
             let mut bytes = 0;
             let mut bodies = Vec::new();
@@ -193,7 +203,7 @@ impl Chain {
                     break;
                 }
             }
-            fx.respond(id, encode(&BodiesResponse(bodies)));
+            fx.respond_at_cost(id, peer, Traffic::Archive, encode(&BodiesResponse(bodies)));
             return;
         }
         if !self.may_serve(fx, peer) {
@@ -218,6 +228,6 @@ impl Chain {
         bodies: Vec<Option<Vec<u8>>>,
     ) {
         self.served(peer);
-        fx.respond(id, encode(&BodiesResponse(bodies)));
+        fx.respond_at_cost(id, *peer, Traffic::Archive, encode(&BodiesResponse(bodies)));
     }
 }

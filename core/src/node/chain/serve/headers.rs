@@ -76,9 +76,10 @@ impl Chain {
         let base = self.tree.height(&self.tree.base()).unwrap_or_default();
         let shared = locator.iter().find(|(height, hash)| self.tree.on_best_chain(*height) == Some(*hash));
         if let Some((height, _)) = shared {
-            fx.respond(id, encode(&SyncResponse::Headers(self.best_headers(height.0 + 1, max))));
+            let headers = self.best_headers(height.0 + 1, max);
+            Self::answer(fx, id, peer, &SyncResponse::Headers(headers));
         } else if base.0 == 0 {
-            fx.respond(id, encode(&SyncResponse::Headers(self.best_headers(1, max))));
+            Self::answer(fx, id, peer, &SyncResponse::Headers(self.best_headers(1, max)));
         } else {
             let oldest = self.oldest();
             let served = |height: &Height| *height < base && height.0 > 0 && height.0 + 1 >= oldest.0;
@@ -140,7 +141,7 @@ impl Chain {
             return;
         }
         self.served(&peer);
-        fx.respond(id, encode(&SyncResponse::Headers(chain)));
+        Self::answer(fx, id, peer, &SyncResponse::Headers(chain));
     }
 
     /// A question for the headers before a block.
@@ -155,7 +156,7 @@ impl Chain {
         if height > self.base_height() {
             let known = self.tree.height(&hash) == Some(height);
             let headers = if known { self.tree_before(&hash, max) } else { Vec::new() };
-            self.answer(fx, id, peer, &SyncResponse::Headers(headers));
+            Self::answer(fx, id, peer, &SyncResponse::Headers(headers));
         } else {
             let from = Height(height.0.saturating_sub(max as u64));
             let request = ArchiveRequest::Headers { from, count: max.min(MAX_HEADERS) + 1 + SPARE };

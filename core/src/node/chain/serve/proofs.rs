@@ -21,24 +21,24 @@ impl Chain {
     pub(super) fn warp_asked(&mut self, fx: &mut Effects, id: InboundId, peer: PeerId, from: Height) {
         if from < self.joined.proven_from {
             // What is here does not follow from so far back.
-            self.answer(fx, id, peer, &SyncResponse::Warp { fragments: Vec::new(), finished: true });
+            Self::answer(fx, id, peer, &SyncResponse::Warp { fragments: Vec::new(), finished: true });
             return;
         }
         let (fragments, finished) = self.pivots.fragments(&*fx.store, from, MAX_PROOF_BYTES);
-        self.answer(fx, id, peer, &SyncResponse::Warp { fragments, finished });
+        Self::answer(fx, id, peer, &SyncResponse::Warp { fragments, finished });
     }
 
     pub(super) fn checkpoint_asked(&mut self, fx: &mut Effects, id: InboundId, peer: PeerId, hash: Hash) {
         let known = self.pivots.height(&hash);
         let record = known.and_then(|height| Some((height, Pivots::record(&*fx.store, height, &hash)?)));
         let Some((height, record)) = record else {
-            self.answer(fx, id, peer, &SyncResponse::Checkpoint(None));
+            Self::answer(fx, id, peer, &SyncResponse::Checkpoint(None));
             return;
         };
         let header = self.tree.header(&hash).or_else(|| self.pivots.get(&hash).map(|pivot| &pivot.header));
         match header.cloned() {
             Some(header) => {
-                self.answer(fx, id, peer, &SyncResponse::Checkpoint(Some(Box::new((header, record)))));
+                Self::answer(fx, id, peer, &SyncResponse::Checkpoint(Some(Box::new((header, record)))));
             }
             None => {
                 let request = ArchiveRequest::Headers { from: height, count: MAX_OF_HEIGHT };
@@ -53,7 +53,7 @@ impl Chain {
             Some(pivot) => SyncResponse::Pivot(Some(PivotParts { mmr: pivot.mmr.clone() })),
             None => SyncResponse::Pivot(None),
         };
-        self.answer(fx, id, peer, &response);
+        Self::answer(fx, id, peer, &response);
     }
 
     /// Nothing is hashed for a proof: it is read from the trie.
@@ -69,7 +69,7 @@ impl Chain {
             Some(Some(trie)) => SyncResponse::Account(trie.prove(&key).ok()),
             None => SyncResponse::Account(None),
         };
-        self.answer(fx, id, peer, &response);
+        Self::answer(fx, id, peer, &response);
     }
 
     /// As [`Self::account_asked`]: a millisecond for the most accounts one answer holds.
@@ -86,7 +86,7 @@ impl Chain {
             Some(Some(trie)) => SyncResponse::Range(trie.prove_range(&from, &to, MAX_RANGE_LEAVES).ok()),
             None => SyncResponse::Range(None),
         };
-        self.answer(fx, id, peer, &response);
+        Self::answer(fx, id, peer, &response);
     }
 
     pub(super) fn diffs_asked(
@@ -109,7 +109,7 @@ impl Chain {
                 diffs.push(BlockDiff { header, accounts: diff.forward().collect() });
             }
         }
-        self.answer(fx, id, peer, &SyncResponse::Diffs(diffs));
+        Self::answer(fx, id, peer, &SyncResponse::Diffs(diffs));
     }
 
     pub(super) fn system_asked(
@@ -121,13 +121,13 @@ impl Chain {
         hash: Hash,
     ) {
         let Some(record) = self.record_of(&*fx.store, height, &hash) else {
-            self.answer(fx, id, peer, &SyncResponse::System(None));
+            Self::answer(fx, id, peer, &SyncResponse::System(None));
             return;
         };
         match self.recent.get(&hash) {
             Some(recent) => {
                 let items = recent.body.system.clone();
-                self.answer(fx, id, peer, &SyncResponse::System(Some(Box::new((items, (*record).clone())))));
+                Self::answer(fx, id, peer, &SyncResponse::System(Some(Box::new((items, (*record).clone())))));
             }
             None => {
                 let request = ArchiveRequest::Bodies { keys: vec![(height, hash)], max_bytes: 0 };

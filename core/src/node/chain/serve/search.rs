@@ -12,12 +12,13 @@ use super::{
 use crate::{
     chain::{Body, Header, MmrProof},
     node::{InboundId, effects::Effects},
+    peers::Traffic,
     primitives::{Hash, Height, InclusionProof, decode, encode},
     store::{ArchiveAnswer, ArchiveRequest},
     sync::{SyncResponse, TransactionProof},
 };
 
-/// What a look into the index costs a peer of its budget, in bytes.
+/// What a look into the index costs a peer of its quota, in bytes.
 const LOOK: usize = 64 << 10;
 /// The headers of so many blocks are under one tree that the prover keeps.
 const TREE: u64 = 32;
@@ -43,7 +44,7 @@ impl Chain {
         transaction: Hash,
     ) {
         let height = self.pivots.get(&pivot).map(|pivot| pivot.header.height());
-        self.budgets.entry(peer).or_default().spend(LOOK);
+        fx.answered(peer, Traffic::Sync, LOOK);
         let candidates =
             height.map_or_else(Vec::new, |height| history::find(&*fx.store, &transaction, height));
         let search = Search { pivot, id: transaction, candidates, block: None };
@@ -53,7 +54,7 @@ impl Chain {
     fn look_into_next(&mut self, fx: &mut Effects, id: InboundId, peer: PeerId, mut search: Search) {
         search.block = None;
         let Some((height, _)) = search.candidates.first() else {
-            self.answer(fx, id, peer, &SyncResponse::Transaction(None));
+            Self::answer(fx, id, peer, &SyncResponse::Transaction(None));
             return;
         };
         let from = Height(height.0 - height.0 % TREE);
@@ -88,7 +89,7 @@ impl Chain {
                 let body = bodies.first().and_then(Option::as_ref);
                 let body = body.and_then(|bytes| decode::<Body>(bytes, Body::MAX_LEN).ok());
                 if let Some(proof) = body.and_then(|body| prove(body, &search.id, block)) {
-                    self.answer(fx, id, peer, &SyncResponse::Transaction(Some(Box::new(proof))));
+                    Self::answer(fx, id, peer, &SyncResponse::Transaction(Some(Box::new(proof))));
                     return;
                 }
             }
