@@ -1,12 +1,17 @@
 //! Floods of transactions: the pool keeps its bounds, honest payments still get into blocks, and whoever sends what no
 //! honest peer would is the one to pay for it.
 
+use std::collections::VecDeque;
+
 use weft_core::{
     chain::{Transaction, UnsignedTransaction},
-    gossip::TxRequest,
+    gossip::{
+        Announcement, CompactBlock, CompactId, ShortId, Symbol, Topic, TxMode, TxRefusal, TxRequest,
+        TxResponse,
+    },
     mempool::{FeeEstimate, Limits, fee_for},
     node::{Command, Input, MempoolView, OutboundId, Output, Protocol, Reply},
-    primitives::{Address, Amount, Now, Slot},
+    primitives::{Address, Amount, Now, Slot, decode, encode},
 };
 use weft_testnet::{
     fixture::{address, key},
@@ -17,27 +22,48 @@ use crate::town::{SLOT, Town};
 
 /// Room for about 150 of the largest transactions.
 const MEMPOOL: usize = 64 << 10;
-/// How long a flood lasts, in slots.
-const ROUNDS: u64 = 60;
+/// How long a flood lasts, in slots: five minutes.
+const ROUNDS: u64 = 300;
+/// How often somebody looks whether a payment has arrived, in milliseconds.
+const LOOK: u64 = 50;
 /// The accounts that the intruder has the keys of; the first is honest.
 const INTRUDERS: std::ops::Range<usize> = 1..20;
 
+/// A payment that is in no block yet.
+struct Open {
+    /// When it was made.
+    since: u64,
+    /// What is offered for it.
+    fee: u64,
+}
+
 /// A town with an intruder at one of its validators, and somebody who pays once a slot.
 struct Flood {
+    seed: u64,
     town: Town,
     intruder: PeerIx,
     shop: Address,
     requests: u64,
     paid: u64,
+    /// The payments that have not arrived, in order.
+    open: VecDeque<Open>,
+    /// How long the others took until they were executed where they were made, in milliseconds.
+    delays: Vec<u64>,
 }
 
 impl Flood {
+    /// With an intruder that answers nothing.
     fn new(seed: u64) -> Self {
+        Self::with(seed, |_: Now, _: Input, _: &mut Vec<Output>| {})
+    }
+
+    fn with(seed: u64, script: impl FnMut(Now, Input, &mut Vec<Output>) + 'static) -> Self {
         let mut town = Town::with_mempool(seed, 3, 2, MEMPOOL);
         let options = town.options();
-        let intruder = town.world.add_puppet(options, |_: Now, _: Input, _: &mut Vec<Output>| {});
+        let intruder = town.world.add_puppet(options, script);
         let shop = address(&key("shop", 0));
-        let mut flood = Self { town, intruder, shop, requests: 0, paid: 0 };
+        let (open, delays) = (VecDeque::new(), Vec::new());
+        let mut flood = Self { seed, town, intruder, shop, requests: 0, paid: 0, open, delays };
         flood.town.world.run_for(3 * SLOT);
         flood.connect();
         flood
@@ -54,6 +80,16 @@ impl Flood {
         self.town.world.run_to(5_000, |world| world.is_connected(intruder, victim));
     }
 
+    /// Dials again if the victim has ended the connection.
+    fn come_back(&mut self) {
+        let (intruder, victim) = (self.intruder, self.victim());
+        if !self.town.world.is_connected(intruder, victim) {
+            let address = self.town.world.address(victim);
+            self.town.world.act(intruder, Output::Dial(address));
+            self.watch(LOOK);
+        }
+    }
+
     fn sign(&self, from: usize, nonce: u64, change: impl FnOnce(&mut UnsignedTransaction)) -> Transaction {
         let mut content = self.town.chain.unsigned(from, address(&key("hoard", 0)), nonce);
         change(&mut content);
@@ -67,23 +103,37 @@ impl Flood {
         }
     }
 
-    /// A slot in which the intruder sends these, and an honest payment is made for what the peer suggests.
-    fn round(&mut self, flood: &[Transaction]) -> FeeEstimate {
+    /// The intruder asks the victim something.
+    fn ask(&mut self, body: Vec<u8>) {
+        self.requests += 1;
+        let (id, protocol) = (OutboundId(self.requests), Protocol::Transactions);
         let peer = self.town.world.peer_id(self.victim());
+        self.town.world.act(self.intruder, Output::Request { id, peer, protocol, body });
+    }
+
+    /// A slot in which the intruder pushes these, and an honest payment is made for what the peer suggests.
+    fn round(&mut self, flood: &[Transaction]) -> FeeEstimate {
         for push in flood.chunks(200) {
-            self.requests += 1;
-            let body = TxRequest::Push(push.to_vec()).to_bytes();
-            let (id, protocol) = (OutboundId(self.requests), Protocol::Transactions);
-            self.town.world.act(self.intruder, Output::Request { id, peer, protocol, body });
+            self.ask(TxRequest::Push(push.to_vec()).to_bytes());
         }
-        self.town.world.run_for(SLOT / 2);
+        self.slot()
+    }
+
+    /// A slot in which an honest payment is made for what the peer suggests.
+    fn slot(&mut self) -> FeeEstimate {
+        self.watch(SLOT / 2);
         let payer = self.town.followers[1];
         let fees = self.pool(payer).fees;
         let fee = fee_for(fees.next, Transaction::EMPTY_LEN).0;
-        let payment = self.town.chain.transfer_for(0, self.shop, self.paid, fee);
-        self.town.world.submit(payer, payment).expect("the suggested fee is enough");
-        self.paid += 1;
-        self.town.world.run_for(SLOT / 2);
+        self.raise(payer, fee);
+        // As many as one may have waiting; who pays more often has to wait.
+        if self.open.len() < 16 {
+            let payment = self.town.chain.transfer_for(0, self.shop, self.paid, fee);
+            self.town.world.submit(payer, payment).expect("the suggested fee is enough");
+            self.paid += 1;
+            self.open.push_back(Open { since: self.town.world.elapsed(), fee });
+        }
+        self.watch(SLOT / 2);
         for ix in self.town.all() {
             let bytes = self.pool(ix).bytes;
             assert!(bytes <= MEMPOOL, "{ix:?} holds {bytes} bytes");
@@ -91,11 +141,52 @@ impl Flood {
         fees
     }
 
-    /// What was paid is in blocks within a few slots, and the honest think well of each other.
+    /// Offers what is suggested now for the first of those that wait, if it has waited for three slots and that is more.
+    fn raise(&mut self, payer: PeerIx, fee: u64) {
+        let (now, nonce) = (self.town.world.elapsed(), self.paid - self.open.len() as u64);
+        let Some(first) = self.open.front_mut().filter(|first| now >= first.since + 3 * SLOT) else { return };
+        if 10 * fee >= 11 * first.fee + 10 * Transaction::EMPTY_LEN as u64 {
+            first.fee = fee;
+            let payment = self.town.chain.transfer_for(0, self.shop, nonce, fee);
+            self.town.world.submit(payer, payment).expect("it pays a tenth more");
+        }
+    }
+
+    /// Lets time pass, and looks which payments arrive.
+    fn watch(&mut self, millis: u64) {
+        for _ in 0..millis / LOOK {
+            self.town.world.run_for(LOOK);
+            let arrived = self.town.world.account(self.town.followers[1], self.shop).balance.0;
+            while self.paid - (self.open.len() as u64) < arrived
+                && let Some(payment) = self.open.pop_front()
+            {
+                self.delays.push(self.town.world.elapsed() - payment.since);
+            }
+        }
+    }
+
+    /// So many of 100 payments took no longer than this.
+    fn delay(&mut self, percent: usize) -> u64 {
+        self.watch(12 * SLOT);
+        assert_eq!(self.open.len(), 0, "of {} payments some never arrive", self.paid);
+        self.delays.sort_unstable();
+        self.delays[(self.delays.len() * percent).div_ceil(100) - 1]
+    }
+
+    /// Payments took no more than half as long again as without the intruder, and the honest think well of each other.
     fn goes_on(&mut self) {
-        let (payer, shop, paid) = (self.town.followers[1], self.shop, self.paid);
-        self.town.world.run_until(12 * SLOT, |world| world.account(payer, shop).balance.0 == paid);
+        let (with, without) = (self.delay(99), self.without());
+        assert!(2 * with <= 3 * without, "99 of 100 payments took {with} ms instead of {without}");
         self.town.world.check_all();
+    }
+
+    /// What 99 of 100 payments take where the intruder is connected and does nothing.
+    fn without(&self) -> u64 {
+        let mut quiet = Self::new(self.seed);
+        for _ in 0..ROUNDS {
+            quiet.slot();
+        }
+        quiet.delay(99)
     }
 
     /// Whether the victim holds something against the intruder.
@@ -118,15 +209,13 @@ fn forged_and_worthless_ones_cost_their_sender_its_connection() {
         ("a fee no chain takes", |transaction| transaction.content.fee = Amount(1)),
     ] {
         let mut flood = Flood::new(2);
-        for round in 0..ROUNDS / 3 {
+        for round in 0..ROUNDS {
             // One bad among many good, another each time.
             let mut transactions: Vec<_> =
                 INTRUDERS.map(|account| flood.sign(account, round, |_| {})).collect();
             spoil(&mut transactions[round as usize % 19]);
             flood.round(&transactions);
-            if !flood.town.world.is_connected(flood.intruder, flood.victim()) {
-                flood.connect();
-            }
+            flood.come_back();
         }
         assert!(flood.is_blamed(), "{name}");
         assert!(!flood.town.world.is_connected(flood.intruder, flood.victim()), "{name}");
@@ -168,31 +257,35 @@ fn one_peer_cannot_fill_the_future() {
     }
     assert!(!flood.is_blamed(), "some of it may be true in time");
     // Another's payments that come in the wrong order still wait for each other, at the victim itself.
+    flood.goes_on();
     let (victim, shop) = (flood.victim(), flood.shop);
     let late = flood.town.chain.transfer_for(0, shop, flood.paid + 1, 400);
     flood.town.world.submit(victim, late).unwrap();
     flood.town.world.run_for(SLOT);
     let first = flood.town.chain.transfer_for(0, shop, flood.paid, 400);
-    let payer = flood.town.followers[1];
+    let (payer, all) = (flood.town.followers[1], flood.paid + 2);
     flood.town.world.submit(payer, first).unwrap();
-    flood.paid += 2;
-    flood.goes_on();
+    flood.town.world.run_until(12 * SLOT, |world| world.account(payer, shop).balance.0 == all);
 }
 
 #[test]
 fn what_is_replaced_again_and_again_pays_each_time() {
     let mut flood = Flood::new(5);
     let mut fee = 200;
-    for _ in 0..ROUNDS {
+    for round in 0..ROUNDS {
         let mut transactions = Vec::new();
+        if round % 60 == 0 {
+            // Another account, before it is more than one has.
+            fee = 200;
+        }
         for _ in 0..5 {
             // Half of what each step must be. It never gets into a block: the one before it is missing.
             fee += fee / 20;
-            transactions.push(flood.sign(1, 1, |content| content.fee = Amount(fee)));
+            transactions.push(flood.sign(1 + round as usize / 60, 1, |content| content.fee = Amount(fee)));
         }
         flood.round(&transactions);
         let victim = flood.victim();
-        assert!(flood.pool(victim).queued <= 1);
+        assert!(flood.pool(victim).queued as u64 <= 1 + round / 60);
     }
     let victim = flood.victim();
     let refused = flood.town.world.status(victim).refusals;
@@ -222,4 +315,131 @@ fn what_expires_at_once_does_not_stay() {
     assert_eq!(flood.pool(victim).queued, 0);
     flood.goes_on();
     assert!(!flood.is_blamed());
+}
+
+/// Answers a `Hello` as any peer does, and everything else with `answers`.
+fn talker(
+    mut answers: impl FnMut(TxRequest) -> Option<TxResponse> + 'static,
+) -> impl FnMut(Now, Input, &mut Vec<Output>) {
+    move |_: Now, input: Input, outputs: &mut Vec<Output>| {
+        let Input::Request { id, protocol: Protocol::Transactions, body, .. } = input else { return };
+        let response = match TxRequest::from_bytes(&body) {
+            Ok(TxRequest::Hello { .. } | TxRequest::FeeFilter(_)) => Some(TxResponse::Done),
+            Ok(request) => answers(request),
+            Err(_) => None,
+        };
+        outputs.extend(response.map(|response| Output::Respond { id, body: response.to_bytes() }));
+    }
+}
+
+fn hello() -> Vec<u8> {
+    TxRequest::Hello { mode: TxMode::PushPull, salt: 5, min_fee_rate: 0 }.to_bytes()
+}
+
+/// Announcements of what nobody has, others each time.
+fn made_up(round: u64, size: u32) -> Vec<u8> {
+    let announcement =
+        |number: u64| Announcement { short: ShortId((1000 * round + number).to_le_bytes()), size };
+    TxRequest::Announce((0..1000).map(announcement).collect()).to_bytes()
+}
+
+#[test]
+fn what_is_announced_and_never_comes_delays_nobody() {
+    let nothing = |request| match request {
+        TxRequest::Fetch(_) => None,
+        TxRequest::Sketch { .. } => Some(TxResponse::Refused(TxRefusal::NotInThisMode)),
+        _ => Some(TxResponse::Done),
+    };
+    let mut flood = Flood::with(8, talker(nothing));
+    flood.ask(hello());
+    for round in 0..ROUNDS {
+        flood.ask(made_up(round, 165));
+        flood.slot();
+    }
+    assert!(!flood.is_blamed(), "who is slow is asked less, and not blamed");
+    flood.goes_on();
+}
+
+#[test]
+fn false_sizes_cost_their_sender_its_connection() {
+    let mut flood = Flood::with(9, talker(|_| Some(TxResponse::Done)));
+    for round in 0..ROUNDS {
+        flood.come_back();
+        flood.ask(hello());
+        flood.ask(made_up(round, 9));
+        flood.slot();
+    }
+    assert!(flood.is_blamed());
+    assert!(!flood.town.world.is_connected(flood.intruder, flood.victim()));
+    flood.goes_on();
+}
+
+#[test]
+fn sketches_of_junk_and_sketches_asked_for_without_end_delay_nobody() {
+    let junk = |request| match request {
+        TxRequest::Sketch { count, .. } => {
+            let symbol = Symbol { ids: [7; 8], checksum: [9; 4], count: 1 };
+            Some(TxResponse::Symbols(vec![symbol; count as usize]))
+        }
+        _ => Some(TxResponse::Done),
+    };
+    let mut flood = Flood::with(10, talker(junk));
+    flood.ask(hello());
+    for _ in 0..ROUNDS {
+        flood.ask(TxRequest::Sketch { offset: 0, count: 1024 }.to_bytes());
+        flood.slot();
+    }
+    let failed = flood.town.world.relay_counts(flood.victim()).sketches_failed;
+    assert!(failed > 1, "{failed} sketches failed");
+    assert!(!flood.is_blamed(), "both may have changed a lot");
+    flood.goes_on();
+}
+
+#[test]
+fn messages_that_are_none_or_too_large_cost_their_sender_its_connection() {
+    for (name, length) in [
+        ("noise", 1000),
+        ("as much noise as may be", Protocol::Transactions.max_request()),
+        ("more", 1 << 20),
+    ] {
+        let mut flood = Flood::new(11);
+        for _ in 0..ROUNDS {
+            flood.come_back();
+            flood.ask(vec![0xaa; length]);
+            flood.slot();
+        }
+        // What is larger than a message may be is not even read.
+        let is_read = length <= Protocol::Transactions.max_request();
+        assert_eq!(flood.is_blamed(), is_read, "{name}");
+        flood.goes_on();
+    }
+}
+
+#[test]
+fn headers_of_others_with_contents_made_up_delay_nobody() {
+    let mut salt = 0;
+    let spoil = move |_: Now, input: Input, outputs: &mut Vec<Output>| {
+        let Input::Gossip(message) = input else { return };
+        if message.topic != Topic::Block {
+            return;
+        }
+        let Ok(compact) = decode::<CompactBlock>(&message.data, CompactBlock::MAX_LEN) else { return };
+        for count in [1, 2, 200] {
+            // Ids that nobody has, and of two the same: neither can be found, and nobody answers for them.
+            salt = u8::wrapping_add(salt, 1);
+            let id = |place: u8| CompactId([place / 2, salt, 1, 2, 3, 4]);
+            let mut spoiled = compact.clone();
+            (spoiled.short, spoiled.prefilled) = ((0..count).map(id).collect(), Vec::new());
+            outputs.push(Output::Publish { topic: Topic::Block, data: encode(&spoiled) });
+        }
+    };
+    let mut flood = Flood::with(12, spoil);
+    flood.town.world.act(flood.intruder, Output::Subscribe(Topic::Block));
+    for _ in 0..ROUNDS {
+        flood.slot();
+    }
+    let counts =
+        flood.town.world.node(flood.victim()).and_then(|node| node.block_counts()).expect("it is up");
+    assert!(counts.duplicates > ROUNDS, "the victim heard of them: {counts:?}");
+    flood.goes_on();
 }
