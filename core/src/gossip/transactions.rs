@@ -302,6 +302,15 @@ impl TransactionRelay {
         self.min_fee_rate = rate;
     }
 
+    /// The least fee per 1,000 bytes that half of the peers take, as far as they have said and take any.
+    #[must_use]
+    pub fn usual_min_fee_rate(&self) -> u64 {
+        let mut rates: Vec<_> =
+            self.peers.values().filter(|peer| !peer.is_light()).map(|peer| peer.min_fee_rate).collect();
+        rates.sort_unstable();
+        rates.get(rates.len() / 2).copied().unwrap_or(0)
+    }
+
     /// A transaction in check is in the mempool now. Pass it on with [`Self::forward`].
     pub fn accepted(&mut self, id: &Hash) {
         self.checks.end(id);

@@ -45,6 +45,9 @@ pub struct FeeEstimate {
     pub full: usize,
 }
 
+/// How many times our own minimum others' counts at most: they may say what they like.
+const MAX_ELSEWHERE: u64 = 16;
+
 /// What the last blocks of the best chain took.
 #[derive(Debug, Default)]
 pub struct Estimator {
@@ -80,17 +83,19 @@ impl Estimator {
         self.blocks.retain(|(other, _)| other != hash);
     }
 
-    /// What to pay. `slot` is the earliest that the next block can have. Costs a walk over the pool's best ten blocks.
+    /// What to pay. `slot` is the earliest that the next block can have, and `elsewhere` the least fee for 1,000 bytes that
+    /// is taken at other peers. Costs a walk over the pool's best ten blocks.
     #[must_use]
-    pub fn estimate(&self, pool: &Mempool, slot: Slot) -> FeeEstimate {
+    pub fn estimate(&self, pool: &Mempool, slot: Slot, elsewhere: u64) -> FeeEstimate {
         let minimum = pool.min_fee_rate(slot);
-        let risen = minimum > pool.limits.min_fee_per_byte.saturating_mul(1000);
+        let usual = minimum.max(elsewhere.min(minimum.saturating_mul(MAX_ELSEWHERE)));
+        let risen = usual > pool.limits.min_fee_per_byte.saturating_mul(1000);
         let mut paid: Vec<u64> =
             self.blocks.iter().map(|(_, price)| price.map_or(0, FeeRate::per_thousand)).collect();
         paid.sort_unstable();
         let waits = prices(pool.pending_rates());
         let mut rates =
-            HEADROOM.map(|percent| minimum.saturating_add(if risen { minimum / 100 * percent } else { 0 }));
+            HEADROOM.map(|percent| usual.saturating_add(if risen { usual / 100 * percent } else { 0 }));
         for ((rate, wait), (_, percent)) in rates.iter_mut().zip(waits).zip(GOALS) {
             // The nearest-rank percentile.
             let rank = (paid.len() * percent).div_ceil(100).saturating_sub(1);
@@ -166,7 +171,7 @@ mod tests {
     }
 
     fn rates(estimator: &Estimator) -> [u64; 3] {
-        let estimate = estimator.estimate(&empty_pool(), SLOT);
+        let estimate = estimator.estimate(&empty_pool(), SLOT, 0);
         [estimate.next, estimate.soon, estimate.slow]
     }
 
@@ -175,7 +180,7 @@ mod tests {
         let mut estimator = Estimator::default();
         assert_eq!(rates(&estimator), [2_000; 3]);
         (0..30).for_each(|number| block(&mut estimator, number, (0..100).map(|_| 90_000)));
-        let estimate = estimator.estimate(&empty_pool(), SLOT);
+        let estimate = estimator.estimate(&empty_pool(), SLOT, 0);
         assert_eq!((estimate.minimum, estimate.blocks, estimate.full), (2_000, LOOK_BACK, 0));
         assert_eq!(rates(&estimator), [2_000; 3]);
     }

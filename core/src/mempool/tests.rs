@@ -474,11 +474,20 @@ fn under_random_operations_it_is_what_the_model_says() {
 
 #[test]
 fn a_minimum_that_has_risen_is_suggested_with_headroom() {
-    let suggested = |pool: &Mempool, slot| {
-        let FeeEstimate { minimum, next, soon, slow, .. } = Estimator::default().estimate(pool, slot);
+    let suggested_beside = |pool: &Mempool, slot, elsewhere| {
+        let estimate = Estimator::default().estimate(pool, slot, elsewhere);
+        let FeeEstimate { minimum, next, soon, slow, .. } = estimate;
         [minimum, next, soon, slow]
     };
-    assert_eq!(suggested(&filled(SMALL, &[]), SLOT), [1000; 4]);
+    let suggested = |pool: &Mempool, slot| suggested_beside(pool, slot, 0);
+    let empty = filled(SMALL, &[]);
+    assert_eq!(suggested(&empty, SLOT), [1000; 4]);
+    assert_eq!(suggested_beside(&empty, SLOT, 3000), [1000, 6000, 4500, 3750], "it has risen elsewhere");
+    assert_eq!(
+        suggested_beside(&empty, SLOT, u64::MAX),
+        [1000, 32_000, 24_000, 20_000],
+        "no more is believed"
+    );
     let pool = crowded();
     assert_eq!(suggested(&pool, SLOT), [2819, 5619, 4219, 3519]);
     assert_eq!(suggested(&pool, Slot(SLOT.0 + 2 * HALF_LIFE)), [1000; 4]);

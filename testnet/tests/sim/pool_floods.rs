@@ -317,6 +317,38 @@ fn what_expires_at_once_does_not_stay() {
     assert!(!flood.is_blamed());
 }
 
+#[test]
+fn valid_ones_that_pay_more_and_more_keep_nobody_out() {
+    let mut flood = Flood::new(7);
+    let mut highest = 0;
+    for round in 0..ROUNDS {
+        let mut transactions = Vec::new();
+        for account in INTRUDERS {
+            let address = flood.town.chain.address(account);
+            let start = flood.town.world.account(flood.victim(), address).nonce;
+            // Each account pays more than those before, whose transactions so have to leave for it, and more than in
+            // the slot before.
+            let fee = Amount(Transaction::MAX_LEN as u64 + 20 * account as u64 + 2 * round);
+            transactions.extend((start..start + 16).map(|nonce| {
+                flood.sign(account, nonce, |content| {
+                    content.memo = vec![0; 256];
+                    content.fee = fee;
+                })
+            }));
+        }
+        highest = highest.max(flood.round(&transactions).minimum);
+    }
+    for _ in 0..30 {
+        flood.slot();
+    }
+    assert!(highest > 2_000, "the pool was never full: the minimum rose to {highest}");
+    assert!(!flood.is_blamed(), "each of these is good");
+    // Who pays before the minimum has risen, and offers more when that does not come, has to wait longer.
+    let (half, most, without) = (flood.delay(50), flood.delay(99), flood.without());
+    assert!(2 * half <= 3 * without, "half of the payments took {half} ms instead of {without}, most {most}");
+    flood.town.world.check_all();
+}
+
 /// Answers a `Hello` as any peer does, and everything else with `answers`.
 fn talker(
     mut answers: impl FnMut(TxRequest) -> Option<TxResponse> + 'static,

@@ -168,7 +168,7 @@ impl Chain {
             pending: self.mempool.pending_count(),
             queued: self.mempool.queued_count(),
             bytes: self.mempool.bytes(),
-            fees: self.estimator.estimate(&self.mempool, self.next_slot(fx)),
+            fees: self.estimator.estimate(&self.mempool, self.next_slot(fx), self.relay.usual_min_fee_rate()),
             histogram: self.mempool.fee_histogram(),
             best: best.map(|(id, transaction)| transaction_view(id, transaction)).collect(),
         }
