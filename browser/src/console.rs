@@ -1,4 +1,5 @@
-//! Logs to the browser's console: warnings and errors, and what Weft itself has to say.
+//! Logs to the browser's console: warnings and errors, and what Weft itself has to say; with `?log=told` in the page's
+//! address, also each block and transaction that it gets.
 
 use std::fmt::{self, Write};
 
@@ -10,12 +11,21 @@ use tracing::{
 use wasm_bindgen::JsValue;
 use web_sys::console;
 
-struct Console;
+/// Where a peer tells each block and transaction, which is more than people want to read.
+const TOLD: &str = "weft_core::told";
+
+struct Console {
+    /// Whether that is written too.
+    told: bool,
+}
 
 /// Sends this thread's logs to the console.
 pub(crate) fn start() {
+    // A worker has no address of its own.
+    let query = web_sys::window().and_then(|window| window.location().search().ok()).unwrap_or_default();
+    let told = query.trim_start_matches('?').split('&').any(|part| part == "log=told");
     // Fails only when called twice, and then there is one already.
-    let _ = tracing::subscriber::set_global_default(Console);
+    let _ = tracing::subscriber::set_global_default(Console { told });
 }
 
 struct Line(String);
@@ -33,7 +43,7 @@ impl Visit for Line {
 impl Subscriber for Console {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         let least = if metadata.target().starts_with("weft") { Level::INFO } else { Level::WARN };
-        metadata.is_event() && *metadata.level() <= least
+        metadata.is_event() && *metadata.level() <= least && (self.told || metadata.target() != TOLD)
     }
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {

@@ -10,7 +10,7 @@
 //! - start: `starting`, `start-error`, `retry`, `guest-notice`, `insecure-notice`, `alarm`
 //! - top line: `connection-state` (`data-state`: starting, failed, connecting, connected, offline), `chain-name`,
 //!   `height`, `head-hash`, `finalised` (`data-height`, `data-hash`)
-//! - chain: `sync-state` (`data-phase`), `sync-progress` (`data-done`, `data-total`), `ground` (`data-joined-at`), `slots`, `blocks`, `block`
+//! - chain: `sync-state` (`data-phase`), `sync-progress` (`data-done`, `data-total`), `ground` (`data-joined-at`), `slots`, `arrival-delays` (`data-median`, in milliseconds; its bars have `data-height` and `data-millis`), `blocks`, `block`
 //!   (`data-height`, `data-hash`, `data-final`, `data-transactions`; its button opens `block-details`), `transaction` (`data-id`,
 //!   `data-from`, `data-to`, `data-amount`), `mempool` with `transaction`s in fee order, `mempool-pending`,
 //!   `mempool-queued`, `fee-histogram` (`data-minimum`)
@@ -27,7 +27,7 @@
 //!   `strategy-checkpoint`, `strategy-hash`, `strategy-explained`, `strategy-save`, `strategy-result` (`data-state`)
 //! - on a narrow page, `section-chain`, `section-wallet`, `section-chat` and `section-network` switch between them
 //!
-//! `window.weft.debug()` tells what was measured: see `measure`.
+//! `window.weft.debug()` tells what was measured: see `measure`. A page opened with `?log=told` also logs what it gets to the console.
 
 mod clock;
 mod console;

@@ -3,6 +3,7 @@
 mod alarms;
 mod blocks;
 mod chat;
+mod delays;
 mod feed;
 mod header;
 mod lookup;

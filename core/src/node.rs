@@ -12,6 +12,7 @@ mod pruning;
 mod rooms;
 #[cfg(test)]
 mod tests;
+mod told;
 mod view;
 mod work;
 

@@ -3,10 +3,14 @@
 //! Needs the app in `browser/dist`, Chromium and its driver; `cargo xtask test app browser` sees to all of it.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
+#[path = "browser/busy.rs"]
+mod busy;
 #[path = "browser/joining.rs"]
 mod joining;
 #[path = "browser/long.rs"]
 mod long;
+#[path = "browser/mixed.rs"]
+mod mixed;
 #[path = "browser/storage.rs"]
 mod storage;
 #[path = "browser/tab.rs"]
@@ -41,7 +45,11 @@ fn app() -> PathBuf {
 
 impl Network {
     fn start() -> Self {
-        let chain = Chain::new(SLOT_MILLIS, 3).unwrap();
+        Self::on(Chain::new(SLOT_MILLIS, 3).unwrap())
+    }
+
+    /// The same on another chain with three validators.
+    fn on(chain: Chain) -> Self {
         let ports = Ports::free().unwrap();
         let (relay, validators) = chain.start_all(Some(&app()), ports).unwrap();
         let driver = Driver::start(chain.dir());
@@ -236,6 +244,44 @@ async fn no_job_runs_on_the_main_thread_of_a_tab_that_syncs() {
     );
     assert!(debug["jobs_in_worker"].as_f64().unwrap() > 0.0, "{debug}");
     assert_eq!(debug["jobs_on_main"].as_f64(), Some(0.0), "{debug}");
+    tab.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_draws_how_late_the_last_blocks_came() {
+    let network = Network::start();
+    let tab = network.tab().await;
+    tab.follows(network.relay.height().unwrap() + 4).await;
+    // A bar for each block that is listed, the newest last, as high as its part of the latest; all in the list's words.
+    let drawn = "(() => { \
+        const bars = [...document.querySelectorAll('[data-testid=\"arrival-delays\"] > *')]; \
+        const rows = [...document.querySelectorAll('[data-testid=\"block\"]')].reverse(); \
+        const known = bars.filter(bar => bar.dataset.millis).map(bar => +bar.dataset.millis).sort((a, b) => a - b); \
+        const most = known.at(-1); \
+        return known.length >= 4 && bars.length === rows.length \
+            && bars.every((bar, at) => bar.dataset.height === rows[at].dataset.height \
+                && bar.title.endsWith(rows[at].querySelector('.delay').textContent)) \
+            && bars.some(bar => +bar.dataset.millis === most && bar.clientHeight === bar.parentElement.clientHeight) \
+            && +document.querySelector('[data-testid=\"arrival-delays\"]').dataset.median === known[Math.floor(known.length / 2)]; \
+        })()";
+    tab.until("the delays are drawn", drawn).await;
+    tab.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn saving_how_a_tab_joins_is_always_answered() {
+    let network = Network::start();
+    // At once, before anything is known of the chain, and without a change.
+    let tab = network.driver.open(&network.url()).await;
+    tab.click("strategy-save").await;
+    tab.shows("[data-testid=\"strategy-result\"][data-state=\"done\"]").await;
+    tab.click("strategy-light").await;
+    tab.click("strategy-save").await;
+    tab.until(
+        "it says what comes next",
+        "document.querySelector('[data-testid=\"strategy-result\"]').textContent.includes('Reload')",
+    )
+    .await;
     tab.close().await;
 }
 

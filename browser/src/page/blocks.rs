@@ -7,6 +7,7 @@ use weft_core::{
 };
 
 use super::{
+    delays::{self, delay},
     model::Model,
     parts::{colour, sentence, short},
     session,
@@ -18,6 +19,7 @@ pub(super) fn card() -> impl IntoView {
     view! {
         <section class="card" data-in="chain" aria-labelledby="blocks-title">
             <h2 id="blocks-title">"Blocks"</h2>
+            {delays::chart()}
             <Show
                 when=move || model.blocks.with(|blocks| !blocks.is_empty())
                 fallback=move || view! { <p class="empty">{move || nothing(model)}</p> }
@@ -37,21 +39,6 @@ fn nothing(model: Model) -> &'static str {
     match model.is_light() {
         true => "The next block will appear here. A light tab checks who signed it, and executes nothing.",
         false => "The first block will appear here once it is verified.",
-    }
-}
-
-/// How long after its slot began a block was executed here.
-fn delay(block: &BlockSummary) -> Option<String> {
-    let session = session()?;
-    let begin = session.genesis.slot_start(block.slot).0;
-    let millis = block.executed_at.checked_sub(begin)?;
-    // What was caught up on later says nothing about the network.
-    match millis {
-        0..1000 => Some(format!("+{millis} ms")),
-        _ if millis < 2 * session.genesis.slot_millis => {
-            Some(format!("+{}.{} s", millis / 1000, millis % 1000 / 100))
-        }
-        _ => None,
     }
 }
 
@@ -96,7 +83,7 @@ fn Row(block: BlockSummary) -> impl IntoView {
                 <b class="number">{grouped(height.0)}</b>
                 {short(hash.to_string(), 8, 4)}
                 <span class="spacer"></span>
-                <span class="dim delay" title="After its slot began, the block was verified here">{delay(&block)}</span>
+                <span class="dim delay" title="After its slot began, the block was verified here">{delay(&block).map(delays::in_words)}</span>
                 {mark}
                 <span class="count" class:none=block.transactions == 0>
                     {format!("{} tx", grouped(block.transactions as u64))}

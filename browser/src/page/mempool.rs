@@ -66,13 +66,13 @@ fn Fees() -> impl IntoView {
                 bytes(bucket.bytes as u64)
             );
             let style = format!("--part:{}%", (bucket.bytes * 100).div_ceil(most));
-            view! { <i class="fee-bar" style=style title=title></i> }
+            view! { <i class="chart-bar" style=style title=title></i> }
         });
         bars.collect_view()
     };
     view! {
         <div
-            class="fee-bars"
+            class="chart"
             role="img"
             aria-label="What waits by its fee, the lowest on the left"
             data-testid="fee-histogram"
@@ -80,7 +80,7 @@ fn Fees() -> impl IntoView {
         >
             {bars}
         </div>
-        <p class="dim fee-minimum">
+        <p class="dim chart-note">
             {move || minimum.get().map(|rate| format!("At least {} for 1,000 bytes", grouped(rate)))}
         </p>
     }

@@ -50,14 +50,15 @@ pub(super) fn card() -> impl IntoView {
         Strategy::Checkpoint(hash) => hash.to_string(),
         _ => String::new(),
     });
-    let said = RwSignal::new((kept != now).then_some(Ok(())));
+    // Whether what was saved differs from how this tab has joined.
+    let said: RwSignal<Option<Result<bool, String>>> = RwSignal::new((kept != now).then_some(Ok(true)));
     let save = move |event: SubmitEvent| {
         event.prevent_default();
         let saved = chosen(picked.get_untracked(), &hash.get_untracked()).and_then(|strategy| {
             settings::choose(strategy, strategy != now)?;
-            Ok((strategy != now).then_some(()))
+            Ok(strategy != now)
         });
-        said.set(saved.transpose());
+        said.set(Some(saved));
     };
     let explained = move || {
         // Only the kind matters for what is told.
@@ -124,7 +125,8 @@ pub(super) fn card() -> impl IntoView {
                         said.with(|said| match said {
                             None => String::new(),
                             Some(Err(refused)) => super::parts::sentence(refused),
-                            Some(Ok(())) => {
+                            Some(Ok(false)) => "Saved. This tab has joined that way already.".into(),
+                            Some(Ok(true)) => {
                                 "Saved. Reload the page: what is stored of the chain is then deleted, and this tab joins \
                                  again. Your keys stay."
                                     .into()

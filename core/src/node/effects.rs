@@ -8,7 +8,7 @@ use rand_core::Rng;
 
 use super::{
     ArchiveId, CommandError, CommandId, Event, GossipId, InboundId, OutboundId, Output, Protocol, Reply,
-    Verdict, WorkId, chain::Lookup, metrics::Delays, work::Job,
+    Verdict, WorkId, chain::Lookup, metrics::Delays, told, work::Job,
 };
 use crate::{
     gossip::{OutgoingId, Room},
@@ -164,12 +164,9 @@ impl Effects {
     }
 
     pub(super) fn notify(&mut self, event: Event) {
-        // Live runs of scenarios read these lines, and those of `proposed a block` and `took a transaction`.
         match &event {
-            Event::Block(block) => tracing::debug!(height = %block.height, hash = %block.hash, "a new block"),
-            Event::Finalised(checkpoint) => {
-                tracing::debug!(height = %checkpoint.height, hash = %checkpoint.hash, "a new final block");
-            }
+            Event::Block(block) => told::block(block),
+            Event::Finalised(checkpoint) => told::checkpoint(checkpoint),
             _ => {}
         }
         self.push(Output::Notify(event));

@@ -19,7 +19,7 @@ use crate::{
 /// The most peers that are run at once.
 const MOST_PEERS: usize = 100;
 /// What every program logs: what is read from it is among it.
-const LOG: &str = "info,weft_core::node=debug";
+const LOG: &str = "info,weft_core::told=debug,weft_core::node::chain::propose=debug";
 /// What mempools of programs hold, in MiB: native ones and relays, and tabs.
 const MEMPOOL_MIB: (usize, usize) = (64, 4);
 
@@ -178,17 +178,25 @@ pub(super) fn cast(scenario: &Scenario, ground: &Ground, app: &Path) -> Result<V
             Ok(format!("/ip4/127.0.0.1/tcp/{}/p2p/{}", address.port(), ids[*to]))
         };
         let bootstrap = dials[ix].iter().map(edge).collect::<std::io::Result<_>>().map_err(listening)?;
-        let (tx_mode, log) = (group.tx_mode, Some(LOG.to_owned()));
+        // Whom they found besides would be reached past the links.
+        let (tx_mode, log, bootstrap_only) = (group.tx_mode, Some(LOG.to_owned()), true);
         let recipe = match group.role {
             Role::Native => {
                 let validator = proposes.then_some(validators);
                 validators += usize::from(proposes);
-                Recipe::Native(NodeOptions { validator, bootstrap, tx_mode, log, ..NodeOptions::default() })
+                Recipe::Native(NodeOptions {
+                    validator,
+                    bootstrap,
+                    bootstrap_only,
+                    tx_mode,
+                    log,
+                    ..NodeOptions::default()
+                })
             }
             Role::Relay => {
                 let ports = pages.last().map(|(_, ports)| *ports).unwrap_or_default();
                 let app = tabs.then(|| app.to_owned());
-                Recipe::Relay(RelayOptions { app, ports, bootstrap, tx_mode, log })
+                Recipe::Relay(RelayOptions { app, ports, bootstrap, bootstrap_only, tx_mode, log })
             }
             Role::Browser => tab(ix, ground)?,
         };
@@ -200,7 +208,7 @@ pub(super) fn cast(scenario: &Scenario, ground: &Ground, app: &Path) -> Result<V
         if actor.role() == Role::Browser
             && let Some((_, ports)) = turn.next()
         {
-            actor.opens(format!("http://127.0.0.1:{}/?log=debug", ports.http));
+            actor.opens(format!("http://127.0.0.1:{}/?log=told", ports.http));
         }
     }
     Ok(actors)

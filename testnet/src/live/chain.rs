@@ -38,6 +38,8 @@ pub struct NodeOptions {
     pub prune: Prune,
     /// How to pass transactions on.
     pub tx_mode: TxMode,
+    /// Connect to those of `bootstrap` and nobody else, and tell nobody of others.
+    pub bootstrap_only: bool,
     /// What to log, where that is not the ordinary.
     pub log: Option<String>,
 }
@@ -53,6 +55,8 @@ pub struct RelayOptions {
     pub bootstrap: Vec<String>,
     /// How to pass transactions on.
     pub tx_mode: TxMode,
+    /// Connect to those of `bootstrap` and nobody else, and tell nobody of others.
+    pub bootstrap_only: bool,
     /// What to log, where that is not the ordinary.
     pub log: Option<String>,
 }
@@ -207,6 +211,9 @@ impl Chain {
         command.args(["--sync", &options.strategy.to_string()]);
         command.args(["--prune", &options.prune.to_string()]);
         command.args(["--tx-mode", &options.tx_mode.to_string()]);
+        if options.bootstrap_only {
+            command.args(["--no-exchange", "--outbound", "0"]);
+        }
         if let Some(log) = &options.log {
             command.args(["--log", log]);
         }
@@ -238,6 +245,9 @@ impl Chain {
             command.args(["--bootstrap", address]);
         }
         command.args(["--tx-mode", &options.tx_mode.to_string()]);
+        if options.bootstrap_only {
+            command.args(["--no-exchange", "--outbound", "0"]);
+        }
         if let Some(log) = &options.log {
             command.args(["--log", log]);
         }

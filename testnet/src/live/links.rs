@@ -236,20 +236,30 @@ impl Links {
     }
 }
 
-/// The greeting and the request of a SOCKS client; only IPv4 loopback can be asked for.
+/// The greeting and the request of a SOCKS client; only loopback can be asked for, as an address or in words.
 async fn asked_port(stream: &mut TcpStream) -> io::Result<u16> {
-    let strange = || io::Error::from(io::ErrorKind::InvalidData);
     let mut greeting = [0; 2];
     stream.read_exact(&mut greeting).await?;
     let mut methods = vec![0; usize::from(greeting[1])];
     stream.read_exact(&mut methods).await?;
     stream.write_all(&[5, 0]).await?;
-    let mut request = [0; 10];
+    let mut request = [0; 4];
     stream.read_exact(&mut request).await?;
-    match request {
-        [5, 1, 0, 1, 127, 0, 0, 1, high, low] => Ok(u16::from_be_bytes([high, low])),
-        _ => Err(strange()),
-    }
+    let loopback = match request {
+        [5, 1, 0, 1] => {
+            let mut address = [0; 4];
+            stream.read_exact(&mut address).await?;
+            Ipv4Addr::from(address) == Ipv4Addr::LOCALHOST
+        }
+        [5, 1, 0, 3] => {
+            let mut name = vec![0; usize::from(stream.read_u8().await?)];
+            stream.read_exact(&mut name).await?;
+            name == b"127.0.0.1"
+        }
+        _ => false,
+    };
+    let port = stream.read_u16().await?;
+    if loopback { Ok(port) } else { Err(io::ErrorKind::InvalidData.into()) }
 }
 
 async fn answer(stream: &mut TcpStream, code: u8) -> io::Result<()> {
@@ -337,8 +347,10 @@ mod tests {
             let mut stream = net::TcpStream::connect(proxy).unwrap();
             stream.write_all(&[5, 1, 0]).unwrap();
             stream.read_exact(&mut [0; 2]).unwrap();
-            let [high, low] = to.port().to_be_bytes();
-            stream.write_all(&[5, 1, 0, 1, 127, 0, 0, 1, high, low]).unwrap();
+            // Browsers name the machine in words.
+            stream.write_all(&[5, 1, 0, 3, 9]).unwrap();
+            stream.write_all(b"127.0.0.1").unwrap();
+            stream.write_all(&to.port().to_be_bytes()).unwrap();
             let mut answer = [0; 10];
             stream.read_exact(&mut answer).unwrap();
             (answer[1], stream)

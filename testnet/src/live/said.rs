@@ -29,13 +29,13 @@ impl Said {
         };
         let hash = |name| field(name)?.parse().ok();
         let number = |name| field(name)?.parse().ok();
-        if line.contains("weft_core::node::chain::propose") && line.contains(" proposed a block") {
+        if line.contains("weft_core::node::chain::propose") && line.contains(" proposed a block ") {
             Some(Self::Proposed(hash("hash")?))
-        } else if line.contains(" a new block ") {
+        } else if line.contains("weft_core::told") && line.contains(" a new block ") {
             Some(Self::Executed(hash("hash")?))
-        } else if line.contains(" a new final block ") {
+        } else if line.contains("weft_core::told") && line.contains(" a new final block ") {
             Some(Self::Final(number("height")?, hash("hash")?))
-        } else if line.contains(" took a transaction ") {
+        } else if line.contains("weft_core::told") && line.contains(" took a transaction ") {
             Some(Self::Took(hash("id")?))
         } else if line.contains(" the best chain moved to another branch ") {
             Some(Self::Left(number("undone")?))
@@ -83,19 +83,17 @@ mod tests {
     #[test]
     fn lines_of_programs_and_of_a_browsers_console_are_told_apart_from_others() {
         let hash = Hash([7; 32]);
-        let line = format!(
-            "2026-11-21T23:40:07.5Z DEBUG weft_core::node::effects: a new block height=3 hash={hash}"
-        );
+        let line = format!("2026-11-21T23:40:07.5Z DEBUG weft_core::told: a new block height=3 hash={hash}");
         assert_eq!(Said::read(&line), Some(Said::Executed(hash)));
         let line = format!(
-            "http://127.0.0.1/x.js 385:12 \"weft_core::node::effects a new final block height=16 hash={hash}\""
+            "http://127.0.0.1/x.js 385:12 \"weft_core::told a new final block height=16 hash={hash}\""
         );
         assert_eq!(Said::read(&line), Some(Said::Final(16, hash)));
         let line = format!(
             "Z DEBUG weft_core::node::chain::propose: proposed a block height=3 slot=9 hash={hash} transactions=0"
         );
         assert_eq!(Said::read(&line), Some(Said::Proposed(hash)));
-        let line = format!("Z DEBUG weft_core::node::chain::pool: took a transaction id={hash}");
+        let line = format!("Z DEBUG weft_core::told: took a transaction id={hash}");
         assert_eq!(Said::read(&line), Some(Said::Took(hash)));
         let line =
             "Z INFO weft_core::node::chain::blocks: the best chain moved to another branch undone=2 done=3";

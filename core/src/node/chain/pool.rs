@@ -11,7 +11,7 @@ use super::{Chain, Promise, Purpose, gather::Pushed};
 use crate::{
     chain::Transaction,
     mempool::{self, AdmissionError, Source, Weighed},
-    node::{CommandError, CommandId, Event, Reply, effects::Effects, work::Job},
+    node::{CommandError, CommandId, Event, Reply, effects::Effects, told, work::Job},
     peers::Offence,
     primitives::{Address, Hash, Slot, encode},
     state::{Account, TransferError},
@@ -171,7 +171,7 @@ impl Chain {
         let slot = self.next_slot(fx);
         let transaction = weighed.transaction().clone();
         let admitted = self.mempool.take(weighed, account, slot, source)?;
-        tracing::debug!(id = %admitted.id, "took a transaction");
+        told::transaction(&admitted.id);
         self.relay.accepted(&admitted.id);
         // Our own leave when they are durable.
         if admitted.pending && source != Source::Own {
