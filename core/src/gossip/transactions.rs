@@ -18,6 +18,7 @@ mod checks;
 mod counts;
 mod fetching;
 mod hearing;
+mod marks;
 mod message;
 mod met;
 mod notices;
@@ -236,6 +237,8 @@ pub struct TransactionRelay {
     next_id: u64,
     salts: u64,
     turns: u64,
+    /// Nothing is due before this time, as long as nothing has changed: most calls of a busy peer find nothing to say.
+    quiet: Option<Mono>,
     counts: RelayCounts,
 }
 
@@ -257,6 +260,7 @@ impl TransactionRelay {
             next_id: 0,
             salts: 0,
             turns: 0,
+            quiet: None,
             counts: RelayCounts::default(),
         }
     }
@@ -264,6 +268,7 @@ impl TransactionRelay {
     /// A peer that speaks the protocol is there. It is told of the best of what waits in the mempool; of anything else
     /// only as far as [`Self::forward_to`] is called.
     pub fn peer_connected(&mut self, peer: PeerId, now: Mono) {
+        self.quiet = None;
         if self.peers.contains_key(&peer) {
             return;
         }
@@ -280,6 +285,7 @@ impl TransactionRelay {
 
     /// A peer is gone, and with it all that was kept for it. It still answers for what it sent.
     pub fn peer_disconnected(&mut self, peer: &PeerId, now: Mono) {
+        self.quiet = None;
         self.peers.remove(peer);
         self.in_flight.retain(|_, (other, _)| other != peer);
         self.reconciler.abandon(peer);
@@ -288,6 +294,10 @@ impl TransactionRelay {
 
     /// What this peer takes changes: others are told.
     pub fn set_intake(&mut self, intake: Intake, now: Mono) {
+        if intake == self.intake {
+            return;
+        }
+        self.quiet = None;
         let was_light = self.intake == Intake::Nothing;
         self.intake = intake;
         if was_light != (intake == Intake::Nothing) {
@@ -299,7 +309,10 @@ impl TransactionRelay {
 
     /// The least fee per 1,000 bytes that this peer takes. Others are told when it has moved by more than a quarter.
     pub fn set_min_fee_rate(&mut self, rate: u64) {
-        self.min_fee_rate = rate;
+        if rate != self.min_fee_rate {
+            self.quiet = None;
+            self.min_fee_rate = rate;
+        }
     }
 
     /// The least fee per 1,000 bytes that half of the peers take, as far as they have said and take any.
@@ -313,24 +326,28 @@ impl TransactionRelay {
 
     /// A transaction in check is in the mempool now. Pass it on with [`Self::forward`].
     pub fn accepted(&mut self, id: &Hash) {
+        self.quiet = None;
         self.checks.end(id);
     }
 
     /// A transaction can never be taken: it is not checked again for a while. Returns who sent it while it was in check;
     /// whether they are to blame depends on why it was refused.
     pub fn refused(&mut self, id: &Hash, now: Mono) -> Vec<PeerId> {
+        self.quiet = None;
         self.refused.add(*id, now);
         self.checks.end(id)
     }
 
     /// A transaction in check was not taken, for a reason that may pass.
     pub fn dropped(&mut self, id: &Hash, now: Mono) {
+        self.quiet = None;
         self.met.lapse(id, now);
         self.checks.end(id);
     }
 
     /// Passes a transaction on to every peer that is not known to have it, in the way that is due to it.
     pub fn forward(&mut self, transaction: &Transaction, now: Mono) {
+        self.quiet = None;
         let takes_part =
             |peer: &Peer| !peer.closed && !peer.is_light() && peer.mode() == Some(TxMode::PushPull);
         let candidates = self.peers.iter().filter(|(_, peer)| takes_part(peer)).map(|(id, _)| id);
@@ -347,6 +364,7 @@ impl TransactionRelay {
 
     /// Passes a transaction on to one peer if it is not known to have it: how a newcomer learns of our own.
     pub fn forward_to(&mut self, peer: &PeerId, transaction: &Transaction, now: Mono) {
+        self.quiet = None;
         let id = transaction.id();
         let serial = self.meet(id, now);
         if let Some(peer) = self.peers.get_mut(peer) {
@@ -425,7 +443,7 @@ fn enqueue(
     transaction: &Arc<Transaction>,
     now: Mono,
 ) -> u64 {
-    if peer.closed || peer.known.contains(&serial) || fee_rate(transaction) < peer.min_fee_rate {
+    if peer.closed || peer.known.contains(serial) || fee_rate(transaction) < peer.min_fee_rate {
         return 0;
     }
     let bytes = transaction.encoded_len();

@@ -494,6 +494,9 @@ impl Chain {
 
     /// Keeps what was promised, as far as the disk has got.
     pub(super) fn keep_promises(&mut self, fx: &mut Effects) {
+        if self.promises.is_empty() {
+            return;
+        }
         let (due, later): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.promises).into_iter().partition(|(seq, _)| fx.is_durable(*seq));
         self.promises = later;

@@ -46,6 +46,8 @@ pub(super) struct Connections {
     local: PeerId,
     /// When to tell gossip how far scores have healed.
     heal: Mono,
+    /// Gossip may have been told of a score that heals.
+    hurt: bool,
     /// What peers did wrong, since the start.
     booked: BTreeMap<&'static str, u64>,
 }
@@ -74,6 +76,7 @@ impl Connections {
             dialer,
             local,
             heal: Mono(0),
+            hurt: false,
             booked: BTreeMap::new(),
         }
     }
@@ -103,6 +106,7 @@ impl Connections {
         }
         state.told = 0;
         state.tell(fx, peer, self.ledger.score(&peer, fx.now.mono));
+        self.hurt |= state.told != 0;
         Presence::Arrived
     }
 
@@ -232,6 +236,7 @@ impl Connections {
             if let Some(state) = self.peers.get_mut(&peer) {
                 *state.offences.entry(offence).or_default() += 1;
                 state.tell(fx, peer, score);
+                self.hurt |= state.told != 0;
             }
             match consequence {
                 Consequence::None => {}
@@ -250,6 +255,7 @@ impl Connections {
             for (peer, state) in &mut self.peers {
                 state.tell(fx, *peer, self.ledger.score(peer, now));
             }
+            self.hurt = self.peers.values().any(|state| state.told != 0);
         }
         for peer in self.ledger.end_bans(now) {
             fx.push(Output::Unban(peer));
@@ -262,7 +268,7 @@ impl Connections {
 
     pub(super) fn next_due(&self, now: Mono) -> Option<Mono> {
         let dial = self.dialer.next_due(|peer| self.ledger.is_banned(peer, now));
-        let heal = self.peers.values().any(|state| state.told != 0).then_some(self.heal);
+        let heal = self.hurt.then_some(self.heal);
         dial.into_iter().chain(self.ledger.next_end()).chain(heal).min()
     }
 

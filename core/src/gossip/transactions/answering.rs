@@ -22,6 +22,7 @@ impl From<AnswerError> for Answered {
 impl TransactionRelay {
     /// A request was answered.
     pub fn answered(&mut self, id: OutgoingId, body: &[u8], pool: &impl Pool, now: Mono) -> Answered {
+        self.quiet = None;
         let response = match TxResponse::from_bytes(body) {
             Ok(response) => response,
             Err(error) => {
@@ -72,6 +73,7 @@ impl TransactionRelay {
     /// A request got no answer, or the peer was busy. What it carried is sent again after a pause, a few times; who has
     /// it need not mind.
     pub fn failed(&mut self, id: OutgoingId, now: Mono) {
+        self.quiet = None;
         let Some((peer_id, flight)) = self.finish(id) else { return };
         let Some(peer) = self.peers.get_mut(&peer_id) else { return };
         match flight {
@@ -119,6 +121,7 @@ impl TransactionRelay {
 
     /// The peer of a request does not speak the protocol: it is told nothing more.
     pub fn unsupported(&mut self, id: OutgoingId, now: Mono) {
+        self.quiet = None;
         if let Some((peer_id, _)) = self.finish(id)
             && let Some(peer) = self.peers.get_mut(&peer_id)
         {
@@ -248,7 +251,7 @@ impl TransactionRelay {
                 continue;
             };
             if settled && !peer.takes_no_announcement {
-                peer.known.remove(&serial);
+                peer.known.remove(serial);
                 self.counts.unsent += announce(peer, *id, transaction.encoded_len(), now);
             }
         }

@@ -50,6 +50,7 @@ impl TransactionRelay {
         pool: &impl Pool,
         now: Mono,
     ) -> Result<Answer, DecodeError> {
+        self.quiet = None;
         let outcome = if self.allowances(peer).may_bring(body.len(), now) {
             let request = TxRequest::from_bytes(body)?;
             self.counts.bytes_received.request(&request, body.len());

@@ -1,10 +1,11 @@
 //! What is kept for one peer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{
     MAX_IN_FLIGHT, ShortId, Symbol, TxMode,
     fetching::Patience,
+    marks::Marks,
     met::{Met, Serial},
     notices::Notices,
     offers::Offers,
@@ -120,7 +121,7 @@ pub(super) struct Peer {
     pub(super) fee_due: Mono,
     pub(super) telling_fee: bool,
     /// What it has, or was told of.
-    pub(super) known: BTreeSet<Serial>,
+    pub(super) known: Marks,
     pub(super) outbox: Outbox,
     pub(super) notices: Notices,
     pub(super) offers: Offers,
@@ -163,7 +164,7 @@ impl Peer {
             told_fee_rate: 0,
             fee_due: Mono(0),
             telling_fee: false,
-            known: BTreeSet::new(),
+            known: Marks::default(),
             outbox: Outbox::default(),
             notices: Notices::default(),
             offers: Offers::default(),
@@ -229,7 +230,7 @@ impl Peer {
     }
 
     pub(super) fn forget(&mut self, serial: Serial, id: &Hash) {
-        self.known.remove(&serial);
+        self.known.remove(serial);
         if let Link::Session(session) = &mut self.link {
             session.shorts.remove(&session.key.short(id));
         }

@@ -13,9 +13,17 @@ use super::{
 };
 use crate::primitives::{Hash, Mono};
 
+/// Later than anything.
+const NEVER: Mono = Mono(u64::MAX);
+
 impl TransactionRelay {
     /// The next request to send, or `None` when there is none by `now`.
     pub fn poll(&mut self, pool: &impl Pool, now: Mono) -> Option<Outgoing> {
+        let due = self.quiet.unwrap_or_else(|| self.due());
+        self.quiet = (now < due).then_some(due);
+        if self.quiet.is_some() {
+            return None;
+        }
         self.settle(pool, now);
         let (peer, request, flight) = self
             .next_control(now)
@@ -34,6 +42,11 @@ impl TransactionRelay {
     /// When [`Self::poll`] will have something, if nothing else happens.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Mono> {
+        Some(self.quiet.unwrap_or_else(|| self.due())).filter(|due| *due != NEVER)
+    }
+
+    /// The same, looked up among all that waits.
+    pub(super) fn due(&self) -> Mono {
         let can_fetch = self.can_fetch();
         let peers = self.peers.values().flat_map(|peer| {
             let introduction = match peer.link {
@@ -54,7 +67,7 @@ impl TransactionRelay {
         } else {
             self.next_turn().map(|(turn, _)| turn)
         };
-        peers.chain(fetches).flatten().chain(sketch).min()
+        peers.chain(fetches).flatten().chain(sketch).fold(NEVER, Mono::min)
     }
 
     /// What follows from time alone.
@@ -182,7 +195,9 @@ impl TransactionRelay {
         let (peer_id, peer) = self.peers.iter_mut().find(|(_, peer)| due(peer))?;
         let batch = peer.outbox.take_batch();
         for parcel in &batch {
-            peer.known.extend(self.met.serial(&parcel.id));
+            if let Some(serial) = self.met.serial(&parcel.id) {
+                peer.known.insert(serial);
+            }
         }
         peer.sending += 1;
         self.counts.pushed += batch.len() as u64;
@@ -198,7 +213,9 @@ impl TransactionRelay {
         let announcement = |id: &Hash, size: u32| Announcement { short: session.key.short(id), size };
         let announcements = batch.iter().map(|notice| announcement(&notice.id, notice.size)).collect();
         for notice in &batch {
-            peer.known.extend(self.met.serial(&notice.id));
+            if let Some(serial) = self.met.serial(&notice.id) {
+                peer.known.insert(serial);
+            }
         }
         peer.sending += 1;
         self.counts.announced += batch.len() as u64;
@@ -248,7 +265,7 @@ impl TransactionRelay {
         for (id, transaction) in pool.best().take(MAX_INTRODUCED) {
             let serial = self.meet(id, now);
             let Some(peer) = self.peers.get_mut(peer_id) else { return };
-            if !peer.known.contains(&serial) && super::fee_rate(transaction) >= peer.min_fee_rate {
+            if !peer.known.contains(serial) && super::fee_rate(transaction) >= peer.min_fee_rate {
                 self.counts.unsent += announce(peer, id, transaction.encoded_len(), now);
             }
         }

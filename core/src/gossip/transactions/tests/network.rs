@@ -106,7 +106,10 @@ impl Net {
     fn drain(&mut self, number: u8) {
         loop {
             let Member { relay, pool, .. } = &mut self.members[usize::from(number)];
-            let Some(outgoing) = relay.poll(pool, Mono(self.now)) else { return };
+            let Some(outgoing) = relay.poll(pool, Mono(self.now)) else {
+                assert!(relay.due() > Mono(self.now), "it has something to say, and does not say it");
+                return;
+            };
             self.trace = Hash::of(&[&self.trace.0[..], &[number], &outgoing.body].concat());
             let to = self.number(&outgoing.peer);
             if self.is_lost() {
