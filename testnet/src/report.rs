@@ -105,7 +105,7 @@ pub struct Report {
     pub bytes: BTreeMap<&'static str, Bytes>,
     /// Bytes sent, mean of the peers of a role.
     pub bytes_by_role: BTreeMap<&'static str, f64>,
-    /// What a model of gossipsub counts of itself.
+    /// What only a simulation counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelCounts>,
     /// What was done to real peers.
@@ -116,13 +116,19 @@ pub struct Report {
     pub(crate) curves: Curves,
 }
 
-/// What a model of gossipsub counts of itself.
+/// What only a simulation counts: of its model of gossipsub, and of what nodes did with announced blocks.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct ModelCounts {
     /// Messages asked for after IHAVE, and those that then came.
     pub fetched: (u64, u64),
     /// Copies spared by IDONTWANT.
     pub spared: u64,
+    /// Blocks that were announced to peers, in the lives that these had at the end.
+    pub announcements: u64,
+    /// Those whose bodies were put together from what was there.
+    pub rebuilt_at_once: u64,
+    /// Those that took a round trip for what was missing.
+    pub rebuilt_after_round_trip: u64,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -334,8 +340,9 @@ impl fmt::Display for Report {
             let (wanted, came) = model.fetched;
             write!(
                 f,
-                "; spared by IDONTWANT {}\nasked for after IHAVE {wanted}, of which came {came}",
-                model.spared
+                "; spared by IDONTWANT {}\nasked for after IHAVE {wanted}, of which came {came}\n\
+                 bodies put together at once {} of {}, after a round trip {}",
+                model.spared, model.rebuilt_at_once, model.announcements, model.rebuilt_after_round_trip
             )?;
         }
         if let Some(LiveCounts { starts, closed }) = self.live {

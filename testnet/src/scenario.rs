@@ -58,6 +58,9 @@ pub struct Scenario {
     /// How blocks and votes are gossiped in the simulator.
     #[serde(default)]
     pub gossip: GossipKind,
+    /// How blocks travel in the simulator.
+    #[serde(default)]
+    pub blocks: BlockKind,
     /// Who dials whom.
     #[serde(default)]
     pub topology: Topology,
@@ -91,6 +94,17 @@ pub enum GossipKind {
     Library,
     /// To every neighbour.
     Flood,
+}
+
+/// How blocks travel in the simulator. Real peers send them as they do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BlockKind {
+    /// As nodes send them.
+    #[default]
+    Compact,
+    /// A baseline: every proposer announces its block whole.
+    Full,
 }
 
 /// Who dials whom. In each, a peer that cannot be dialled dials instead.
@@ -572,7 +586,7 @@ mod tests {
     fn a_small_scenario_has_defaults_for_the_rest() {
         let scenario = Scenario::parse(SMALL).unwrap();
         assert_eq!((scenario.count(), scenario.validators()), (5, 3));
-        assert_eq!(scenario.gossip, GossipKind::Model);
+        assert_eq!((scenario.gossip, scenario.blocks), (GossipKind::Model, BlockKind::Compact));
         assert_eq!(scenario.members("all"), [0, 1, 2, 3, 4]);
         assert_eq!(scenario.rate(), 0.0);
     }

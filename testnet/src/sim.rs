@@ -27,6 +27,7 @@ mod run;
 mod trace;
 mod traffic;
 mod watch;
+mod whole;
 mod world;
 
 pub use access::{Access, Nat};

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     report::role_name,
-    scenario::{GossipKind, NatKind, Scenario},
+    scenario::{BlockKind, GossipKind, NatKind, Scenario},
 };
 
 /// The most peers that are run at once.
@@ -81,6 +81,7 @@ pub(super) fn not_reproduced(scenario: &Scenario) -> Vec<String> {
         groups.iter().all(|group| group.role != Role::Browser || group.tx_mode == Default::default());
     say(!ordinary, "how tabs pass transactions on: they do it as usual".to_owned());
     say(scenario.gossip != GossipKind::Model, "another gossip than Weft's own".to_owned());
+    say(scenario.blocks != BlockKind::Compact, "blocks that are announced whole".to_owned());
     let pays = scenario.wallets().iter().any(|ix| role(scenario, *ix) == Role::Browser);
     say(
         pays && scenario.rate() > 0.0,

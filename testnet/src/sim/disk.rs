@@ -1,14 +1,14 @@
 //! A model of a peer's disk: a writer that commits batches in order, several at a time, and an archive.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, Weak},
 };
 
 use weft_core::{
     node::{ArchiveId, Input},
     primitives::{Hash, Height},
-    store::{ArchiveAnswer, ArchiveFailure, ArchiveRequest, Batch, MemoryStore, Seq, Store, Table},
+    store::{ArchiveAnswer, ArchiveFailure, ArchiveRequest, Batch, MemoryStore, Seq, Store, Table, Write},
 };
 
 use super::{
@@ -71,8 +71,9 @@ pub enum Keep {
 #[derive(Default)]
 struct Shelf {
     memory: MemoryStore,
-    /// Batches that are not durable yet, oldest first.
-    waiting: Vec<Batch>,
+    /// What undoes each batch that is not durable yet, oldest first: a second copy of all rows would be most of what a run with
+    /// thousands of peers needs.
+    waiting: VecDeque<Batch>,
     applied: u64,
 }
 
@@ -93,8 +94,13 @@ impl Store for SimStore {
 
     fn apply(&mut self, batch: Batch) -> Seq {
         let mut shelf = open(&self.0);
-        shelf.memory.apply(batch.clone());
-        shelf.waiting.push(batch);
+        let before = |write: &Write| {
+            let value = shelf.memory.get(write.table, &write.key);
+            Write { table: write.table, key: write.key.clone(), value }
+        };
+        let undo = Batch(batch.0.iter().map(before).collect());
+        shelf.waiting.push_back(undo);
+        shelf.memory.apply(batch);
         shelf.applied += 1;
         Seq(shelf.applied)
     }
@@ -108,8 +114,6 @@ impl Store for SimStore {
 #[derive(Default)]
 pub(super) struct Disk {
     shelf: Arc<Mutex<Shelf>>,
-    /// What a crash leaves in any case.
-    base: MemoryStore,
     archive: Archived,
     durable: u64,
     committing: Option<u64>,
@@ -121,13 +125,8 @@ pub(super) struct Disk {
 
 impl Disk {
     pub(super) fn new(storage: Storage) -> Self {
-        let shelf = Shelf { memory: storage.store.clone(), ..Shelf::default() };
-        Self {
-            shelf: Arc::new(Mutex::new(shelf)),
-            base: storage.store,
-            archive: storage.archive,
-            ..Self::default()
-        }
+        let shelf = Shelf { memory: storage.store, ..Shelf::default() };
+        Self { shelf: Arc::new(Mutex::new(shelf)), archive: storage.archive, ..Self::default() }
     }
 
     /// What core is handed.
@@ -148,17 +147,15 @@ impl Disk {
     /// What is there after a crash that keeps this much.
     pub(super) fn after_crash(&self, keep: Keep) -> Storage {
         let shelf = open(&self.shelf);
-        let store = match keep {
-            Keep::All if !self.failed => shelf.memory.clone(),
-            Keep::All => self.base.clone(),
-            Keep::Prefix(count) => {
-                let mut store = self.base.clone();
-                for batch in shelf.waiting.iter().take(count) {
-                    store.apply(batch.clone());
-                }
-                store
-            }
+        let kept = match keep {
+            Keep::All if !self.failed => shelf.waiting.len(),
+            Keep::All => 0,
+            Keep::Prefix(count) => count,
         };
+        let mut store = shelf.memory.clone();
+        for undo in shelf.waiting.iter().skip(kept).rev() {
+            store.apply(undo.clone());
+        }
         Storage { store, archive: self.archive.clone() }
     }
 
@@ -248,10 +245,7 @@ impl World {
             return;
         }
         let count = usize::try_from(upto - disk.durable).expect("waiting batches are in memory");
-        let settled: Vec<_> = open(&disk.shelf).waiting.drain(..count).collect();
-        for batch in settled {
-            disk.base.apply(batch);
-        }
+        open(&disk.shelf).waiting.drain(..count);
         disk.durable = upto;
         self.deliver(ix, Input::Persisted(Seq(upto)));
     }
@@ -321,5 +315,34 @@ mod tests {
         assert_eq!(ask(ArchiveRequest::Prune { below: Height(3) }), ArchiveAnswer::Stored);
         let kept: Vec<_> = disk.after_crash(Keep::Prefix(0)).archive.into_keys().collect();
         assert_eq!(kept, [(Height(3), Hash::ZERO), (Height(4), Hash::ZERO)]);
+    }
+
+    #[test]
+    fn a_crash_leaves_the_first_so_many_batches_of_those_that_are_not_durable() {
+        const ROWS: Table = Table("rows");
+        let disk = Disk::default();
+        let mut store = disk.store();
+        for value in 0..4_u8 {
+            let mut batch = Batch::default();
+            batch.put(ROWS, b"same".as_slice(), [value].as_slice());
+            batch.put(ROWS, [value].as_slice(), b"own".as_slice());
+            if value == 3 {
+                batch.delete(ROWS, [1].as_slice());
+                batch.put(ROWS, b"same".as_slice(), b"twice".as_slice());
+            }
+            store.apply(batch);
+        }
+        let rows = |keep| disk.after_crash(keep).store.range(ROWS, &[], 9);
+        let row = |key: &[u8], value: &[u8]| (key.to_vec(), value.to_vec());
+        assert_eq!(rows(Keep::Prefix(0)), []);
+        assert_eq!(
+            rows(Keep::Prefix(3)),
+            [row(&[0], b"own"), row(&[1], b"own"), row(&[2], b"own"), row(b"same", &[2])]
+        );
+        assert_eq!(
+            rows(Keep::All),
+            [row(&[0], b"own"), row(&[2], b"own"), row(&[3], b"own"), row(b"same", b"twice")]
+        );
+        assert_eq!(rows(Keep::Prefix(9)), rows(Keep::All));
     }
 }

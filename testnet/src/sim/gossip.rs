@@ -202,6 +202,8 @@ impl World {
 
     pub(super) fn publish(&mut self, ix: PeerIx, topic: &Topic, data: Vec<u8>) {
         self.watch_published(ix, topic, &data);
+        let whole = self.whole_blocks && *topic == Topic::Block;
+        let data = if whole { self.made_whole(ix, data) } else { data };
         let now = self.now;
         let peer = &mut self.peers[ix.0];
         peer.published += 1;

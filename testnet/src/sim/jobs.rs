@@ -150,7 +150,11 @@ impl World {
             peer.seen.lost_jobs += 1;
             Input::WorkFailed(id)
         } else {
-            Input::WorkDone(id, self.shared.run(job))
+            let result = self.shared.run(job);
+            if let JobResult::Built(chosen, _) = &result {
+                self.note_built(ix, chosen);
+            }
+            Input::WorkDone(id, result)
         };
         let peer = &mut self.peers[ix.0];
         let took = (DISPATCH + job.cost_micros()) * self.dice.between(60, 160) / 100;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use libp2p::{Multiaddr, PeerId, identity::Keypair, multiaddr::Protocol as Part};
 use weft_core::{
-    chain::{Checkpoint, Genesis},
+    chain::{Checkpoint, Genesis, Transaction},
     gossip::TxMode,
     node::{
         BlockSummary, ChatView, Config, ConnectionId, Discovery, Event, GossipId, InboundId, Input, Node,
@@ -198,6 +198,8 @@ pub(super) struct Peer {
     pub(super) life: u32,
     pub(super) started: Micros,
     pub(super) wake: Option<Micros>,
+    /// When it was last woken, and how often since at that very instant.
+    pub(super) wakes_now: (Micros, u32),
     pub(super) access: Access,
     /// When the uplink has sent what waits in it.
     pub(super) up_free: Micros,
@@ -217,6 +219,8 @@ pub(super) struct Peer {
     /// Copies of messages that came again, without what transports add.
     pub(super) repeats: ByKind,
     pub(super) judging: BTreeMap<GossipId, Judging>,
+    /// What it chose for its last block, where blocks are announced whole.
+    pub(super) built: Vec<Transaction>,
     pub(super) published: u64,
     pub(super) outbound: BTreeMap<OutboundId, (PeerIx, Protocol)>,
     pub(super) inbound: BTreeMap<InboundId, Inbound>,
@@ -259,6 +263,7 @@ impl Peer {
         self.down_free = 0;
         self.paused = None;
         self.judging.clear();
+        self.built.clear();
         self.outbound.clear();
         self.inbound.clear();
         self.workers.fill(0);

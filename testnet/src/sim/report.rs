@@ -1,13 +1,13 @@
 //! What a simulated run came to.
 
-use weft_core::primitives::Hash;
+use weft_core::{node::Node, primitives::Hash};
 
 use super::{Kind, PeerIx, World};
 use crate::{
     measure::Measure,
     play::Submitted,
     report::{Bytes, ModelCounts, Report, mean_by_role},
-    scenario::{GossipKind, Scenario},
+    scenario::{BlockKind, GossipKind, Scenario},
 };
 
 const fn gossip_name(kind: GossipKind) -> &'static str {
@@ -34,6 +34,11 @@ pub(super) fn report(
         model.fetched.0 += counts.wanted;
         model.fetched.1 += counts.fetched;
         model.spared += counts.spared;
+        if let Some(blocks) = world.node(ix).and_then(Node::block_counts) {
+            model.announcements += blocks.received;
+            model.rebuilt_at_once += blocks.at_once;
+            model.rebuilt_after_round_trip += blocks.after_round_trip;
+        }
         let depths = &world.seen(ix).reorganised;
         reorganisations += depths.len() as u64;
         deepest = depths.iter().copied().fold(deepest, u64::max);
@@ -47,7 +52,10 @@ pub(super) fn report(
     };
     Report {
         trace: Some(trace),
-        gossip: gossip_name(scenario.gossip).to_owned(),
+        gossip: match scenario.blocks {
+            BlockKind::Compact => gossip_name(scenario.gossip).to_owned(),
+            BlockKind::Full => format!("{}; blocks are announced whole", gossip_name(scenario.gossip)),
+        },
         bytes_are: "on the wire, with what IP, TCP, Noise and yamux would add".to_owned(),
         reorganisations,
         deepest,

@@ -40,8 +40,7 @@ impl World {
         peer.seen.most_in_flight = peer.seen.most_in_flight.max(in_flight);
         self.queue.push_timeout(self.now + TIMEOUT, ix, life, id);
 
-        let speaks = protocol.name(self.peers[to.0].chain.as_ref());
-        if speaks.is_none() || speaks != protocol.name(self.peers[ix.0].chain.as_ref()) {
+        if !self.share(ix, to, protocol) {
             self.turn_down(ix, to, id, RequestFailure::Unsupported);
         } else if body.len() > protocol.max_request() {
             self.peers[to.0].seen.oversized += 1;
@@ -50,6 +49,17 @@ impl World {
             let (kind, bytes) = (Kind::of_protocol(protocol), body.len() + REQUEST_OVERHEAD);
             self.send(ix, to, kind, bytes, Event::Request { from: ix, life, id, protocol, body });
         }
+    }
+
+    /// Whether both sides speak a protocol under one name.
+    fn share(&self, ix: PeerIx, to: PeerIx, protocol: Protocol) -> bool {
+        let [ours, theirs] = [ix, to].map(|ix| self.peers[ix.0].chain.as_ref());
+        // Most peers are of one chain, and names take time to make.
+        if ours.is_some() && ours == theirs {
+            return true;
+        }
+        let name = protocol.name(ours);
+        name.is_some() && name == protocol.name(theirs)
     }
 
     /// The other side's shell turns a request down before its node hears of it.

@@ -19,7 +19,7 @@ use crate::{
     fixture::TestChain,
     play::{self, Act, Answer, Stage},
     report::Outcome,
-    scenario::{GossipKind, Group, NatKind, Scenario},
+    scenario::{BlockKind, GossipKind, Group, NatKind, Scenario},
 };
 
 /// The most pools that are looked into at a time.
@@ -69,6 +69,9 @@ fn world(
         ..Network::default()
     });
     world.set_gossip(gossip(scenario));
+    if scenario.blocks == BlockKind::Full {
+        world.announce_whole_blocks();
+    }
     if scenario.expect.blame_allowed {
         world.allow_blame();
     }

@@ -55,11 +55,11 @@ pub struct World {
     pub(super) connections: u64,
     pub(super) inbound: u64,
     pub(super) gossip: Gossip,
+    pub(super) whole_blocks: bool,
     pub(super) names: Names,
     pub(super) judgements: u64,
     pub(super) commands: u64,
     pub(super) replies: BTreeMap<CommandId, Result<Reply, CommandError>>,
-    wakes_now: (Micros, u32),
 }
 
 impl World {
@@ -87,11 +87,11 @@ impl World {
             connections: 0,
             inbound: 0,
             gossip: Gossip::default(),
+            whole_blocks: false,
             names: Names::default(),
             judgements: 0,
             commands: 0,
             replies: BTreeMap::new(),
-            wakes_now: (0, 0),
         }
     }
 
@@ -185,6 +185,7 @@ impl World {
             life: 0,
             started: self.now,
             wake: None,
+            wakes_now: (0, 0),
             access: options.access,
             up_free: 0,
             down_free: 0,
@@ -199,6 +200,7 @@ impl World {
             firsts: ByKind::default(),
             repeats: ByKind::default(),
             judging: BTreeMap::new(),
+            built: Vec::new(),
             published: 0,
             outbound: BTreeMap::new(),
             inbound: BTreeMap::new(),
@@ -433,11 +435,11 @@ impl World {
         peer.wake = None;
         let Actor::Node(node) = &mut peer.actor else { return };
         if node.poll_timeout().is_some_and(|due| due <= now.mono) {
-            if self.wakes_now.0 == self.now {
-                self.wakes_now.1 += 1;
-                assert!(self.wakes_now.1 < MOST_WAKES_AT_ONCE, "{ix:?} never stops asking for a timeout");
+            if peer.wakes_now.0 == self.now {
+                peer.wakes_now.1 += 1;
+                assert!(peer.wakes_now.1 < MOST_WAKES_AT_ONCE, "{ix:?} never stops asking for a timeout");
             } else {
-                self.wakes_now = (self.now, 0);
+                peer.wakes_now = (self.now, 0);
             }
             node.handle_timeout(now);
         }

@@ -137,3 +137,15 @@ fn a_paused_peer_hears_everything_once_it_goes_on_and_nothing_before() {
     world.run_for(1);
     assert_eq!(when(&log, |input| matches!(input, Input::Gossip(_))), [12_000]);
 }
+
+#[test]
+fn more_than_a_thousand_peers_may_be_woken_at_one_instant() {
+    let mut world = World::new(1);
+    for _ in 0..1_100 {
+        // Each has somebody to dial at once.
+        let bootstrap = vec![PeerIx(0)];
+        world.add_node(NodeOptions { bootstrap, ..NodeOptions::default() });
+    }
+    world.run_for(5_000);
+    assert_eq!(world.neighbours(PeerIx(0)).len(), 1_099);
+}

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use weft_testnet::{
-    scenario::{GossipKind, Scenario},
+    scenario::{BlockKind, GossipKind, Scenario},
     sim::run,
 };
 
@@ -66,6 +66,24 @@ fn the_mesh_makes_fewer_copies_of_a_block_than_the_flood() {
     };
     let (mesh, flood) = (copies(GossipKind::Model), copies(GossipKind::Flood));
     assert!(mesh < flood, "{mesh} further copies in the mesh, {flood} in the flood");
+}
+
+#[test]
+fn whole_blocks_arrive_like_compact_ones_and_weigh_more() {
+    let report = |blocks| {
+        let mut scenario = Scenario { blocks, ..small(GossipKind::Model) };
+        (scenario.churn, scenario.faults, scenario.network.loss) = Default::default();
+        scenario.workload.transfers_per_slot = Some(40.0);
+        let report = run(&scenario, None).unwrap().report;
+        assert!(report.blocks.delivered > 0.99 && report.blocks.count > 20, "{report}");
+        report
+    };
+    let (compact, whole) = (report(BlockKind::Compact), report(BlockKind::Full));
+    let model = whole.model.expect("a simulation has one");
+    assert_eq!(model.rebuilt_at_once, model.announcements, "there is nothing to put together: {whole}");
+    assert_eq!(compact.accepted, whole.accepted);
+    let [compact, whole] = [compact, whole].map(|report| report.bytes["block"].mean_a_peer);
+    assert!(whole > 2.0 * compact, "{whole} bytes a peer for whole blocks, {compact} for compact ones");
 }
 
 #[test]
