@@ -3,6 +3,7 @@
 mod chain;
 mod commands;
 mod connections;
+mod dht;
 mod effects;
 mod finding;
 mod io;
@@ -21,6 +22,7 @@ use libp2p::{Multiaddr, PeerId};
 use rand_core::SeedableRng;
 
 pub use chain::{BlockArrival, BlockCounts};
+pub use dht::{DhtAnswer, DhtFailure, DhtId, DhtQuery};
 pub use finding::Discovery;
 pub use io::*;
 pub use pruning::{ParsePruneError, Prune};
@@ -30,6 +32,7 @@ pub use work::*;
 use self::{
     chain::Chain,
     connections::{Connections, Presence},
+    dht::Dht,
     effects::{Ask, Asked, Effects},
     finding::Finding,
     rooms::Rooms,
@@ -37,7 +40,7 @@ use self::{
 use crate::{
     chain::{Genesis, GenesisError},
     gossip::{RelayCounts, Topic, TxMode},
-    peers::Traffic,
+    peers::{Found, Traffic},
     primitives::{Hash, Mono, Now, SecretKey},
     store::Store,
     sync::Strategy,
@@ -120,6 +123,7 @@ pub struct Node {
     fx: Effects,
     connections: Connections,
     finding: Finding,
+    dht: Dht,
     rooms: Rooms,
     chain: Option<Chain>,
 }
@@ -145,6 +149,7 @@ impl Node {
             Topic::OF_CHAIN.into_iter().for_each(|topic| fx.push(Output::Subscribe(topic)));
         }
         let rooms = Rooms::new(config.local, config.role == Role::Relay);
+        let dht = Dht::new((config.local, config.role), config.discovery.dht && chain.is_some());
         let finding = Finding::new(
             (config.local, config.role),
             config.key,
@@ -153,7 +158,7 @@ impl Node {
             &mut connections,
             &mut fx,
         );
-        Ok(Self { local: config.local, role: config.role, fx, connections, finding, rooms, chain })
+        Ok(Self { local: config.local, role: config.role, fx, connections, finding, dht, rooms, chain })
     }
 
     /// Takes in what happened. Drain [`Self::poll_output`] afterwards.
@@ -186,14 +191,26 @@ impl Node {
                 self.connections.dial_failed(&mut self.fx, &address, &reason);
                 self.finding.dial_failed(&self.fx, &address);
             }
-            Input::Identified { peer, agent, protocols } => self.identified(&peer, agent, &protocols),
-            Input::Pinged { peer, millis } => self.connections.pinged(&peer, millis),
-            Input::Discovered { peer, address } => {
-                self.finding.discovered(&self.fx, peer, &address);
-                self.connections.found(&self.fx, peer, address, LOCAL_TRIES);
+            Input::Identified { peer, agent, protocols, addresses } => {
+                self.identified(peer, agent, &protocols, &addresses);
             }
-            Input::Listening(address) => self.connections.listening(address),
-            Input::NotListening(address) => self.connections.not_listening(&address),
+            Input::Pinged { peer, millis } => self.connections.pinged(&peer, millis),
+            Input::Discovered { peer, address, found } => {
+                self.finding.discovered(&self.fx, peer, &address, found);
+                // Who is near is few, and wanted; of the others so many are dialled as are missing.
+                if found == Found::Mdns {
+                    self.connections.found(&self.fx, peer, address, LOCAL_TRIES);
+                }
+            }
+            Input::Dht(id, outcome) => self.dht.answered(&mut self.fx, id, outcome),
+            Input::Listening(address) => {
+                self.connections.listening(address);
+                self.dht.reachable(&mut self.fx, &self.connections.addresses);
+            }
+            Input::NotListening(address) => {
+                self.connections.not_listening(&address);
+                self.dht.reachable(&mut self.fx, &self.connections.addresses);
+            }
             Input::Gossip(message) => self.gossip(message),
             Input::PublishedToNobody(topic) => self.rooms.published_to_nobody(&mut self.fx, &topic),
             Input::RoomEntered { peer, room } => {
@@ -234,7 +251,7 @@ impl Node {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Mono> {
         let chain = self.chain.as_ref().map(|chain| chain.next_due(&self.fx));
-        let finding = self.finding.next_due();
+        let finding = self.finding.next_due().into_iter().chain(self.dht.next_due());
         chain.into_iter().chain(finding).chain(self.connections.next_due(self.fx.now.mono)).min()
     }
 
@@ -274,6 +291,7 @@ impl Node {
         }
         self.connections.book(&mut self.fx);
         self.finding.tick(&mut self.fx, &mut self.connections);
+        self.dht.tick(&mut self.fx);
         self.connections.tick(&mut self.fx);
     }
 
@@ -284,9 +302,13 @@ impl Node {
         self.rooms.peer_arrived(&mut self.fx, peer);
     }
 
-    fn identified(&mut self, peer: &PeerId, agent: String, protocols: &[String]) {
+    fn identified(&mut self, peer: PeerId, agent: String, protocols: &[String], addresses: &[Multiaddr]) {
         let ours = self.chain.as_ref().map(|chain| chain.id().short());
-        self.connections.identified(&mut self.fx, peer, agent, protocols, ours.as_deref());
+        self.connections.identified(&mut self.fx, &peer, agent, protocols, ours.as_deref());
+        let serves = self.chain.as_ref().is_some_and(|chain| protocols.contains(&dht_protocol(&chain.id())));
+        if let Some((at, outbound)) = self.connections.direct_link(&peer).filter(|_| serves) {
+            self.dht.met(&mut self.fx, peer, &at.clone(), outbound, addresses);
+        }
     }
 
     fn gossip(&mut self, message: GossipMessage) {
@@ -343,6 +365,12 @@ impl Node {
             (_, None) => {}
         }
     }
+}
+
+/// The name of Kademlia on the chain with this genesis hash.
+#[must_use]
+pub(crate) fn dht_protocol(genesis: &Hash) -> String {
+    format!("/weft/{}/kad/1", genesis.short())
 }
 
 /// The disk takes no more writes: nothing is promised any more, and the person is told.

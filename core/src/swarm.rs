@@ -9,6 +9,7 @@
 mod behaviour;
 mod codec;
 mod connections;
+mod dht;
 mod direct_only;
 mod driver;
 mod gossip;

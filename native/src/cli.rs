@@ -4,6 +4,7 @@ mod account;
 mod authority;
 mod block;
 mod chat;
+mod dht;
 mod failure;
 mod genesis;
 mod key;
@@ -68,6 +69,9 @@ enum Command {
     Sync(sync::SyncArgs),
     /// Who is connected to the peer?
     Peers(peers::PeersArgs),
+    /// Ask the distributed hash table of the chain's peers.
+    #[command(subcommand)]
+    Dht(dht::DhtCommand),
     /// What does an account hold?
     Account(account::AccountArgs),
     /// Who proposes and votes; let this peer's authority ask for a change.
@@ -131,6 +135,7 @@ impl Cli {
                 Command::Status(args) => status::run(&args, output).await,
                 Command::Sync(args) => sync::run(args, output, &screen).await,
                 Command::Peers(args) => peers::run(&args, output).await,
+                Command::Dht(command) => dht::run(command, output).await,
                 Command::Account(args) => account::run(args, output).await,
                 Command::Authority(command) => authority::run(command, output).await,
                 Command::Block(args) => block::run(args, output).await,

@@ -65,6 +65,9 @@ pub struct NodeOptions {
     /// Do not ask peers for others, nor tell them of any.
     #[arg(long)]
     pub no_exchange: bool,
+    /// Take no part in the distributed hash table.
+    #[arg(long)]
+    pub no_dht: bool,
     /// Keep so many connections to others open, those to --bootstrap among them, and find peers for them in the address
     /// book; 0 for those to --bootstrap alone. Default: 8.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(0..=60))]
@@ -152,6 +155,7 @@ impl NodeOptions {
             no_rpc,
             no_mdns: self.no_mdns || file.no_mdns,
             no_exchange: self.no_exchange || file.no_exchange,
+            no_dht: self.no_dht || file.no_dht,
             outbound: self.outbound.or(file.outbound),
         }
     }

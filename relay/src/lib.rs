@@ -117,8 +117,11 @@ impl Relay {
         config.listen = options.listen;
         config.bootstrap = options.bootstrap;
         config.tx_mode = options.tx_mode;
-        config.discovery =
-            Discovery { exchange: !options.no_exchange, outbound: usize::from(options.outbound) };
+        config.discovery = Discovery {
+            exchange: !options.no_exchange,
+            dht: !options.no_dht,
+            outbound: usize::from(options.outbound),
+        };
         config.limits = Limits::RELAY;
         config.storage = Storage::Disk(options.data.join("chain"));
         // A reservation names the addresses of the relay, so it has to know them.

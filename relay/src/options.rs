@@ -41,6 +41,10 @@ pub struct Options {
     #[arg(long)]
     pub no_exchange: bool,
 
+    /// Take no part in the distributed hash table.
+    #[arg(long)]
+    pub no_dht: bool,
+
     /// Keep so many connections to others open, those to --bootstrap among them, and find peers for them in the address
     /// book; 0 for those to --bootstrap alone.
     #[arg(long, value_name = "COUNT", default_value_t = 8, value_parser = clap::value_parser!(u8).range(0..=60))]

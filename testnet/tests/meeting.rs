@@ -1,4 +1,4 @@
-//! Real peers that are told of one other, and find the rest by asking.
+//! Real peers that are told of one other, and find the rest by asking, with all other ways switched off.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 use weft_core::node::PeerView;
@@ -6,15 +6,18 @@ use weft_testnet::live::{Chain, NodeOptions, PATIENCE, Process, wait_for};
 
 const SLOT_MILLIS: u64 = 200;
 
-/// A node with more flags than others have.
-fn node(chain: &Chain, name: &str, bootstrap: Vec<String>, flags: &[&str]) -> Process {
-    let mut command = chain.node_command(name, &NodeOptions { bootstrap, ..NodeOptions::default() });
-    command.args(flags);
+fn start(chain: &Chain, name: &str, options: &NodeOptions, flags: &[&str]) -> Process {
+    let mut command = chain.node_command(name, options);
+    command.arg("--no-dht").args(flags);
     Process::start_ready(name, command, chain.dir()).unwrap()
 }
 
+fn node(chain: &Chain, name: &str, bootstrap: Vec<String>, flags: &[&str]) -> Process {
+    start(chain, name, &NodeOptions { bootstrap, ..NodeOptions::default() }, flags)
+}
+
 fn hub(chain: &Chain) -> Process {
-    chain.node("hub", &NodeOptions { validator: Some(0), ..NodeOptions::default() }).unwrap()
+    start(chain, "hub", &NodeOptions { validator: Some(0), ..NodeOptions::default() }, &[])
 }
 
 fn sees(process: &mut Process, other: &str) -> PeerView {

@@ -15,6 +15,9 @@ impl Node {
                 self.connections.dial(&mut self.fx, address);
                 Ok(Reply::Done)
             }
+            Command::Dht(query) => return self.dht.command(&mut self.fx, id, query),
+            // The driver fills it in.
+            Command::RoutingTable => Ok(Reply::RoutingTable(Vec::new())),
             Command::Join(room) => {
                 let peers: Vec<_> = self.connections.direct().collect();
                 self.rooms.join(&mut self.fx, room, &peers).map(|()| Reply::Done)

@@ -173,10 +173,20 @@ impl Connections {
             && !self.ledger.is_banned(peer, now)
     }
 
-    /// Where a connected peer is, as the oldest direct connection shows.
-    pub(super) fn direct_address(&self, peer: &PeerId) -> Option<&Multiaddr> {
+    /// Where a connected peer is, as the oldest direct connection shows, and whether we dialled.
+    pub(super) fn direct_link(&self, peer: &PeerId) -> Option<(&Multiaddr, bool)> {
         let direct = self.peers.get(peer)?.connections.values().find(|it| it.link == Link::Direct)?;
-        Some(&direct.address)
+        Some((&direct.address, direct.outbound))
+    }
+
+    /// Where a connected peer is.
+    pub(super) fn direct_address(&self, peer: &PeerId) -> Option<&Multiaddr> {
+        self.direct_link(peer).map(|(address, _)| address)
+    }
+
+    /// Whether it was us who wanted the connection, and not a lookup in the distributed hash table.
+    pub(super) fn is_sought(&self, peer: &PeerId) -> bool {
+        self.dialer.knows(peer)
     }
 
     pub(super) fn listening(&mut self, address: Multiaddr) {

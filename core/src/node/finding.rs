@@ -46,6 +46,8 @@ const SAVE_MILLIS: u64 = 10_000;
 const SIGN_MILLIS: u64 = RECORD_LIFETIME_MILLIS / 4;
 /// The oldest connections that are made again first after a restart, so that one who fills the book while we are down has not won.
 const MAX_ANCHORS: usize = 2;
+/// The most connections that lookups leave behind: more than are in use by one at a time.
+const MAX_LEFT: usize = 16;
 const ANCHOR_TRIES: u32 = 3;
 /// The most peers whose questions are counted.
 const MAX_COUNTED: usize = 4096;
@@ -57,19 +59,21 @@ pub struct Discovery {
     pub exchange: bool,
     /// So many connections of its own to others it tries to keep, those to peers that were named among them; none for 0.
     pub outbound: usize,
+    /// Take part in the distributed hash table: `/weft/<chain>/kad/1`.
+    pub dht: bool,
 }
 
 impl Discovery {
     /// Only peers that are named are dialled, and nobody is told of.
-    pub const OFF: Self = Self { exchange: false, outbound: 0 };
+    pub const OFF: Self = Self { exchange: false, outbound: 0, dht: false };
 
     /// What a peer of this kind does unless it is told otherwise.
     #[must_use]
     pub const fn of(role: Role) -> Self {
         match role {
-            Role::Native | Role::Relay => Self { exchange: true, outbound: 8 },
+            Role::Native | Role::Relay => Self { exchange: true, outbound: 8, dht: true },
             // Each is a WebSocket, a gossip neighbour and a server of blocks: a tab needs fewer.
-            Role::Browser => Self { exchange: true, outbound: 4 },
+            Role::Browser => Self { exchange: true, outbound: 4, dht: true },
         }
     }
 }
@@ -224,10 +228,20 @@ impl Finding {
                 connections.let_go(fx, &peer);
                 return;
             }
+            self.trim(fx, connections);
         }
         if first && self.discovery.exchange {
             let after = FIRST_ASK_MILLIS + fx.random() % SPREAD_MILLIS;
             self.ask_at(peer, fx.now.mono + after);
+        }
+    }
+
+    /// Ends the oldest of the connections that lookups in the distributed hash table have left behind, when there are many.
+    fn trim(&self, fx: &mut Effects, connections: &mut Connections) {
+        let left: Vec<_> =
+            self.outbound.iter().filter(|peer| !connections.is_sought(peer)).copied().collect();
+        for peer in left.iter().take(left.len().saturating_sub(MAX_LEFT)) {
+            connections.let_go(fx, peer);
         }
     }
 
@@ -250,13 +264,14 @@ impl Finding {
     }
 
     /// The shell found a peer by itself.
-    pub(super) fn discovered(&mut self, fx: &Effects, peer: PeerId, address: &Multiaddr) {
-        if self.is_on() && peer != self.local {
+    pub(super) fn discovered(&mut self, fx: &Effects, peer: PeerId, address: &Multiaddr, found: Found) {
+        if self.is_on() && peer != self.local && can_dial(self.role, address) {
             let address = without_peer(address);
             let teller = Group::of(&address);
-            let rumour = Rumour { peer, addresses: vec![address], record: None, found: Found::Mdns, teller };
+            let rumour = Rumour { peer, addresses: vec![address], record: None, found, teller };
             self.book.heard(rumour, fx.now.wall);
             self.dirty(fx);
+            self.look_soon(fx);
         }
     }
 

@@ -3,10 +3,11 @@
 use libp2p::{Multiaddr, PeerId};
 
 use super::{
+    dht::{DhtAnswer, DhtFailure, DhtId, DhtQuery},
     metrics::Snapshot,
     view::{
-        AccountView, AuthoritiesView, BlockSummary, BlockView, ChatView, MempoolView, PeerView, StatusView,
-        SyncView, TransactionStatus,
+        AccountView, AuthoritiesView, BlockSummary, BlockView, BucketView, ChatView, MempoolView, PeerView,
+        StatusView, SyncView, TransactionStatus,
     },
     work::{Job, JobResult, WorkId},
 };
@@ -14,6 +15,7 @@ use crate::{
     chain::{Change, Checkpoint, Transaction},
     gossip::{Room, SayError, Topic},
     mempool::AdmissionError,
+    peers::Found,
     primitives::{Address, Hash},
     store::{ArchiveAnswer, ArchiveFailure, ArchiveRequest, Seq},
 };
@@ -198,6 +200,8 @@ pub enum Input {
         agent: String,
         /// The protocols it speaks.
         protocols: Vec<String>,
+        /// Where it says it can be dialled.
+        addresses: Vec<Multiaddr>,
     },
     /// A ping was answered.
     Pinged {
@@ -206,13 +210,17 @@ pub enum Input {
         /// The round trip in milliseconds.
         millis: u64,
     },
-    /// The shell found an address of a peer, for example by mDNS.
+    /// The shell found an address of a peer.
     Discovered {
         /// Who.
         peer: PeerId,
         /// Where.
         address: Multiaddr,
+        /// How.
+        found: Found,
     },
+    /// What came of a lookup in the distributed hash table.
+    Dht(DhtId, Result<DhtAnswer, DhtFailure>),
     /// Others can reach us here.
     Listening(Multiaddr),
     /// Others can no longer reach us here.
@@ -278,6 +286,17 @@ pub enum Output {
     Ban(PeerId),
     /// Accept the peer again.
     Unban(PeerId),
+    /// Look something up in the distributed hash table. Ends in `Dht`.
+    Dht(DhtId, DhtQuery),
+    /// This peer answers questions of the distributed hash table, and is at this address.
+    Routable {
+        /// Who.
+        peer: PeerId,
+        /// Where.
+        address: Multiaddr,
+    },
+    /// Answer others' questions of the distributed hash table, or no longer. A peer begins by not doing so.
+    ServeDht(bool),
     /// Send a request over a direct connection. Ends in `Response`.
     Request {
         /// The name for the response.
@@ -367,6 +386,10 @@ pub enum Command {
     /// Let this peer's authority ask for a change of the set, by a ballot in its next block. It replaces what was asked for
     /// before. [`Reply::Done`] once it is durable.
     Propose(Change),
+    /// Ask the distributed hash table. [`Reply::Done`], [`Reply::Addresses`] or [`Reply::Providers`], as the question is
+    Dht(DhtQuery),
+    /// Whom does this peer know in the distributed hash table? [`Reply::RoutingTable`]
+    RoutingTable,
     /// Take part in a chat room. [`Reply::Done`]
     Join(Room),
     /// Leave a chat room. [`Reply::Done`]
@@ -398,6 +421,12 @@ pub enum Reply {
     Blocks(Vec<BlockSummary>),
     /// To [`Command::Mempool`].
     Mempool(MempoolView),
+    /// To [`DhtQuery::FindPeer`]: where the peer is; empty when nobody knows.
+    Addresses(Vec<String>),
+    /// To [`DhtQuery::Providers`]: the ids of the peers that say they have it.
+    Providers(Vec<String>),
+    /// To [`Command::RoutingTable`]: the buckets that are not empty, the nearest first.
+    RoutingTable(Vec<BucketView>),
     /// To [`Command::Submit`]: the transaction's id.
     Submitted(Hash),
     /// To [`Command::Authorities`].
@@ -446,6 +475,9 @@ pub enum CommandError {
     /// The peer takes part in as many rooms as it may.
     #[error("this peer already takes part in {0} rooms, as many as it may: leave one first")]
     TooManyRooms(usize),
+    /// The distributed hash table has no answer.
+    #[error(transparent)]
+    Dht(#[from] DhtFailure),
     /// The disk no longer takes writes, so nothing can be promised.
     #[error("storage failed, so nothing is accepted any more: {0}")]
     Storage(String),

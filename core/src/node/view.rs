@@ -217,6 +217,15 @@ pub struct PeerView {
     pub found: Vec<String>,
 }
 
+/// A k-bucket of the distributed hash table: peers at about the same distance, of which there are at most 20.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BucketView {
+    /// The distance, the XOR of the SHA-256 hashes of the peer ids, as a number of so many bits: 1 to 256.
+    pub distance_bits: u32,
+    /// The ids of the peers.
+    pub peers: Vec<String>,
+}
+
 /// One connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkView {

@@ -13,6 +13,8 @@ pub enum Found {
     Mdns,
     /// Another peer passed on what it says of itself.
     Exchange,
+    /// It is in the distributed hash table.
+    Dht,
     /// It connected to us.
     Inbound,
 }
@@ -26,6 +28,7 @@ impl Found {
             Self::NodeList => "node-list",
             Self::Mdns => "mdns",
             Self::Exchange => "exchange",
+            Self::Dht => "dht",
             Self::Inbound => "inbound",
         }
     }

@@ -16,6 +16,7 @@ use libp2p::{
 
 use super::{
     codec::Codec,
+    dht::{Kademlia, kademlia},
     direct_only::DirectOnly,
     gossip::{Gossipsub, gossipsub},
     traffic::GossipCounter,
@@ -47,6 +48,7 @@ pub struct Behaviour<X: NetworkBehaviour> {
     pub extra: X,
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,
+    pub(super) kademlia: Kademlia,
     pub(super) gossipsub: DirectOnly<Gossipsub, GossipCounter>,
     pub(super) sync: Requesting,
     pub(super) archive: Requesting,
@@ -90,6 +92,7 @@ impl<X: NetworkBehaviour> Behaviour<X> {
                     .with_push_listen_addr_updates(true),
             ),
             ping: ping::Behaviour::default(),
+            kademlia: kademlia(key.public().to_peer_id(), chain.as_ref()),
             gossipsub: DirectOnly::new(gossipsub(key, role, genesis, counter.clone()), counter),
             sync: requests(Protocol::Sync),
             archive: requests(Protocol::Archive),

@@ -15,7 +15,7 @@ use futures_timer::Delay;
 use libp2p::{
     Swarm,
     gossipsub::{self, IdentTopic, MessageAcceptance, PublishError},
-    identify, ping,
+    identify, kad, ping,
     request_response::{self, Message},
     swarm::SwarmEvent,
 };
@@ -23,6 +23,7 @@ use libp2p::{
 use super::{
     Behaviour, BehaviourEvent, Handle, Inbox, Shell,
     connections::{Connections, reason},
+    dht::{self, Lookups},
     direct_only::is_relayed,
     gossip::{Gossip, room, score_room, topic_name},
     handle::{Ask, Subscribers, handle},
@@ -35,6 +36,7 @@ use crate::{
         Command, CommandError, CommandId, GossipMessage, Input, Link, Node, Output, Protocol, Reply,
         RequestFailure, Verdict, metrics::Snapshot,
     },
+    peers::Found,
     primitives::{Hash, Mono, Now},
 };
 
@@ -53,6 +55,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 /// The longest agent name and the most protocol names that are passed on from another peer.
 const MAX_AGENT: usize = 128;
 const MAX_PROTOCOLS: usize = 128;
+/// The most addresses of a peer that are passed on.
+const MAX_ADDRESSES: usize = 16;
 
 /// A peer that is ready to run.
 pub struct Driver<S: Shell>(Engine<S, Node>);
@@ -136,6 +140,7 @@ struct Engine<S: Shell, N> {
     requests: Requests,
     traffic: RequestCounter,
     gossip: Gossip,
+    lookups: Lookups,
 }
 
 impl<S: Shell, N: Machine> Engine<S, N> {
@@ -164,6 +169,7 @@ impl<S: Shell, N: Machine> Engine<S, N> {
             requests: Requests::default(),
             traffic: RequestCounter::default(),
             gossip: Gossip::default(),
+            lookups: Lookups::default(),
         };
         (engine, handle)
     }
@@ -295,6 +301,22 @@ impl<S: Shell, N: Machine> Engine<S, N> {
             Output::Unban(peer) => {
                 self.swarm.behaviour_mut().banned.unblock_peer(peer);
             }
+            Output::Dht(id, query) => {
+                let kademlia = &mut self.swarm.behaviour_mut().kademlia;
+                if let Some(outcome) = self.lookups.begin(kademlia, id, query) {
+                    self.echoes.push_back(Input::Dht(id, outcome));
+                }
+            }
+            Output::Routable { peer, address } => {
+                if let Some(kademlia) = self.swarm.behaviour_mut().kademlia.as_mut() {
+                    kademlia.add_address(&peer, address);
+                }
+            }
+            Output::ServeDht(serve) => {
+                if let Some(kademlia) = self.swarm.behaviour_mut().kademlia.as_mut() {
+                    kademlia.set_mode(Some(if serve { kad::Mode::Server } else { kad::Mode::Client }));
+                }
+            }
             Output::Request { id, peer, protocol, body } => {
                 if protocol.name(self.genesis.as_ref()).is_none() {
                     self.echoes.push_back(Input::Response { id, outcome: Err(RequestFailure::Unsupported) });
@@ -366,8 +388,12 @@ impl<S: Shell, N: Machine> Engine<S, N> {
             Output::Flush(seq) => self.shell.flush(seq),
             Output::Reply(id, outcome) => {
                 let mut outcome = outcome;
-                if let Ok(Reply::Metrics(snapshot)) = &mut *outcome {
-                    self.measure(snapshot);
+                match &mut *outcome {
+                    Ok(Reply::Metrics(snapshot)) => self.measure(snapshot),
+                    Ok(Reply::RoutingTable(buckets)) => {
+                        *buckets = dht::table(&mut self.swarm.behaviour_mut().kademlia);
+                    }
+                    _ => {}
                 }
                 if let Some(reply) = self.calls.remove(&id) {
                     // Fails when nobody waits any more.
@@ -444,7 +470,25 @@ impl<S: Shell, N: Machine> Engine<S, N> {
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
                 let agent = info.agent_version.chars().take(MAX_AGENT).collect();
                 let protocols = info.protocols.iter().take(MAX_PROTOCOLS).map(ToString::to_string).collect();
-                self.feed(Input::Identified { peer: peer_id, agent, protocols });
+                let addresses = info.listen_addrs.into_iter().take(MAX_ADDRESSES).collect();
+                self.feed(Input::Identified { peer: peer_id, agent, protocols, addresses });
+            }
+            BehaviourEvent::Kademlia(kad::Event::OutboundQueryProgressed { id, result, step, .. }) => {
+                if let Some((id, outcome)) = self.lookups.went_on(id, result, step.last) {
+                    self.feed(Input::Dht(id, outcome));
+                }
+            }
+            BehaviourEvent::Kademlia(kad::Event::InboundRequest { request }) => {
+                dht::handled(&mut self.swarm.behaviour_mut().kademlia, request);
+            }
+            BehaviourEvent::Kademlia(kad::Event::RoutingUpdated {
+                peer,
+                addresses,
+                is_new_peer: true,
+                ..
+            }) => {
+                let address = addresses.first().clone();
+                self.feed(Input::Discovered { peer, address, found: Found::Dht });
             }
             BehaviourEvent::Ping(ping::Event { peer, result: Ok(round_trip), .. }) => {
                 let millis = u64::try_from(round_trip.as_millis()).unwrap_or(u64::MAX);

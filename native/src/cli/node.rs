@@ -127,6 +127,7 @@ fn peer_config(options: NodeOptions) -> Result<PeerConfig, Failure> {
         mdns: !options.no_mdns,
         discovery: Discovery {
             exchange: !options.no_exchange,
+            dht: !options.no_dht,
             outbound: options.outbound.map_or(Discovery::of(Role::Native).outbound, usize::from),
         },
         storage: Storage::Disk(data),

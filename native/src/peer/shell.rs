@@ -11,6 +11,7 @@ use libp2p::{
 };
 use weft_core::{
     node::{ArchiveId, Input, Job, WorkId},
+    peers::Found,
     primitives::{Mono, Now, Wall},
     store::{ArchiveRequest, Seq},
     swarm::{Behaviour, BehaviourEvent, Shell},
@@ -84,7 +85,11 @@ impl<X: NetworkBehaviour> Shell for NativeShell<X> {
                 found,
             )))) => found
                 .iter()
-                .map(|(peer, address)| Input::Discovered { peer: *peer, address: address.clone() })
+                .map(|(peer, address)| Input::Discovered {
+                    peer: *peer,
+                    address: address.clone(),
+                    found: Found::Mdns,
+                })
                 .collect(),
             _ => Vec::new(),
         }

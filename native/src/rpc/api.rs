@@ -17,8 +17,8 @@ use weft_core::{
     chain::{Change, Transaction},
     gossip::Room,
     node::{
-        AccountView, AuthoritiesView, BlockRef, BlockSummary, BlockView, ChatView, Command, CommandError,
-        MempoolView, PeerView, Reply, StatusView, TransactionStatus,
+        AccountView, AuthoritiesView, BlockRef, BlockSummary, BlockView, BucketView, ChatView, Command,
+        CommandError, DhtQuery, MempoolView, PeerView, Reply, StatusView, TransactionStatus,
     },
     primitives::{Address, Hash, decode},
 };
@@ -72,6 +72,18 @@ pub(super) trait Api {
 
     #[method(name = "propose")]
     async fn propose(&self, change: Change) -> RpcResult<()>;
+
+    #[method(name = "findPeer")]
+    async fn find_peer(&self, peer: String) -> RpcResult<Vec<String>>;
+
+    #[method(name = "provide")]
+    async fn provide(&self, key: Hash) -> RpcResult<()>;
+
+    #[method(name = "providers")]
+    async fn providers(&self, key: Hash) -> RpcResult<Vec<String>>;
+
+    #[method(name = "routingTable")]
+    async fn routing_table(&self) -> RpcResult<Vec<BucketView>>;
 
     #[method(name = "join")]
     async fn join(&self, room: Room) -> RpcResult<()>;
@@ -127,6 +139,7 @@ pub const fn code(error: &CommandError) -> i32 {
         CommandError::NoSuchChange => -32011,
         CommandError::Unproven => -32012,
         CommandError::NoSuchTransaction => -32013,
+        CommandError::Dht(_) => -32014,
     }
 }
 
@@ -204,6 +217,23 @@ impl ApiServer for Peer {
 
     async fn propose(&self, change: Change) -> RpcResult<()> {
         self.done(Command::Propose(change)).await
+    }
+
+    async fn find_peer(&self, peer: String) -> RpcResult<Vec<String>> {
+        let peer = peer.parse().map_err(|error| invalid(format!("not a peer id: {error}")))?;
+        expect!(self.ask(Command::Dht(DhtQuery::FindPeer(peer))).await?, Addresses)
+    }
+
+    async fn provide(&self, key: Hash) -> RpcResult<()> {
+        self.done(Command::Dht(DhtQuery::Provide(key))).await
+    }
+
+    async fn providers(&self, key: Hash) -> RpcResult<Vec<String>> {
+        expect!(self.ask(Command::Dht(DhtQuery::Providers(key))).await?, Providers)
+    }
+
+    async fn routing_table(&self) -> RpcResult<Vec<BucketView>> {
+        expect!(self.ask(Command::RoutingTable).await?, RoutingTable)
     }
 
     async fn join(&self, room: Room) -> RpcResult<()> {

@@ -4,9 +4,13 @@ use std::{fmt, net::SocketAddr, time::Duration};
 
 use jsonrpsee::core::client::Error;
 use jsonrpsee_http_client::{HttpClient, HttpClientBuilder};
+use libp2p::PeerId;
 use weft_core::{
     chain::{Change, Transaction},
-    node::{AccountView, AuthoritiesView, BlockView, MempoolView, PeerView, StatusView, TransactionStatus},
+    node::{
+        AccountView, AuthoritiesView, BlockView, BucketView, MempoolView, PeerView, StatusView,
+        TransactionStatus,
+    },
     primitives::{Address, Hash, encode},
 };
 
@@ -114,6 +118,38 @@ impl RpcClient {
     /// See [`Self::status`].
     pub async fn propose(&self, change: &Change) -> Result<(), RpcFailure> {
         self.answer(ApiClient::propose(&self.http, change.clone()).await)
+    }
+
+    /// Where a peer is, as the distributed hash table says; empty when nobody knows.
+    ///
+    /// # Errors
+    /// See [`Self::status`].
+    pub async fn find_peer(&self, peer: &PeerId) -> Result<Vec<String>, RpcFailure> {
+        self.answer(ApiClient::find_peer(&self.http, peer.to_string()).await)
+    }
+
+    /// Lets the peer tell the distributed hash table that it has what this key names, while it runs.
+    ///
+    /// # Errors
+    /// See [`Self::status`].
+    pub async fn provide(&self, key: Hash) -> Result<(), RpcFailure> {
+        self.answer(ApiClient::provide(&self.http, key).await)
+    }
+
+    /// The ids of those who say they have what this key names.
+    ///
+    /// # Errors
+    /// See [`Self::status`].
+    pub async fn providers(&self, key: Hash) -> Result<Vec<String>, RpcFailure> {
+        self.answer(ApiClient::providers(&self.http, key).await)
+    }
+
+    /// Whom the peer knows in the distributed hash table.
+    ///
+    /// # Errors
+    /// See [`Self::status`].
+    pub async fn routing_table(&self) -> Result<Vec<BucketView>, RpcFailure> {
+        self.answer(ApiClient::routing_table(&self.http).await)
     }
 
     /// The mempool with its `count` best transactions.

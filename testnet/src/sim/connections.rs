@@ -100,7 +100,11 @@ impl World {
             let connected = Input::Connected { peer, connection, link: Link::Direct, address, outbound };
             self.tell(me, self.now, connected);
             let (agent, protocols) = self.introduction(other);
-            self.tell(me, self.now + ping, Input::Identified { peer, agent, protocols });
+            self.tell(
+                me,
+                self.now + ping,
+                Input::Identified { peer, agent, protocols, addresses: Vec::new() },
+            );
             self.tell(me, self.now + ping, Input::Pinged { peer, millis: ping / 1000 });
             if first && matches!(self.gossip, Gossip::Mesh(_)) {
                 self.mesh_met(me, other);

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use weft_core::node::{Input, Output};
+use weft_core::node::{DhtFailure, Input, Output};
 
 use super::{
     event::{Event, Micros},
@@ -91,6 +91,9 @@ impl World {
                     self.peers[ix.0].banned.remove(other);
                 }
             }
+            // Kademlia is libp2p's, and not simulated.
+            Output::Dht(id, _) => self.tell(ix, self.now, Input::Dht(id, Err(DhtFailure::Off))),
+            Output::Routable { .. } | Output::ServeDht(_) => {}
             Output::Request { id, peer, protocol, body } => {
                 let to = self.by_id.get(&peer).copied();
                 self.request(ix, id, to, protocol, body);

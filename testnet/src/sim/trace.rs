@@ -103,6 +103,7 @@ impl Trace {
             Input::Command(..) => (17, "command"),
             Input::RoomEntered { .. } => (18, "room entered"),
             Input::RoomLeft { .. } => (19, "room left"),
+            Input::Dht(..) => (20, "dht"),
         };
         let body: &[u8] = match input {
             Input::Gossip(message) => &message.data,

@@ -14,7 +14,7 @@ use weft_testnet::{
 
 use crate::town::{SLOT, seeds};
 
-const ON: Discovery = Discovery { exchange: true, outbound: 4 };
+const ON: Discovery = Discovery { exchange: true, outbound: 4, dht: false };
 
 fn chain() -> TestChain {
     TestChain::new(EPOCH, SLOT, 1, 2)
@@ -80,7 +80,7 @@ fn who_knows_one_peer_gets_to_know_enough_and_does_without_the_first() {
 
 #[test]
 fn without_exchange_nobody_gets_to_know_more_than_those_that_are_named() {
-    let (mut world, _, leaves) = around_a_hub(3, 5, Discovery { exchange: false, outbound: 4 });
+    let (mut world, _, leaves) = around_a_hub(3, 5, Discovery { exchange: false, ..ON });
     world.run_for(60_000);
     for leaf in &leaves {
         assert_eq!(peers(&mut world, *leaf).len(), 1);
@@ -89,7 +89,7 @@ fn without_exchange_nobody_gets_to_know_more_than_those_that_are_named() {
 
 #[test]
 fn who_needs_no_more_connections_makes_none() {
-    let (mut world, _, leaves) = around_a_hub(4, 10, Discovery { exchange: true, outbound: 1 });
+    let (mut world, _, leaves) = around_a_hub(4, 10, Discovery { outbound: 1, ..ON });
     world.run_for(60_000);
     for leaf in &leaves {
         assert_eq!(dialled(&mut world, *leaf), 1);

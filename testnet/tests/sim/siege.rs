@@ -49,7 +49,7 @@ impl Siege {
         let options = || NodeOptions {
             genesis: Some(chain.genesis.clone()),
             mempool_bytes: 64 << 10,
-            discovery: Discovery { exchange: true, outbound: 0 },
+            discovery: Discovery { exchange: true, ..Discovery::OFF },
             ..NodeOptions::default()
         };
         let victim = world.add_node(options());

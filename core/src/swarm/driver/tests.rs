@@ -416,7 +416,7 @@ fn peers_say_what_they_are_and_how_far_away() {
         a.dial(&mut b).await;
         let (agent, protocols) = b
             .told(|input| match input {
-                Input::Identified { peer, agent, protocols } if peer == a.id => Some((agent, protocols)),
+                Input::Identified { peer, agent, protocols, .. } if peer == a.id => Some((agent, protocols)),
                 _ => None,
             })
             .await;

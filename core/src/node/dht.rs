@@ -1,0 +1,170 @@
+//! The distributed hash table (Kademlia, Maymounkov and Mazières 2002), of which the shell has the machinery: who is in it, what is asked
+//! of it, and what becomes of the answers.
+
+use std::collections::BTreeMap;
+
+use libp2p::{Multiaddr, PeerId};
+
+use super::{CommandError, CommandId, Output, Reply, effects::Effects};
+use crate::{
+    peers::{Role, Scope, can_dial},
+    primitives::{Hash, Mono},
+};
+
+/// How long after the first other server is known the table is filled, and how often it is refreshed.
+const FIRST_REFRESH_MILLIS: u64 = 1_000;
+const REFRESH_MILLIS: u64 = 5 * 60 * 1000;
+/// The most addresses of a peer that go into the table.
+const MAX_ADDRESSES: usize = 8;
+/// The most lookups at once.
+const MAX_LOOKUPS: usize = 64;
+
+/// A lookup, named by the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DhtId(pub u64);
+
+/// What can be asked of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DhtQuery {
+    /// Fill the table: look for ourselves, and in each distance.
+    Refresh,
+    /// Where is this peer?
+    FindPeer(PeerId),
+    /// Tell those nearest to this key that we have what it names, and go on telling them.
+    Provide(Hash),
+    /// Who has what this key names?
+    Providers(Hash),
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DhtAnswer {
+    /// It is done.
+    Done,
+    /// Where the peer is, as others say; nowhere if nobody knows.
+    At(Vec<Multiaddr>),
+    /// Who has it.
+    Providers(Vec<PeerId>),
+}
+
+/// Why nothing came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DhtFailure {
+    /// This peer takes no part.
+    #[error("this peer takes no part in the distributed hash table")]
+    Off,
+    /// It knows nobody who does.
+    #[error("this peer knows nobody in the distributed hash table yet; try again in a moment")]
+    Alone,
+    /// Nobody answered in time.
+    #[error("the distributed hash table did not answer in time; try again")]
+    Timeout,
+    /// There is no room for more of our own keys.
+    #[error("this peer provides as much as it may")]
+    Full,
+}
+
+enum Waiting {
+    Refresh,
+    Command(CommandId),
+}
+
+pub(super) struct Dht {
+    local: PeerId,
+    role: Role,
+    on: bool,
+    serving: bool,
+    refresh: Option<Mono>,
+    waiting: BTreeMap<DhtId, Waiting>,
+    next: u64,
+}
+
+impl Dht {
+    pub(super) const fn new((local, role): (PeerId, Role), on: bool) -> Self {
+        Self { local, role, on, serving: false, refresh: None, waiting: BTreeMap::new(), next: 0 }
+    }
+
+    /// The addresses at which others reach us have changed. Who can be dialled answers others' questions; a tab never is, so it
+    /// only asks. libp2p would turn a peer into a server for a mere slot on a relay.
+    pub(super) fn reachable(&mut self, fx: &mut Effects, addresses: &[Multiaddr]) {
+        let native = self.role != Role::Browser;
+        let serve = self.on && native && addresses.iter().any(|address| can_dial(self.role, address));
+        if serve != self.serving {
+            self.serving = serve;
+            fx.push(Output::ServeDht(serve));
+        }
+    }
+
+    /// A peer that answers questions is connected, and says that it is at these addresses.
+    pub(super) fn met(
+        &mut self,
+        fx: &mut Effects,
+        peer: PeerId,
+        reached_at: &Multiaddr,
+        outbound: bool,
+        said: &[Multiaddr],
+    ) {
+        if !self.on || peer == self.local {
+            return;
+        }
+        let scope = Scope::of(reached_at).unwrap_or(Scope::World);
+        let proven = outbound.then_some(reached_at);
+        let believed = said.iter().filter(|address| Scope::of(address).is_some_and(|reach| reach >= scope));
+        for address in proven.into_iter().chain(believed).take(MAX_ADDRESSES) {
+            if can_dial(self.role, address) {
+                fx.push(Output::Routable { peer, address: address.clone() });
+                self.refresh.get_or_insert(fx.now.mono + FIRST_REFRESH_MILLIS);
+            }
+        }
+    }
+
+    /// Asks the table what a person wants to know.
+    pub(super) fn command(&mut self, fx: &mut Effects, command: CommandId, query: DhtQuery) {
+        if !self.on {
+            fx.reply(command, Err(CommandError::Dht(DhtFailure::Off)));
+        } else if self.waiting.len() >= MAX_LOOKUPS {
+            fx.reply(command, Err(CommandError::Busy));
+        } else {
+            self.ask(fx, query, Waiting::Command(command));
+        }
+    }
+
+    fn ask(&mut self, fx: &mut Effects, query: DhtQuery, waiting: Waiting) {
+        self.next += 1;
+        self.waiting.insert(DhtId(self.next), waiting);
+        fx.push(Output::Dht(DhtId(self.next), query));
+    }
+
+    /// A lookup has ended.
+    pub(super) fn answered(&mut self, fx: &mut Effects, id: DhtId, outcome: Result<DhtAnswer, DhtFailure>) {
+        match (self.waiting.remove(&id), outcome) {
+            (Some(Waiting::Refresh), Err(failure)) => {
+                tracing::debug!(%failure, "the table was not refreshed")
+            }
+            (Some(Waiting::Refresh), Ok(_)) | (None, _) => {}
+            (Some(Waiting::Command(command)), outcome) => {
+                let reply = outcome.map_err(CommandError::Dht).map(|answer| match answer {
+                    DhtAnswer::Done => Reply::Done,
+                    DhtAnswer::At(addresses) => {
+                        Reply::Addresses(addresses.iter().map(ToString::to_string).collect())
+                    }
+                    DhtAnswer::Providers(peers) => {
+                        Reply::Providers(peers.iter().map(ToString::to_string).collect())
+                    }
+                });
+                fx.reply(command, reply);
+            }
+        }
+    }
+
+    pub(super) const fn next_due(&self) -> Option<Mono> {
+        self.refresh
+    }
+
+    pub(super) fn tick(&mut self, fx: &mut Effects) {
+        if self.refresh.is_some_and(|at| at <= fx.now.mono) {
+            self.refresh = Some(fx.now.mono + REFRESH_MILLIS);
+            self.ask(fx, DhtQuery::Refresh, Waiting::Refresh);
+        }
+    }
+}

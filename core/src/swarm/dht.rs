@@ -1,0 +1,165 @@
+//! libp2p's Kademlia as the node knows it: lookups by the node's names, and the table as a person sees it.
+
+use std::collections::BTreeSet;
+
+use libp2p::{
+    PeerId, StreamProtocol,
+    kad::{
+        self, AddProviderError, BootstrapError, GetClosestPeersError, GetProvidersOk, InboundRequest, Mode,
+        QueryId, QueryResult, RecordKey, StoreInserts,
+        store::{MemoryStore, MemoryStoreConfig, RecordStore},
+    },
+    swarm::behaviour::toggle::Toggle,
+};
+
+use super::direct_only::DirectOnly;
+use crate::{
+    node::{BucketView, DhtAnswer, DhtFailure, DhtId, DhtQuery, dht_protocol},
+    primitives::Hash,
+};
+
+/// The most keys for which providers are remembered, our own among them, and providers of one.
+const MAX_KEYS: usize = 1024;
+const MAX_PROVIDERS: usize = 20;
+/// The most bytes of a message: some hundred addresses.
+const MAX_MESSAGE: usize = 16 << 10;
+
+pub(super) type Kademlia = DirectOnly<Toggle<kad::Behaviour<MemoryStore>>>;
+
+/// Kademlia on the chain with this genesis; without one there is none. It only asks until it is told to serve.
+pub(super) fn kademlia(local: PeerId, genesis: Option<&Hash>) -> Kademlia {
+    let behaviour = genesis.map(|genesis| {
+        let name = StreamProtocol::try_from_owned(dht_protocol(genesis)).expect("it begins with a slash");
+        let mut config = kad::Config::new(name);
+        config
+            .disjoint_query_paths(true)
+            // Values are stored for nobody, and providers only by the rules in `handled`.
+            .set_record_filtering(StoreInserts::FilterBoth)
+            .set_max_packet_size(MAX_MESSAGE)
+            // The node says when.
+            .set_periodic_bootstrap_interval(None);
+        let store = MemoryStoreConfig {
+            max_records: 0,
+            max_value_bytes: 0,
+            max_providers_per_key: MAX_PROVIDERS,
+            max_provided_keys: MAX_KEYS,
+        };
+        let mut behaviour =
+            kad::Behaviour::with_config(local, MemoryStore::with_config(local, store), config);
+        behaviour.set_mode(Some(Mode::Client));
+        behaviour
+    });
+    DirectOnly::new(Toggle::from(behaviour), ())
+}
+
+/// What a key is in the table: the multihash of a BLAKE3 hash (code 0x1e, 32 bytes).
+fn record_key(key: &Hash) -> RecordKey {
+    RecordKey::from([&[0x1e, 0x20], key.0.as_slice()].concat())
+}
+
+/// Lookups under way.
+#[derive(Default)]
+pub(super) struct Lookups(Vec<Lookup>);
+
+struct Lookup {
+    name: QueryId,
+    id: DhtId,
+    query: DhtQuery,
+    providers: BTreeSet<PeerId>,
+}
+
+impl Lookups {
+    /// Begins a lookup; answers at once when there is nothing to wait for.
+    pub(super) fn begin(
+        &mut self,
+        kademlia: &mut Kademlia,
+        id: DhtId,
+        query: DhtQuery,
+    ) -> Option<Result<DhtAnswer, DhtFailure>> {
+        let Some(kademlia) = kademlia.as_mut() else { return Some(Err(DhtFailure::Off)) };
+        let begun = match query {
+            DhtQuery::Refresh => kademlia.bootstrap().map_err(|_| DhtFailure::Alone),
+            _ if kademlia.kbuckets().next().is_none() => Err(DhtFailure::Alone),
+            DhtQuery::FindPeer(peer) => Ok(kademlia.get_closest_peers(peer)),
+            DhtQuery::Provide(key) => {
+                kademlia.start_providing(record_key(&key)).map_err(|_| DhtFailure::Full)
+            }
+            DhtQuery::Providers(key) => Ok(kademlia.get_providers(record_key(&key))),
+        };
+        match begun {
+            Ok(begun) => {
+                self.0.push(Lookup { name: begun, id, query, providers: BTreeSet::new() });
+                None
+            }
+            Err(failure) => Some(Err(failure)),
+        }
+    }
+
+    /// Takes in what came of a lookup so far; answers when it has ended.
+    pub(super) fn went_on(
+        &mut self,
+        id: QueryId,
+        result: QueryResult,
+        last: bool,
+    ) -> Option<(DhtId, Result<DhtAnswer, DhtFailure>)> {
+        let at = self.0.iter().position(|lookup| lookup.name == id)?;
+        let lookup = &mut self.0[at];
+        let outcome = match result {
+            QueryResult::Bootstrap(Ok(_)) => Ok(DhtAnswer::Done),
+            QueryResult::Bootstrap(Err(BootstrapError::Timeout { .. })) => Err(DhtFailure::Timeout),
+            QueryResult::GetClosestPeers(outcome) => {
+                let peers = match outcome {
+                    Ok(found) => found.peers,
+                    Err(GetClosestPeersError::Timeout { peers, .. }) => peers,
+                };
+                let DhtQuery::FindPeer(wanted) = lookup.query else { return None };
+                let found = peers.into_iter().find(|found| found.peer_id == wanted);
+                Ok(DhtAnswer::At(found.map(|found| found.addrs).unwrap_or_default()))
+            }
+            QueryResult::StartProviding(Ok(_)) => Ok(DhtAnswer::Done),
+            QueryResult::StartProviding(Err(AddProviderError::Timeout { .. })) => Err(DhtFailure::Timeout),
+            QueryResult::GetProviders(Ok(GetProvidersOk::FoundProviders { providers, .. })) => {
+                let room = MAX_PROVIDERS.saturating_sub(lookup.providers.len());
+                lookup.providers.extend(providers.into_iter().take(room));
+                Ok(DhtAnswer::Providers(lookup.providers.iter().copied().collect()))
+            }
+            QueryResult::GetProviders(_) => {
+                Ok(DhtAnswer::Providers(lookup.providers.iter().copied().collect()))
+            }
+            // Not asked for by the node.
+            _ => return None,
+        };
+        if !last {
+            return None;
+        }
+        Some((self.0.swap_remove(at).id, outcome))
+    }
+}
+
+/// Another peer asked or told something, and libp2p has answered; what is to be stored is up to us.
+pub(super) fn handled(kademlia: &mut Kademlia, request: InboundRequest) {
+    match request {
+        InboundRequest::AddProvider { record: Some(record) } => {
+            // libp2p passes on only what providers say of themselves.
+            let stored = kademlia.as_mut().map(|kademlia| kademlia.store_mut().add_provider(record));
+            if let Some(Err(error)) = stored {
+                tracing::debug!(%error, "a provider is not remembered");
+            }
+        }
+        InboundRequest::PutRecord { source, .. } => {
+            tracing::debug!(%source, "a value is not stored: nobody's are");
+        }
+        _ => {}
+    }
+}
+
+/// The table, nearest bucket first.
+pub(super) fn table(kademlia: &mut Kademlia) -> Vec<BucketView> {
+    let Some(kademlia) = kademlia.as_mut() else { return Vec::new() };
+    let view = |bucket: kad::KBucketRef<'_, kad::KBucketKey<PeerId>, kad::Addresses>| BucketView {
+        // The distance of a bucket is a number of so many bits.
+        distance_bits: bucket.range().1.ilog2().unwrap_or_default() + 1,
+        peers: bucket.iter().map(|entry| entry.node.key.preimage().to_string()).collect(),
+    };
+    kademlia.kbuckets().map(view).collect()
+}

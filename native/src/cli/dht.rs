@@ -1,0 +1,107 @@
+//! `weft dht`
+
+use clap::{Args, Subcommand};
+use libp2p::PeerId;
+use serde_json::json;
+use weft_core::primitives::Hash;
+
+use super::{
+    Failure, Output, RpcArgs,
+    output::{columns, printable},
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DhtCommand {
+    /// Where is a peer?
+    FindPeer(FindArgs),
+    /// Say that the peer has what a key names; it goes on saying so until it ends.
+    Provide(KeyArgs),
+    /// Who says that they have what a key names?
+    Providers(KeyArgs),
+    /// Whom does the peer know, by their distance from it (the k-buckets)?
+    Table(RpcArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct FindArgs {
+    /// The peer's id.
+    peer: PeerId,
+    #[command(flatten)]
+    rpc: RpcArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct KeyArgs {
+    /// A BLAKE3 hash of 64 hex digits, or any other text, which is hashed.
+    #[arg(value_parser = key)]
+    key: Hash,
+    #[command(flatten)]
+    rpc: RpcArgs,
+}
+
+fn key(text: &str) -> Result<Hash, String> {
+    match text.parse() {
+        Ok(hash) => Ok(hash),
+        Err(_) if text.is_empty() => Err("a key is not empty".to_owned()),
+        Err(_) => Ok(Hash::of(text.as_bytes())),
+    }
+}
+
+pub(super) async fn run(command: DhtCommand, output: Output) -> Result<(), Failure> {
+    match command {
+        DhtCommand::FindPeer(args) => {
+            let addresses = args.rpc.client()?.find_peer(&args.peer).await?;
+            if addresses.is_empty() {
+                return Err(Failure::Failed(
+                    "nobody in the distributed hash table knows this peer".to_owned(),
+                ));
+            }
+            output.print(&addresses, || lines(&addresses));
+        }
+        DhtCommand::Provide(args) => {
+            args.rpc.client()?.provide(args.key).await?;
+            output.print(&json!({ "key": args.key }), || format!("provided as {}", args.key));
+        }
+        DhtCommand::Providers(args) => {
+            let peers = args.rpc.client()?.providers(args.key).await?;
+            output.print(
+                &peers,
+                || {
+                    if peers.is_empty() { "nobody says so".to_owned() } else { lines(&peers) }
+                },
+            );
+        }
+        DhtCommand::Table(rpc) => {
+            let buckets = rpc.client()?.routing_table().await?;
+            output.print(&buckets, || {
+                if buckets.is_empty() {
+                    return "the table is empty".to_owned();
+                }
+                let mut rows = vec![["DISTANCE", "PEER"].map(str::to_owned)];
+                for bucket in &buckets {
+                    let row = |peer: &String| [format!("2^{}", bucket.distance_bits - 1), printable(peer)];
+                    rows.extend(bucket.peers.iter().map(row));
+                }
+                columns(&rows)
+            });
+        }
+    }
+    Ok(())
+}
+
+fn lines(items: &[String]) -> String {
+    items.iter().map(|item| printable(item)).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_a_hash_or_hashed() {
+        let hash = Hash::of(b"song");
+        assert_eq!(key("song"), Ok(hash));
+        assert_eq!(key(&hash.to_string()), Ok(hash));
+        assert!(key("").is_err());
+    }
+}

@@ -1,0 +1,98 @@
+//! The distributed hash table between real peers, with every other way to find each other switched off.
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
+use std::process::Output;
+
+use serde_json::Value;
+use weft_testnet::live::{Chain, NodeOptions, PATIENCE, Process, wait_for};
+
+const SLOT_MILLIS: u64 = 200;
+const ALONE: [&str; 1] = ["--no-exchange"];
+
+fn node(chain: &Chain, name: &str, bootstrap: Vec<String>, flags: &[&str]) -> Process {
+    let mut command = chain.node_command(name, &NodeOptions { bootstrap, ..NodeOptions::default() });
+    command.args(flags);
+    Process::start_ready(name, command, chain.dir()).unwrap()
+}
+
+fn hub(chain: &Chain) -> Process {
+    let mut command =
+        chain.node_command("hub", &NodeOptions { validator: Some(0), ..NodeOptions::default() });
+    command.args(ALONE);
+    Process::start_ready("hub", command, chain.dir()).unwrap()
+}
+
+/// `weft dht ...`, asked of a node.
+fn dht(chain: &Chain, node: &Process, arguments: &[&str]) -> Output {
+    let rpc = node.rpc_address().trim_start_matches("http://").to_owned();
+    chain.weft().arg("--json").arg("dht").args(arguments).args(["--rpc", &rpc]).output().unwrap()
+}
+
+/// The answer as text, once it fits.
+fn says(chain: &Chain, node: &Process, arguments: &[&str], fits: impl Fn(&str) -> bool) -> String {
+    wait_for(&format!("{} says what it should to {arguments:?}", node.name()), PATIENCE, || {
+        let said = String::from_utf8(dht(chain, node, arguments).stdout).unwrap();
+        Ok(fits(&said).then_some(said))
+    })
+    .unwrap()
+}
+
+#[test]
+fn peers_are_found_and_what_is_provided_is_found_with_all_else_off() {
+    let chain = Chain::new(SLOT_MILLIS, 1).unwrap();
+    let hub = hub(&chain);
+    // They dial nobody but the hub of their own will.
+    let flags = ["--no-exchange", "--outbound", "0"];
+    let names = ["one", "two", "three", "four"];
+    let nodes = names.map(|name| node(&chain, name, hub.tcp_addresses(), &flags));
+    let [one, two, three, four] = &nodes;
+
+    says(&chain, &hub, &["table"], |said| nodes.iter().all(|node| said.contains(node.peer())));
+    let at = four.tcp_addresses();
+    let place = at[0].split("/p2p/").next().unwrap();
+    let found = says(&chain, one, &["find-peer", four.peer()], |said| said.contains(place));
+    assert!(serde_json::from_str::<Vec<String>>(&found).is_ok(), "{found}");
+
+    let provided = dht(&chain, two, &["provide", "song"]);
+    assert!(provided.status.success(), "{}", String::from_utf8_lossy(&provided.stderr));
+    let key = serde_json::from_slice::<Value>(&provided.stdout).unwrap()["key"].as_str().unwrap().to_owned();
+    for asker in [one, three, four] {
+        says(&chain, asker, &["providers", "song"], |said| said.contains(two.peer()));
+        // Whether the key is given as text or as its hash.
+        says(&chain, asker, &["providers", &key], |said| said.contains(two.peer()));
+    }
+    let nobody = dht(&chain, three, &["providers", "silence"]);
+    assert_eq!(String::from_utf8(nobody.stdout).unwrap().trim(), "[]");
+}
+
+#[test]
+fn lookups_make_peers_known_and_they_connect() {
+    let chain = Chain::new(SLOT_MILLIS, 1).unwrap();
+    let mut hub = hub(&chain);
+    let mut one = node(&chain, "one", hub.tcp_addresses(), &ALONE);
+    let two = node(&chain, "two", hub.tcp_addresses(), &ALONE);
+    let met = wait_for("they are connected", PATIENCE, || {
+        one.check()?;
+        Ok(one.peers()?.into_iter().find(|peer| peer.peer == two.peer() && !peer.links.is_empty()))
+    })
+    .unwrap();
+    assert!(met.found.iter().any(|way| way == "dht" || way == "inbound"), "{met:?}");
+    assert!(met.found.iter().all(|way| way != "exchange" && way != "mdns"), "{met:?}");
+    hub.terminate().unwrap();
+    hub.wait(PATIENCE).unwrap();
+    assert!(one.peers().unwrap().iter().any(|peer| peer.peer == two.peer()));
+}
+
+#[test]
+fn who_takes_no_part_says_so() {
+    let chain = Chain::new(SLOT_MILLIS, 1).unwrap();
+    let hub = hub(&chain);
+    let silent = node(&chain, "silent", hub.tcp_addresses(), &["--no-exchange", "--no-dht"]);
+    let refused = dht(&chain, &silent, &["find-peer", hub.peer()]);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("takes no part in the distributed hash table"), "{said}");
+    let unknown = dht(&chain, &hub, &["providers", "song"]);
+    let said = String::from_utf8(unknown.stderr).unwrap();
+    assert!(said.contains("knows nobody in the distributed hash table"), "{said}");
+}
