@@ -59,6 +59,7 @@ fn words(found: &str) -> &str {
     match found {
         "node-list" => "from the relay's list",
         "exchange" => "told by a peer",
+        "dht" => "by a lookup",
         "inbound" => "it called",
         other => other,
     }
