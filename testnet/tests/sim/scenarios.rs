@@ -73,7 +73,7 @@ fn whole_blocks_arrive_like_compact_ones_and_weigh_more() {
     let report = |blocks| {
         let mut scenario = Scenario { blocks, ..small(GossipKind::Model) };
         (scenario.churn, scenario.faults, scenario.network.loss) = Default::default();
-        scenario.workload.transfers_per_slot = Some(40.0);
+        scenario.workload.transfers_per_slot = Some(200.0);
         let report = run(&scenario, None).unwrap().report;
         assert!(report.blocks.delivered > 0.99 && report.blocks.count > 20, "{report}");
         report
