@@ -40,13 +40,13 @@ fn row(peer: &PeerView) -> impl IntoView + use<> {
             <span class="two-lines">
                 {short(peer.peer.clone(), 8, 6)}
                 <span class="dim">{agent}</span>
+                <span class="dim" data-testid="peer-found" title="How this tab came to know of it">{found}</span>
             </span>
             <span class="spacer"></span>
             <span class="dim">{peer.height.map(|height| format!("at {}", grouped(height.0)))}</span>
             <span class="dim">{peer.ping_millis.map(|millis| format!("{millis} ms"))}</span>
             {(peer.score < 0)
                 .then(|| view! { <span class="score" title="Reputation: below -20 it is disconnected">{peer.score}</span> })}
-            <span class="dim" data-testid="peer-found" title="How this tab came to know of it">{found}</span>
             <span class="tags" data-testid="peer-transport">
                 {transports.into_iter().map(|name| view! { <span class="tag">{name}</span> }).collect_view()}
             </span>
