@@ -42,15 +42,17 @@ pub struct SyncStatus {
     pub oldest: Height,
 }
 
-/// Whether headers can be the answer to a question with this locator: they begin after one of its blocks or, from a peer on a
-/// branch that left ours below the last of them, after the genesis block.
+/// The hashes of these headers if they can be the answer to a question with this locator: at most [`MAX_HEADERS`], each building on
+/// the one before it, and the first on one of its blocks or, from a peer on a branch that left ours below the last of them, on the
+/// genesis block.
 #[must_use]
-pub fn follow(locator: &[(Height, Hash)], headers: &[Header]) -> bool {
+pub fn follow(locator: &[(Height, Hash)], headers: &[Header]) -> Option<Vec<Hash>> {
     let to_genesis = locator.last().is_some_and(|(height, _)| *height == Height(0));
-    headers.first().is_none_or(|first| {
+    let anchored = headers.first().is_none_or(|first| {
         locator.iter().any(|(_, hash)| *hash == first.content.parent)
             || first.height() == Height(1) && !to_genesis
-    })
+    });
+    if anchored && headers.len() <= MAX_HEADERS { Header::linked(headers) } else { None }
 }
 
 /// A question about status or headers.
@@ -299,10 +301,11 @@ mod tests {
         };
         let whole = [(Height(5), Hash([5; 32])), (Height(0), Hash([9; 32]))];
         let pruned = &whole[..1];
-        assert!(follow(&whole, &[]) && follow(&whole, &after(6, 5)) && follow(&whole, &after(1, 9)));
-        assert!(!follow(&whole, &after(6, 4)) && !follow(&whole, &after(1, 8)));
-        assert!(follow(pruned, &after(1, 8)), "who has no genesis block cannot tell");
-        assert!(!follow(pruned, &after(2, 8)));
+        let fits = |locator, headers: &[Header]| follow(locator, headers).is_some();
+        assert!(fits(&whole, &[]) && fits(&whole, &after(6, 5)) && fits(&whole, &after(1, 9)));
+        assert!(!fits(&whole, &after(6, 4)) && !fits(&whole, &after(1, 8)));
+        assert!(fits(pruned, &after(1, 8)), "who has no genesis block cannot tell");
+        assert!(!fits(pruned, &after(2, 8)));
     }
 
     #[test]

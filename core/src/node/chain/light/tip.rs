@@ -269,9 +269,7 @@ impl Chain {
         locator: &[(Height, Hash)],
         mut headers: Vec<Header>,
     ) {
-        let asked = headers.len() <= MAX_HEADERS && follow(locator, &headers);
-        let linked = if asked { Header::linked(&headers) } else { None };
-        let Some(mut hashes) = linked else {
+        let Some(mut hashes) = follow(locator, &headers) else {
             fx.offend(peer, Offence::Unrequested);
             return;
         };
