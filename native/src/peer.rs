@@ -16,7 +16,6 @@ use libp2p::{
     Multiaddr, PeerId, TransportError,
     identity::Keypair,
     multiaddr::Protocol,
-    noise,
     swarm::{self, NetworkBehaviour, dummy},
 };
 use tokio::task::{JoinError, JoinHandle};
@@ -33,7 +32,7 @@ pub use self::extra::{Extra, Limits};
 use self::{shell::NativeShell, workers::Workers};
 use crate::{
     disk::{self, DiskError},
-    transport::transport,
+    transport::{self, Security, transport},
 };
 
 /// What a peer is to be.
@@ -60,6 +59,8 @@ pub struct PeerConfig {
     pub discovery: Discovery,
     /// The connections it takes.
     pub limits: Limits,
+    /// What secures its TCP connections.
+    pub security: Security,
     /// Where its chain is kept.
     pub storage: Storage,
     /// How it joins the chain, unless its storage holds it already.
@@ -92,6 +93,7 @@ impl PeerConfig {
             mdns: false,
             discovery: Discovery::OFF,
             limits: Limits::PEER,
+            security: Security::default(),
             storage: Storage::Memory,
             strategy: Strategy::Full,
             prune: Prune::Archive,
@@ -142,7 +144,7 @@ pub enum PeerError {
     },
     /// The peer's key cannot secure connections.
     #[error("the peer key cannot be used: {0}")]
-    Key(#[from] noise::Error),
+    Key(#[from] transport::TransportError),
     /// The system lets no mDNS socket be opened.
     #[error("cannot look for peers in the local network: {0}; start without mDNS")]
     Mdns(io::Error),
@@ -210,7 +212,8 @@ impl Peer {
         let extra = Extra::new(id, config.mdns, config.limits, more).map_err(PeerError::Mdns)?;
         let behaviour = Behaviour::new(&config.key, config.role, config.genesis.as_ref(), extra);
         let executor = swarm::Config::with_tokio_executor();
-        let mut swarm = weft_core::swarm::swarm(transport(&config.key)?, behaviour, id, executor);
+        let mut swarm =
+            weft_core::swarm::swarm(transport(&config.key, config.security)?, behaviour, id, executor);
         for address in &config.listen {
             if in_use(address) {
                 return Err(PeerError::PortInUse(address.clone()));

@@ -1,7 +1,9 @@
 //! The ways a native peer reaches others: TCP, QUIC and WebSocket, with names resolved by the system.
 //!
-//! Every stream transport negotiates noise and yamux by the eager version of multistream-select, as browsers do: a mix
+//! TCP is secured by noise or by [TLS](Security), QUIC by the TLS it has built in, and WebSocket by noise, as browsers do. Every stream transport negotiates noise and yamux by the eager version of multistream-select, as browsers do: a mix
 //! of versions fails.
+
+mod security;
 
 use std::time::Duration;
 
@@ -11,8 +13,11 @@ use libp2p::{
     core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
     dns::{self, ResolverConfig, ResolverOpts},
     identity::Keypair,
-    noise, quic, tcp, websocket, yamux,
+    noise, quic, tcp, tls, websocket, yamux,
 };
+
+use self::security::Secure;
+pub use self::security::Security;
 
 /// How long a connection may take to be secured.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -20,19 +25,33 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
 /// The largest WebSocket frame accepted. Noise frames have at most 64 KiB; a sender may join a few.
 const MAX_FRAME: usize = 1 << 20;
 
+/// Why a peer can have no transports.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// Its key does not do for noise.
+    #[error(transparent)]
+    Noise(#[from] noise::Error),
+    /// No certificate can be made with its key.
+    #[error(transparent)]
+    Tls(#[from] tls::certificate::GenError),
+}
+
 /// All transports in one, for the peer with this key.
 ///
 /// # Errors
 /// When the key cannot secure connections.
-pub fn transport(key: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
-    let noise = noise::Config::new(key)?;
+pub fn transport(
+    key: &Keypair,
+    security: Security,
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>, TransportError> {
     let mut websocket = websocket::Config::new(with_names(tcp));
     websocket.set_max_data_size(MAX_FRAME);
-    let websocket = secured(websocket, noise.clone());
+    let websocket = secured(websocket, Secure::new(key, Security::Noise)?);
+    let secure = Secure::new(key, security)?;
     let direct = with_names(|| {
         let quic = quic::tokio::Transport::new(quic::Config::new(key))
             .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
-        quic.or_transport(secured(tcp(), noise.clone())).map(|either, _| either.into_inner())
+        quic.or_transport(secured(tcp(), secure.clone())).map(|either, _| either.into_inner())
     });
     // WebSocket first: it takes only addresses that say so, and resolves names itself, since TLS needs them.
     Ok(websocket.or_transport(direct).map(|either, _| either.into_inner()).boxed())
@@ -42,14 +61,14 @@ fn tcp() -> tcp::tokio::Transport {
     tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
 }
 
-fn secured<T>(transport: T, noise: noise::Config) -> Boxed<(PeerId, StreamMuxerBox)>
+fn secured<T>(transport: T, secure: Secure) -> Boxed<(PeerId, StreamMuxerBox)>
 where
     T: Transport<Error: Send + Sync, Dial: Send, ListenerUpgrade: Send> + Send + Unpin + 'static,
     T::Output: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     transport
         .upgrade(Version::V1)
-        .authenticate(noise)
+        .authenticate(secure)
         .multiplex(yamux::Config::default())
         .timeout(HANDSHAKE_TIMEOUT)
         .boxed()

@@ -56,10 +56,11 @@ async fn identified(peer: &Peer) -> PeerView {
     timeout(Duration::from_secs(30), found).await.expect("in time")
 }
 
-/// Two peers that know no other transport meet.
-async fn meet_over(listen: &str, transport: &str) {
-    let one = Peer::start(config(listen)).await.unwrap();
+/// Two peers that know no other transport, and secure TCP in no other way, meet.
+async fn meet_over(listen: &str, security: Security, transport: &str) {
+    let one = Peer::start(PeerConfig { security, ..config(listen) }).await.unwrap();
     let mut second = PeerConfig::new(Keypair::generate_ed25519());
+    second.security = security;
     second.bootstrap = vec![address(&one).await];
     let two = Peer::start(second).await.unwrap();
     for (peer, other, outbound) in [(&two, &one, true), (&one, &two, false)] {
@@ -76,19 +77,51 @@ async fn meet_over(listen: &str, transport: &str) {
     two.stop().await.unwrap();
 }
 
+const TCP: &str = "/ip4/127.0.0.1/tcp/0";
+
 #[tokio::test]
-async fn two_peers_meet_over_tcp() {
-    meet_over("/ip4/127.0.0.1/tcp/0", "tcp").await;
+async fn two_peers_meet_over_tcp_with_noise() {
+    meet_over(TCP, Security::Noise, "tcp").await;
+}
+
+#[tokio::test]
+async fn two_peers_meet_over_tcp_with_tls() {
+    meet_over(TCP, Security::Tls, "tcp").await;
 }
 
 #[tokio::test]
 async fn two_peers_meet_over_quic() {
-    meet_over("/ip4/127.0.0.1/udp/0/quic-v1", "quic").await;
+    meet_over("/ip4/127.0.0.1/udp/0/quic-v1", Security::Any, "quic").await;
 }
 
 #[tokio::test]
 async fn two_peers_meet_over_websocket() {
-    meet_over("/ip4/127.0.0.1/tcp/0/ws", "websocket").await;
+    meet_over("/ip4/127.0.0.1/tcp/0/ws", Security::Any, "websocket").await;
+}
+
+#[tokio::test]
+async fn a_peer_with_both_ways_to_secure_tcp_meets_those_with_one_and_they_not_each_other() {
+    let both = Peer::start(config(TCP)).await.unwrap();
+    let noise = Peer::start(PeerConfig { security: Security::Noise, ..config(TCP) }).await.unwrap();
+    let tls = PeerConfig { security: Security::Tls, ..config(TCP) };
+    let tls = Peer::start(PeerConfig { bootstrap: vec![address(&noise).await, address(&both).await], ..tls })
+        .await
+        .unwrap();
+    noise.handle().call(Command::Dial(address(&both).await)).await.unwrap();
+    assert_eq!(identified(&tls).await.peer, both.id().to_string());
+    assert_eq!(identified(&noise).await.peer, both.id().to_string());
+    let mut events = tls.handle().subscribe().await;
+    let refused = async {
+        while status(&tls).await.alarms.is_empty() {
+            events.next().await;
+        }
+    };
+    timeout(Duration::from_secs(30), refused).await.expect("in time");
+    let alarms = status(&tls).await.alarms;
+    assert!(alarms[0].contains(&noise.id().to_string()), "{alarms:?}");
+    for peer in [both, noise, tls] {
+        peer.stop().await.unwrap();
+    }
 }
 
 #[tokio::test]
