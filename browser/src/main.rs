@@ -31,6 +31,8 @@
 
 mod clock;
 mod console;
+mod doh;
+mod download;
 mod identity;
 mod indexed;
 mod measure;

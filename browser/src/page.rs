@@ -1,6 +1,7 @@
 //! The page: what a person sees of the peer, and does with it.
 
 mod alarms;
+mod begin;
 mod blocks;
 mod chat;
 mod delays;
@@ -127,6 +128,7 @@ fn dashboard() -> impl IntoView {
                 {network::peers()}
                 {network::this_peer()}
                 {settings::card()}
+                {begin::card()}
             </div>
         </main>
     }

@@ -1,5 +1,6 @@
 //! What the person has chosen, kept by the browser for all tabs of this page.
 
+use libp2p::Multiaddr;
 use web_sys::Storage;
 use weft_core::{node::Role, sync::Strategy};
 
@@ -9,6 +10,14 @@ use crate::in_words;
 const STRATEGY: &str = "weft-strategy";
 /// Present when what is stored of the chain was joined by another strategy, and is to be deleted at the next start.
 const START_OVER: &str = "weft-start-over";
+
+/// The names of the person's own peers to begin with, and of the DNS resolver.
+const PEERS: &str = "weft-peers";
+const RESOLVER: &str = "weft-resolver";
+/// Who is asked unless the person has chosen another.
+pub(crate) const USUAL_RESOLVER: &str = "https://cloudflare-dns.com/dns-query";
+/// The most peers to begin with.
+pub(crate) const MAX_PEERS: usize = 16;
 
 fn storage() -> Option<Storage> {
     web_sys::window()?.local_storage().ok().flatten()
@@ -43,4 +52,45 @@ pub(crate) fn started_over() {
     if let Some(Err(error)) = storage().map(|storage| storage.remove_item(START_OVER)) {
         tracing::warn!(error = in_words(error), "the browser keeps an old setting");
     }
+}
+
+fn item(name: &str) -> Option<String> {
+    storage()?.get_item(name).ok().flatten()
+}
+
+/// Keeps a text for the next start, or forgets it when it is empty.
+fn keep(name: &str, text: &str) -> Result<(), String> {
+    let storage = storage().ok_or("this browser keeps no settings for this page")?;
+    match text.is_empty() {
+        true => storage.remove_item(name).map_err(in_words),
+        false => storage.set_item(name, text).map_err(in_words),
+    }
+}
+
+/// The person's own peers to begin with, beside those that the page's server names.
+pub(crate) fn peers() -> Vec<Multiaddr> {
+    let kept = item(PEERS).unwrap_or_default();
+    kept.lines().filter_map(|line| line.parse().ok()).take(MAX_PEERS).collect()
+}
+
+/// Keeps peers to begin with.
+///
+/// # Errors
+/// In words, when the browser does not keep them.
+pub(crate) fn keep_peers(peers: &[Multiaddr]) -> Result<(), String> {
+    let lines: Vec<_> = peers.iter().map(ToString::to_string).collect();
+    keep(PEERS, &lines.join("\n"))
+}
+
+/// The resolver for DNS over HTTPS.
+pub(crate) fn resolver() -> String {
+    item(RESOLVER).unwrap_or_else(|| USUAL_RESOLVER.to_owned())
+}
+
+/// Keeps the choice of a resolver; the usual one when it is empty.
+///
+/// # Errors
+/// In words, when the browser does not keep it.
+pub(crate) fn keep_resolver(resolver: &str) -> Result<(), String> {
+    keep(RESOLVER, resolver)
 }

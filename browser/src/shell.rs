@@ -23,7 +23,7 @@ use weft_core::{
 use self::reservation::Reservations;
 use crate::{
     clock::{self, Turns},
-    in_words, measure, random,
+    doh, in_words, measure, random,
     storage::{self, Opened, Storage},
     workers::{self, Report, Workers},
 };
@@ -89,6 +89,7 @@ pub(crate) async fn start(
         tell(Condition::Storage(alarm));
     }
     let shell = Tab {
+        inputs: sender.clone(),
         workers: Workers::start(workers, report(sender, tell)),
         storage,
         reservations,
@@ -157,6 +158,7 @@ fn report(sender: InputSender, tell: impl Fn(Condition)) -> impl Fn(Report) {
 }
 
 struct Tab {
+    inputs: InputSender,
     workers: Workers,
     storage: Storage,
     reservations: Reservations,
@@ -183,6 +185,10 @@ impl Shell for Tab {
 
     fn flush(&mut self, seq: Seq) {
         self.storage.flush(seq);
+    }
+
+    fn resolve(&mut self, name: String) {
+        doh::resolve(name, self.inputs.clone());
     }
 
     fn observe(

@@ -3,8 +3,6 @@
 //! The chain and the peers to begin with come from the server that served the page: `/genesis.json`, the signed
 //! `/bootstrap.json`, and in the demo `/demo.json` with the faucet's key. All of it is checked before it is used.
 
-mod download;
-
 use libp2p::{Multiaddr, multiaddr::Protocol};
 use serde::Deserialize;
 use weft_core::{
@@ -15,9 +13,10 @@ use weft_core::{
     swarm::Handle,
 };
 
-use self::download::download;
 use crate::{
-    clock, identity,
+    clock,
+    download::download,
+    identity,
     session::Session,
     settings,
     shell::{self, Condition},
@@ -69,8 +68,9 @@ pub(crate) async fn start(
         storage::forget(&chain).await?;
         settings::started_over();
     }
+    let bootstrap = relays.iter().cloned().chain(settings::peers()).collect();
     let (handle, kept) =
-        shell::start(&identity.peer, genesis.clone(), strategy, relays.clone(), keep, tell).await?;
+        shell::start(&identity.peer, genesis.clone(), strategy, bootstrap, keep, tell).await?;
     let opened_at = if kept { height(&handle).await } else { None };
     let session = Session {
         handle,
@@ -96,8 +96,9 @@ async fn height(handle: &Handle) -> Option<Height> {
 }
 
 async fn genesis() -> Result<Genesis, String> {
-    let bytes =
-        download(GENESIS_PATH, MAX_GENESIS).await?.ok_or("this server serves no chain: it has no genesis")?;
+    let bytes = download(GENESIS_PATH, None, MAX_GENESIS)
+        .await?
+        .ok_or("this server serves no chain: it has no genesis")?;
     let genesis: Genesis =
         serde_json::from_slice(&bytes).map_err(|error| format!("the genesis cannot be read: {error}"))?;
     genesis.check().map_err(|error| format!("the genesis is invalid: {error}"))?;
@@ -105,7 +106,7 @@ async fn genesis() -> Result<Genesis, String> {
 }
 
 async fn faucet() -> Result<Option<SecretKey>, String> {
-    let Some(bytes) = download(DEMO_PATH, MAX_DEMO).await? else { return Ok(None) };
+    let Some(bytes) = download(DEMO_PATH, None, MAX_DEMO).await? else { return Ok(None) };
     let unreadable = |error: &dyn std::fmt::Display| format!("{DEMO_PATH} cannot be read: {error}");
     let demo: Demo = serde_json::from_slice(&bytes).map_err(|error| unreadable(&error))?;
     let seed: [u8; 32] = hex::FromHex::from_hex(&demo.faucet).map_err(|error| unreadable(&error))?;
@@ -113,7 +114,7 @@ async fn faucet() -> Result<Option<SecretKey>, String> {
 }
 
 async fn bootstrap() -> Result<NodeList, String> {
-    let bytes = download(BOOTSTRAP_PATH, MAX_NODE_LIST_BYTES)
+    let bytes = download(BOOTSTRAP_PATH, None, MAX_NODE_LIST_BYTES)
         .await?
         .ok_or("this server names no peers to begin with: it has no bootstrap list")?;
     serde_json::from_slice(&bytes).map_err(|error| NodeListError::Malformed(error.to_string()).to_string())

@@ -11,6 +11,7 @@ mod jobs;
 pub mod metrics;
 mod pruning;
 mod rooms;
+mod seeds;
 #[cfg(test)]
 mod tests;
 mod told;
@@ -36,11 +37,12 @@ use self::{
     effects::{Ask, Asked, Effects},
     finding::Finding,
     rooms::Rooms,
+    seeds::Seeds,
 };
 use crate::{
     chain::{Genesis, GenesisError},
     gossip::{RelayCounts, Topic, TxMode},
-    peers::{Found, Traffic},
+    peers::{Found, Traffic, is_name},
     primitives::{Hash, Mono, Now, SecretKey},
     store::Store,
     sync::Strategy,
@@ -123,6 +125,7 @@ pub struct Node {
     fx: Effects,
     connections: Connections,
     finding: Finding,
+    seeds: Seeds,
     dht: Dht,
     rooms: Rooms,
     chain: Option<Chain>,
@@ -140,7 +143,9 @@ impl Node {
         now: Now,
     ) -> Result<Self, StartError> {
         let mut fx = Effects::new(store, ChaCha8Rng::from_seed(seed), now);
-        let mut connections = Connections::new(config.local, std::mem::take(&mut config.bootstrap), &fx);
+        let (names, bootstrap) = std::mem::take(&mut config.bootstrap).into_iter().partition(is_name);
+        let mut connections = Connections::new(config.local, bootstrap, &fx);
+        let seeds = Seeds::new(config.role, names, &mut fx);
         let chain = match config.genesis.take() {
             Some(genesis) => Some(Chain::open(&config, genesis, &mut fx)?),
             None => None,
@@ -158,7 +163,17 @@ impl Node {
             &mut connections,
             &mut fx,
         );
-        Ok(Self { local: config.local, role: config.role, fx, connections, finding, dht, rooms, chain })
+        Ok(Self {
+            local: config.local,
+            role: config.role,
+            fx,
+            connections,
+            finding,
+            seeds,
+            dht,
+            rooms,
+            chain,
+        })
     }
 
     /// Takes in what happened. Drain [`Self::poll_output`] afterwards.
@@ -174,6 +189,7 @@ impl Node {
                     self.arrived(peer);
                 }
                 if link == Link::Direct {
+                    self.seeds.connected(&self.fx, &peer);
                     let (fx, connections) = (&mut self.fx, &mut self.connections);
                     self.finding.connected(fx, connections, peer, &at, outbound, first);
                 }
@@ -182,6 +198,7 @@ impl Node {
                 if self.connections.disconnected(&mut self.fx, peer, connection) == Presence::Left {
                     self.rooms.peer_left(&peer);
                     self.finding.disconnected(&self.fx, &peer);
+                    self.seeds.disconnected(&self.fx, &peer);
                     if let Some(chain) = &mut self.chain {
                         chain.peer_left(&self.fx, &peer);
                     }
@@ -201,6 +218,10 @@ impl Node {
                 if found == Found::Mdns {
                     self.connections.found(&self.fx, peer, address, LOCAL_TRIES);
                 }
+            }
+            Input::Resolved { name, outcome } => {
+                let (connections, finding) = (&mut self.connections, &mut self.finding);
+                self.seeds.resolved(&mut self.fx, connections, finding, &name, outcome);
             }
             Input::Dht(id, outcome) => self.dht.answered(&mut self.fx, id, outcome),
             Input::Listening(address) => {
@@ -251,7 +272,8 @@ impl Node {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Mono> {
         let chain = self.chain.as_ref().map(|chain| chain.next_due(&self.fx));
-        let finding = self.finding.next_due().into_iter().chain(self.dht.next_due());
+        let finding =
+            [self.finding.next_due(), self.seeds.next_due(), self.dht.next_due()].into_iter().flatten();
         chain.into_iter().chain(finding).chain(self.connections.next_due(self.fx.now.mono)).min()
     }
 
@@ -291,6 +313,7 @@ impl Node {
         }
         self.connections.book(&mut self.fx);
         self.finding.tick(&mut self.fx, &mut self.connections);
+        self.seeds.tick(&mut self.fx);
         self.dht.tick(&mut self.fx);
         self.connections.tick(&mut self.fx);
     }

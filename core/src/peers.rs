@@ -10,6 +10,7 @@ mod exchange;
 mod found;
 mod identity;
 mod ledger;
+mod names;
 mod node_list;
 mod offence;
 mod quotas;
@@ -25,6 +26,7 @@ pub use exchange::{
 };
 pub use found::Found;
 pub use ledger::{Consequence, Ledger};
+pub use names::{MAX_TEXT_BYTES, MAX_TEXTS, NameError, Names, is_name};
 pub use node_list::{ListedPeer, MAX_NODE_LIST_BYTES, NodeList, NodeListError};
 pub use offence::{Offence, Severity};
 pub use quotas::{MAX_PEERS, OVERRUNS, Quota, Quotas, Traffic};

@@ -31,7 +31,8 @@ pub struct NodeOptions {
     #[arg(long, value_name = "MULTIADDR")]
     #[serde(deserialize_with = "multiaddresses")]
     pub listen: Vec<Multiaddr>,
-    /// Connect to this peer, and come back to it; may be given several times.
+    /// Connect to this peer, and come back to it; may be given several times. /dnsaddr/NAME stands for the peers that the
+    /// DNS has under that name.
     #[arg(long, value_name = "MULTIADDR")]
     #[serde(deserialize_with = "multiaddresses")]
     pub bootstrap: Vec<Multiaddr>,
@@ -59,6 +60,9 @@ pub struct NodeOptions {
     /// Do not answer JSON-RPC.
     #[arg(long, conflicts_with = "rpc")]
     pub no_rpc: bool,
+    /// Ask this name server, instead of those that the system is configured with.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub dns_server: Option<SocketAddr>,
     /// Do not look for peers on the local network, nor tell it of this one.
     #[arg(long)]
     pub no_mdns: bool,
@@ -153,6 +157,7 @@ impl NodeOptions {
             rpc: self.rpc.or(file.rpc),
             rpc_allow_remote: self.rpc_allow_remote || file.rpc_allow_remote,
             no_rpc,
+            dns_server: self.dns_server.or(file.dns_server),
             no_mdns: self.no_mdns || file.no_mdns,
             no_exchange: self.no_exchange || file.no_exchange,
             no_dht: self.no_dht || file.no_dht,

@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod config;
 pub mod disk;
+mod dns;
 pub mod genesis;
 pub mod keyfile;
 pub mod peer;

@@ -8,7 +8,7 @@ mod workers;
 
 use std::{
     io,
-    net::{IpAddr, TcpListener, UdpSocket},
+    net::{IpAddr, SocketAddr, TcpListener, UdpSocket},
     path::PathBuf,
 };
 
@@ -32,6 +32,7 @@ pub use self::extra::{Extra, Limits};
 use self::{shell::NativeShell, workers::Workers};
 use crate::{
     disk::{self, DiskError},
+    dns::Dns,
     transport::{self, Security, transport},
 };
 
@@ -55,6 +56,8 @@ pub struct PeerConfig {
     pub bootstrap: Vec<Multiaddr>,
     /// Look for peers in the local network by mDNS, and answer those that look.
     pub mdns: bool,
+    /// The name server to ask; without one those that the system is configured with.
+    pub dns: Option<SocketAddr>,
     /// How else it looks for peers.
     pub discovery: Discovery,
     /// The connections it takes.
@@ -91,6 +94,7 @@ impl PeerConfig {
             external: External::Known(Vec::new()),
             bootstrap: Vec::new(),
             mdns: false,
+            dns: None,
             discovery: Discovery::OFF,
             limits: Limits::PEER,
             security: Security::default(),
@@ -212,8 +216,9 @@ impl Peer {
         let extra = Extra::new(id, config.mdns, config.limits, more).map_err(PeerError::Mdns)?;
         let behaviour = Behaviour::new(&config.key, config.role, config.genesis.as_ref(), extra);
         let executor = swarm::Config::with_tokio_executor();
-        let mut swarm =
-            weft_core::swarm::swarm(transport(&config.key, config.security)?, behaviour, id, executor);
+        let dns = Dns::new(config.dns);
+        let transport = transport(&config.key, config.security, &dns)?;
+        let mut swarm = weft_core::swarm::swarm(transport, behaviour, id, executor);
         for address in &config.listen {
             if in_use(address) {
                 return Err(PeerError::PortInUse(address.clone()));
@@ -235,7 +240,7 @@ impl Peer {
             Storage::Disk(directory) => Some(directory.clone()),
         };
         let (archive, store) = storage::open(config.storage, &inputs).await?;
-        let shell = NativeShell::new(workers, archive, announce);
+        let shell = NativeShell::new(workers, archive, dns.resolver(&inputs), announce);
         let node_config = Config {
             local: id,
             role: config.role,

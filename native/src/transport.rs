@@ -1,4 +1,4 @@
-//! The ways a native peer reaches others: TCP, QUIC and WebSocket, with names resolved by the system.
+//! The ways a native peer reaches others: TCP, QUIC and WebSocket, with names resolved by the DNS.
 //!
 //! TCP is secured by noise or by [TLS](Security), QUIC by the TLS it has built in, and WebSocket by noise, as browsers do. Every stream transport negotiates noise and yamux by the eager version of multistream-select, as browsers do: a mix
 //! of versions fails.
@@ -11,13 +11,13 @@ use futures::{AsyncRead, AsyncWrite};
 use libp2p::{
     PeerId, Transport,
     core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
-    dns::{self, ResolverConfig, ResolverOpts},
     identity::Keypair,
     noise, quic, tcp, tls, websocket, yamux,
 };
 
 use self::security::Secure;
 pub use self::security::Security;
+use crate::dns::Dns;
 
 /// How long a connection may take to be secured.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -40,19 +40,18 @@ pub enum TransportError {
 ///
 /// # Errors
 /// When the key cannot secure connections.
-pub fn transport(
+pub(crate) fn transport(
     key: &Keypair,
     security: Security,
+    dns: &Dns,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, TransportError> {
-    let mut websocket = websocket::Config::new(with_names(tcp));
+    let mut websocket = websocket::Config::new(dns.with_names(tcp()));
     websocket.set_max_data_size(MAX_FRAME);
     let websocket = secured(websocket, Secure::new(key, Security::Noise)?);
-    let secure = Secure::new(key, security)?;
-    let direct = with_names(|| {
-        let quic = quic::tokio::Transport::new(quic::Config::new(key))
-            .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
-        quic.or_transport(secured(tcp(), secure.clone())).map(|either, _| either.into_inner())
-    });
+    let quic = quic::tokio::Transport::new(quic::Config::new(key))
+        .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
+    let direct = quic.or_transport(secured(tcp(), Secure::new(key, security)?));
+    let direct = dns.with_names(direct.map(|either, _| either.into_inner()));
     // WebSocket first: it takes only addresses that say so, and resolves names itself, since TLS needs them.
     Ok(websocket.or_transport(direct).map(|either, _| either.into_inner()).boxed())
 }
@@ -72,27 +71,4 @@ where
         .multiplex(yamux::Config::default())
         .timeout(HANDSHAKE_TIMEOUT)
         .boxed()
-}
-
-/// Resolves names as the system is configured to. On a machine without such a configuration, names cannot be dialled.
-fn with_names<T: Transport>(transport: impl Fn() -> T) -> dns::tokio::Transport<T> {
-    dns::tokio::Transport::system(transport()).unwrap_or_else(|error| {
-        tracing::warn!(%error, "the system names no name servers: only numeric addresses can be dialled");
-        without_names(transport())
-    })
-}
-
-fn without_names<T>(transport: T) -> dns::tokio::Transport<T> {
-    let no_servers = ResolverConfig::from_parts(None, Vec::new(), Vec::new());
-    dns::tokio::Transport::custom(transport, no_servers, ResolverOpts::default())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_machine_without_name_servers_still_has_a_transport() {
-        drop(without_names(tcp::tokio::Transport::new(tcp::Config::default())));
-    }
 }

@@ -116,6 +116,7 @@ impl Relay {
         config.genesis = genesis.clone();
         config.listen = options.listen;
         config.bootstrap = options.bootstrap;
+        config.dns = options.dns_server;
         config.tx_mode = options.tx_mode;
         config.discovery = Discovery {
             exchange: !options.no_exchange,

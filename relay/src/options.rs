@@ -33,9 +33,14 @@ pub struct Options {
     #[arg(long, value_name = "MULTIADDR")]
     pub external: Vec<Multiaddr>,
 
-    /// A peer to connect to, with its id: /ip4/192.0.2.1/tcp/4100/p2p/12D3... May be given several times.
+    /// A peer to connect to, with its id: /ip4/192.0.2.1/tcp/4100/p2p/12D3... or /dnsaddr/NAME for those that the DNS has
+    /// under a name. May be given several times.
     #[arg(long, value_name = "MULTIADDR")]
     pub bootstrap: Vec<Multiaddr>,
+
+    /// Ask this name server, instead of those that the system is configured with.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub dns_server: Option<SocketAddr>,
 
     /// Do not ask peers for others, nor tell them of any.
     #[arg(long)]

@@ -8,6 +8,7 @@ mod actor;
 mod cast;
 mod chain;
 mod links;
+mod names;
 mod numbers;
 mod peer;
 mod process;
@@ -18,6 +19,7 @@ mod tab;
 mod told;
 
 pub use chain::{Chain, NodeOptions, Ports, RelayOptions, answer};
+pub use names::NameServer;
 pub use process::{Process, programs_dir, wait_for};
 pub use rpc::{get, post, rpc};
 pub use run::{Setup, run};

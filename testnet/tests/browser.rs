@@ -3,6 +3,8 @@
 //! Needs the app in `browser/dist`, Chromium and its driver; `cargo xtask test app browser` sees to all of it.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
+#[path = "browser/begin.rs"]
+mod begin;
 #[path = "browser/busy.rs"]
 mod busy;
 #[path = "browser/joining.rs"]

@@ -1,6 +1,7 @@
 //! Carrying out what people ask for.
 
 use super::{Command, CommandError, CommandId, Node, Reply, StatusView, metrics::Snapshot};
+use crate::peers::is_name;
 
 impl Node {
     pub(super) fn command(&mut self, id: CommandId, command: Command) {
@@ -11,6 +12,10 @@ impl Node {
                 Ok(Reply::Peers(self.connections.views(&self.fx, &self.finding, height)))
             }
             Command::Metrics => Ok(Reply::Metrics(Box::new(self.measure()))),
+            Command::Dial(address) if is_name(&address) => match self.seeds.add(&self.fx, &address) {
+                Ok(()) => Ok(Reply::Done),
+                Err(error) => Err(error.into()),
+            },
             Command::Dial(address) => {
                 self.connections.dial(&mut self.fx, address);
                 Ok(Reply::Done)

@@ -15,7 +15,7 @@ use crate::{
     chain::{Change, Checkpoint, Transaction},
     gossip::{Room, SayError, Topic},
     mempool::AdmissionError,
-    peers::Found,
+    peers::{Found, NameError},
     primitives::{Address, Hash},
     store::{ArchiveAnswer, ArchiveFailure, ArchiveRequest, Seq},
 };
@@ -219,6 +219,13 @@ pub enum Input {
         /// How.
         found: Found,
     },
+    /// The DNS was asked with [`Output::Resolve`].
+    Resolved {
+        /// For what.
+        name: String,
+        /// The strings of its TXT records, each joined; none when it has no such records. Else why it cannot be known, in words.
+        outcome: Result<Vec<String>, String>,
+    },
     /// What came of a lookup in the distributed hash table.
     Dht(DhtId, Result<DhtAnswer, DhtFailure>),
     /// Others can reach us here.
@@ -286,6 +293,8 @@ pub enum Output {
     Ban(PeerId),
     /// Accept the peer again.
     Unban(PeerId),
+    /// Ask the DNS for the TXT records of this name. Ends in `Resolved`.
+    Resolve(String),
     /// Look something up in the distributed hash table. Ends in `Dht`.
     Dht(DhtId, DhtQuery),
     /// This peer answers questions of the distributed hash table, and is at this address.
@@ -475,6 +484,9 @@ pub enum CommandError {
     /// The peer takes part in as many rooms as it may.
     #[error("this peer already takes part in {0} rooms, as many as it may: leave one first")]
     TooManyRooms(usize),
+    /// The address cannot be looked up in the DNS.
+    #[error("that address is not looked up: {0}")]
+    Name(#[from] NameError),
     /// The distributed hash table has no answer.
     #[error(transparent)]
     Dht(#[from] DhtFailure),

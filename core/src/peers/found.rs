@@ -17,6 +17,8 @@ pub enum Found {
     Dht,
     /// It connected to us.
     Inbound,
+    /// The DNS has it (`/dnsaddr`).
+    Dns,
 }
 
 impl Found {
@@ -30,6 +32,7 @@ impl Found {
             Self::Exchange => "exchange",
             Self::Dht => "dht",
             Self::Inbound => "inbound",
+            Self::Dns => "dns",
         }
     }
 }

@@ -383,6 +383,7 @@ impl<S: Shell, N: Machine> Engine<S, N> {
             Output::Score(peer, points) => {
                 self.swarm.behaviour_mut().gossipsub.set_application_score(&peer, f64::from(points));
             }
+            Output::Resolve(name) => self.shell.resolve(name),
             Output::Work(id, job) => self.shell.work(id, job),
             Output::Archive(id, request) => self.shell.archive(id, request),
             Output::Flush(seq) => self.shell.flush(seq),

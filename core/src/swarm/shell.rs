@@ -36,6 +36,9 @@ pub trait Shell {
     /// Makes all batches up to this one durable. Answer with [`Input::Persisted`] or [`Input::StorageFailed`].
     fn flush(&mut self, seq: Seq);
 
+    /// Asks the DNS for the TXT records of this name. Answer with [`Input::Resolved`].
+    fn resolve(&mut self, name: String);
+
     /// Sees every event of the swarm before the driver acts on it, those of [`Self::Extra`] included, and may act on
     /// the swarm. What it answers, the node is told.
     fn observe(

@@ -125,6 +125,7 @@ fn peer_config(options: NodeOptions) -> Result<PeerConfig, Failure> {
         prune: options.prune.unwrap_or(Role::Native.prune()),
         tx_mode: options.tx_mode.unwrap_or_default(),
         mdns: !options.no_mdns,
+        dns: options.dns_server,
         discovery: Discovery {
             exchange: !options.no_exchange,
             dht: !options.no_dht,

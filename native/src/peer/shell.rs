@@ -22,19 +22,21 @@ use super::{
     storage::Backing,
     workers::Workers,
 };
+use crate::dns::Resolver;
 
 pub(super) struct NativeShell<X> {
     started: Instant,
     workers: Workers,
     backing: Backing,
+    resolver: Resolver,
     /// Whether the addresses it listens on are those others reach it at.
     announce: bool,
     more: PhantomData<fn() -> X>,
 }
 
 impl<X> NativeShell<X> {
-    pub(super) fn new(workers: Workers, backing: Backing, announce: bool) -> Self {
-        Self { started: Instant::now(), workers, backing, announce, more: PhantomData }
+    pub(super) fn new(workers: Workers, backing: Backing, resolver: Resolver, announce: bool) -> Self {
+        Self { started: Instant::now(), workers, backing, resolver, announce, more: PhantomData }
     }
 }
 
@@ -60,6 +62,10 @@ impl<X: NetworkBehaviour> Shell for NativeShell<X> {
 
     fn flush(&mut self, seq: Seq) {
         self.backing.flush(seq);
+    }
+
+    fn resolve(&mut self, name: String) {
+        self.resolver.texts(name);
     }
 
     fn observe(

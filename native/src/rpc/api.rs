@@ -140,6 +140,7 @@ pub const fn code(error: &CommandError) -> i32 {
         CommandError::Unproven => -32012,
         CommandError::NoSuchTransaction => -32013,
         CommandError::Dht(_) => -32014,
+        CommandError::Name(_) => -32015,
     }
 }
 

@@ -91,6 +91,10 @@ impl World {
                     self.peers[ix.0].banned.remove(other);
                 }
             }
+            Output::Resolve(name) => {
+                let records = self.dns.get(&name).cloned().ok_or_else(|| "there is no such name".to_owned());
+                self.tell(ix, self.now, Input::Resolved { name, outcome: records });
+            }
             // Kademlia is libp2p's, and not simulated.
             Output::Dht(id, _) => self.tell(ix, self.now, Input::Dht(id, Err(DhtFailure::Off))),
             Output::Routable { .. } | Output::ServeDht(_) => {}

@@ -104,6 +104,7 @@ impl Trace {
             Input::RoomEntered { .. } => (18, "room entered"),
             Input::RoomLeft { .. } => (19, "room left"),
             Input::Dht(..) => (20, "dht"),
+            Input::Resolved { .. } => (30, "resolved"),
         };
         let body: &[u8] = match input {
             Input::Gossip(message) => &message.data,

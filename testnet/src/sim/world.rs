@@ -57,6 +57,7 @@ pub struct World {
     pub(super) gossip: Gossip,
     pub(super) whole_blocks: bool,
     pub(super) names: Names,
+    pub(super) dns: BTreeMap<String, Vec<String>>,
     pub(super) judgements: u64,
     pub(super) commands: u64,
     pub(super) replies: BTreeMap<CommandId, Result<Reply, CommandError>>,
@@ -89,6 +90,7 @@ impl World {
             gossip: Gossip::default(),
             whole_blocks: false,
             names: Names::default(),
+            dns: BTreeMap::new(),
             judgements: 0,
             commands: 0,
             replies: BTreeMap::new(),
@@ -103,6 +105,11 @@ impl World {
     /// How good the links are from now on.
     pub fn set_network(&mut self, network: Network) {
         self.network = network;
+    }
+
+    /// What the DNS says from now on when asked for the TXT records of a name.
+    pub fn set_dns(&mut self, name: &str, records: Vec<String>) {
+        self.dns.insert(name.to_owned(), records);
     }
 
     /// What goes wrong on a peer's machine from now on.

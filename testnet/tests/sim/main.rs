@@ -5,6 +5,7 @@ mod backfill;
 mod bad_blocks;
 mod compact;
 mod crashes;
+mod dns;
 mod exchange;
 mod faults;
 mod finality;

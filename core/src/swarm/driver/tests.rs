@@ -92,6 +92,8 @@ impl Shell for TestShell {
 
     fn flush(&mut self, _: Seq) {}
 
+    fn resolve(&mut self, _: String) {}
+
     fn observe(
         &mut self,
         _: &mut Swarm<Behaviour<Self::Extra>>,

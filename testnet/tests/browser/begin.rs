@@ -1,0 +1,32 @@
+//! A tab that is told a name, and finds whom the DNS has under it.
+
+use weft_testnet::live::NameServer;
+
+use crate::Network;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tab_that_is_told_a_name_finds_whom_it_stands_for() {
+    let network = Network::start();
+    let names = NameServer::start().unwrap();
+    let validator = &network.validators[0];
+    let records = validator.addresses("/ws").iter().map(|address| format!("dnsaddr={address}")).collect();
+    names.set("_dnsaddr.seeds.example", records);
+    let tab = network.tab().await;
+    // What is none is refused, and nothing is kept of it.
+    tab.fill("begin-peers", "/ip4/127.0.0.1/tcp/1").await;
+    tab.click("begin-save").await;
+    tab.shows("[data-testid=\"begin-result\"][data-state=\"refused\"]").await;
+
+    tab.fill("begin-peers", "/dnsaddr/seeds.example").await;
+    tab.fill("begin-resolver", &names.url()).await;
+    tab.click("begin-save").await;
+    tab.shows("[data-testid=\"begin-result\"][data-state=\"done\"]").await;
+    tab.client().refresh().await.unwrap();
+    let found = format!(
+        "[...document.querySelectorAll('[data-testid=\"peer\"]')].some(peer => peer.dataset.peer === '{}' \
+         && peer.querySelector('[data-testid=\"peer-found\"]').textContent.includes('dns'))",
+        validator.peer()
+    );
+    tab.until("a peer that the DNS names is there", &found).await;
+    tab.close().await;
+}
