@@ -10,6 +10,7 @@ pub mod mempool;
 pub mod node;
 pub mod peers;
 pub mod primitives;
+pub mod signalling;
 pub mod state;
 pub mod store;
 pub mod swarm;

@@ -15,7 +15,7 @@ use std::fmt;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 pub use mutate::Mutator;
-pub use targets::{chain, gossip, mempool, node, relay, state, store, sync, text};
+pub use targets::{chain, gossip, mempool, node, relay, signalling, state, store, sync, text};
 use weft_core::primitives::{decode, encode};
 
 /// A target with valid inputs.
@@ -69,6 +69,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "journal_values", run: store::journal_values, seeds: store::journal_values_seeds },
     Target { name: "text", run: text::text, seeds: text::text_seeds },
     Target { name: "mempool", run: mempool::mempool, seeds: mempool::mempool_seeds },
+    Target { name: "signalling", run: signalling::session, seeds: signalling::session_seeds },
+    Target { name: "data_channel", run: signalling::channel, seeds: signalling::channel_seeds },
     Target { name: "node", run: node::node, seeds: node::node_seeds },
 ];
 

@@ -5,6 +5,7 @@ pub mod gossip;
 pub mod mempool;
 pub mod node;
 pub mod relay;
+pub mod signalling;
 pub mod state;
 pub mod store;
 pub mod sync;
