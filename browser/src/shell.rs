@@ -31,6 +31,9 @@ use crate::{
 /// The most bytes of transactions a tab's mempool holds.
 const MEMPOOL_BYTES: usize = 4 << 20;
 
+/// The most peers that are here because they connected: other tabs, each over a direct connection.
+const MAX_INBOUND: usize = 16;
+
 /// What a tab tells about itself.
 pub(crate) enum Condition {
     /// No worker can be started, in words.
@@ -74,6 +77,7 @@ pub(crate) async fn start(
         prune: Role::Browser.prune(),
         mempool_bytes: MEMPOOL_BYTES,
         tx_mode: TxMode::default(),
+        max_inbound: MAX_INBOUND,
         max_jobs: workers * 2,
     };
     let (sender, inbox) = inputs();

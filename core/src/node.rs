@@ -73,6 +73,9 @@ pub struct Config {
     pub mempool_bytes: usize,
     /// How it passes transactions on and wants to learn of them.
     pub tx_mode: TxMode,
+    /// The most peers that are here because they connected to us, over direct connections; less than the shell lets in, so that
+    /// newcomers are heard before one of them leaves.
+    pub max_inbound: usize,
     /// The most jobs in flight: about twice the number of workers.
     pub max_jobs: usize,
 }
@@ -142,9 +145,10 @@ impl Node {
         seed: [u8; 32],
         now: Now,
     ) -> Result<Self, StartError> {
+        let group_key = Hash::of(&[&seed[..], b"groups of addresses"].concat()).0;
         let mut fx = Effects::new(store, ChaCha8Rng::from_seed(seed), now);
         let (names, bootstrap) = std::mem::take(&mut config.bootstrap).into_iter().partition(is_name);
-        let mut connections = Connections::new(config.local, bootstrap, &fx);
+        let mut connections = Connections::new(config.local, bootstrap, (config.max_inbound, group_key), &fx);
         let seeds = Seeds::new(config.role, names, &mut fx);
         let chain = match config.genesis.take() {
             Some(genesis) => Some(Chain::open(&config, genesis, &mut fx)?),

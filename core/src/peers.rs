@@ -17,6 +17,7 @@ mod quotas;
 mod reach;
 mod record;
 mod role;
+mod slots;
 
 pub use book::{Book, BookShape, Row, Rumour};
 pub use bucket::{Allowance, Bucket};
@@ -33,3 +34,4 @@ pub use quotas::{MAX_PEERS, OVERRUNS, Quota, Quotas, Traffic};
 pub use reach::{Group, Scope, can_dial};
 pub use record::{MAX_RECORD_ADDRESSES, PeerRecord, RECORD_LIFETIME_MILLIS};
 pub use role::Role;
+pub use slots::{Guest, to_leave};

@@ -253,6 +253,7 @@ impl Peer {
             prune: config.prune,
             mempool_bytes: config.mempool_bytes,
             tx_mode: config.tx_mode,
+            max_inbound: config.limits.guests(),
             max_jobs,
         };
         let mut seed = [0; 32];

@@ -1,9 +1,12 @@
 //! Who is connected, and how that came about.
 
+mod room;
+
 use std::collections::BTreeMap;
 
 use libp2p::{Multiaddr, PeerId, multiaddr};
 
+use self::room::Virtues;
 use super::{
     ConnectionId, Event, Link, LinkView, Output, PeerView, effects::Effects, finding::Finding,
     metrics::Snapshot,
@@ -36,6 +39,9 @@ struct Peer {
     offences: BTreeMap<Offence, u32>,
     /// Its score as gossip was told it.
     told: i32,
+    virtues: Virtues,
+    /// It was told to leave, and has not yet.
+    leaving: bool,
 }
 
 pub(super) struct Connections {
@@ -44,6 +50,10 @@ pub(super) struct Connections {
     ledger: Ledger,
     dialer: Dialer,
     local: PeerId,
+    /// The most peers that are here because they connected to us.
+    max_inbound: usize,
+    /// Orders groups of addresses in a way that nobody else knows.
+    group_key: [u8; 32],
     /// When to tell gossip how far scores have healed.
     heal: Mono,
     /// Gossip may have been told of a score that heals.
@@ -64,7 +74,12 @@ pub(super) enum Presence {
 }
 
 impl Connections {
-    pub(super) fn new(local: PeerId, bootstrap: Vec<Multiaddr>, fx: &Effects) -> Self {
+    pub(super) fn new(
+        local: PeerId,
+        bootstrap: Vec<Multiaddr>,
+        (max_inbound, group_key): (usize, [u8; 32]),
+        fx: &Effects,
+    ) -> Self {
         let mut dialer = Dialer::default();
         for address in bootstrap {
             dialer.add_fixed(address, fx.now.mono);
@@ -75,6 +90,8 @@ impl Connections {
             ledger: Ledger::default(),
             dialer,
             local,
+            max_inbound,
+            group_key,
             heal: Mono(0),
             hurt: false,
             booked: BTreeMap::new(),
@@ -97,7 +114,8 @@ impl Connections {
         if outbound {
             fx.lower(&unreachable_prefix(&address));
         }
-        let state = self.peers.entry(peer).or_default();
+        let virtues = Virtues::of(fx.now.mono);
+        let state = self.peers.entry(peer).or_insert_with(|| Peer { virtues, ..Peer::default() });
         let had_direct = state.is_direct();
         state.connections.insert(connection, Connection { link, address, outbound });
         fx.notify(Event::Peers);
@@ -107,6 +125,9 @@ impl Connections {
         state.told = 0;
         state.tell(fx, peer, self.ledger.score(&peer, fx.now.mono));
         self.hurt |= state.told != 0;
+        if !outbound {
+            self.make_room(fx, peer);
+        }
         Presence::Arrived
     }
 
@@ -232,11 +253,14 @@ impl Connections {
     pub(super) fn pinged(&mut self, peer: &PeerId, millis: u64) {
         if let Some(state) = self.peers.get_mut(peer) {
             state.ping_millis = Some(millis);
+            let least = &mut state.virtues.least_ping;
+            *least = Some(least.map_or(millis, |known| known.min(millis)));
         }
     }
 
     /// Books what peers did wrong, and acts on it.
     pub(super) fn book(&mut self, fx: &mut Effects) {
+        self.credit(fx);
         for (peer, offence) in std::mem::take(&mut fx.offences) {
             fx.refuse(offence.name());
             *self.booked.entry(offence.name()).or_default() += 1;

@@ -72,6 +72,13 @@ pub(super) struct Asked {
     pub(super) ask: Ask,
 }
 
+/// Something good that a peer brought before others did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Service {
+    Block,
+    Transaction,
+}
+
 pub(super) struct Effects {
     pub(super) now: Now,
     pub(super) rng: ChaCha8Rng,
@@ -83,6 +90,8 @@ pub(super) struct Effects {
     pub(super) asked: BTreeMap<OutboundId, Asked>,
     /// Misbehaviour noticed since the last look; the node books it.
     pub(super) offences: Vec<(PeerId, Offence)>,
+    /// What peers were the first to bring since the last look; the node notes it.
+    pub(super) services: Vec<(PeerId, Service)>,
     /// How often something was refused, by reason.
     pub(super) refusals: BTreeMap<&'static str, u64>,
     /// Verdicts given: accept, reject, ignore.
@@ -105,6 +114,7 @@ impl Effects {
             storage_failed: None,
             asked: BTreeMap::new(),
             offences: Vec::new(),
+            services: Vec::new(),
             refusals: BTreeMap::new(),
             verdicts: [0; 3],
             delays: Delays::default(),

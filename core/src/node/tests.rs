@@ -51,6 +51,7 @@ fn config(validator: bool) -> Config {
         prune: crate::node::Prune::Archive,
         mempool_bytes: 1 << 20,
         tx_mode: TxMode::default(),
+        max_inbound: 8,
         max_jobs: 4,
     }
 }

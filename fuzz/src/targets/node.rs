@@ -63,6 +63,7 @@ impl Shell {
             prune: Prune::Archive,
             mempool_bytes: 1 << 20,
             tx_mode: TxMode::default(),
+            max_inbound: 4,
             max_jobs: 4,
         };
         let now = Now { mono: Mono(1_000), wall: Wall(sample().chain.now().0 + 100) };

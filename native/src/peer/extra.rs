@@ -26,6 +26,13 @@ impl Limits {
     /// For a peer among others: ten times a full gossip mesh.
     pub const PEER: Self = Self { inbound: 120, outbound: 60, pending: 60, per_peer: 4 };
 
+    /// The most peers that stay because they connected to us. The rest of [`Self::inbound`] is for newcomers, until somebody has left
+    /// for them, and for further connections of the same.
+    pub(super) fn guests(self) -> usize {
+        let spare = self.inbound / 8;
+        usize::try_from(self.inbound - spare).unwrap_or(usize::MAX)
+    }
+
     /// For a relay: each of its reservations is a connection, and about as many peers come by without one.
     pub const RELAY: Self = Self { inbound: 2048, outbound: 120, pending: 256, per_peer: 4 };
 }

@@ -64,6 +64,8 @@ pub struct NodeOptions {
     pub discovery: Discovery,
     /// The most jobs in flight; there are half as many workers.
     pub max_jobs: usize,
+    /// The most peers that may be here because they connected.
+    pub max_inbound: usize,
     /// How far its clock is off, in milliseconds.
     pub skew_millis: i64,
     /// What it finds on its disk.
@@ -86,6 +88,7 @@ impl Default for NodeOptions {
             mempool_bytes: 8 << 20,
             tx_mode: TxMode::default(),
             discovery: Discovery::OFF,
+            max_inbound: usize::MAX,
             max_jobs: 4,
             skew_millis: 0,
             storage: Storage::default(),

@@ -182,6 +182,7 @@ impl World {
                 prune: options.prune,
                 mempool_bytes: options.mempool_bytes,
                 tx_mode: options.tx_mode,
+                max_inbound: options.max_inbound,
                 max_jobs: options.max_jobs,
             },
             chain,

@@ -5,6 +5,7 @@ mod backfill;
 mod bad_blocks;
 mod compact;
 mod crashes;
+mod crowds;
 mod dns;
 mod exchange;
 mod faults;

@@ -12,7 +12,11 @@ use crate::{
     chain::{Body, ConsensusRecord, Evidence, RecordError, SystemItem},
     finality::{BlockTree, InsertError, Stage},
     gossip::{CompactBlock, CompactError},
-    node::{Event, GossipMessage, SyncPhase, Verdict, effects::Effects, work::Job},
+    node::{
+        Event, GossipMessage, SyncPhase, Verdict,
+        effects::{Effects, Service},
+        work::Job,
+    },
     peers::Offence,
     primitives::{Hash, Height, Slot, decode, encode},
     state::{self, Account, BlockContext, Diff, Executed, ExecutionError, Trie},
@@ -161,6 +165,7 @@ impl Chain {
             let verdict = if taken.is_ok() { Verdict::Accept } else { Verdict::Ignore };
             fx.judge(message.id, verdict);
             if let Ok(hash) = taken {
+                fx.services.push((message.from, Service::Block));
                 self.announced(fx, hash, message.from, block);
                 self.notify_sync(fx);
             }
@@ -169,6 +174,7 @@ impl Chain {
         match self.tree.insert(header.clone()) {
             Ok(hash) => {
                 fx.judge(message.id, Verdict::Accept);
+                fx.services.push((message.from, Service::Block));
                 if let Some(pair) = self.tree.equivocation(&header) {
                     self.hold_evidence(fx, Evidence::Headers(Box::new(pair)));
                 }

@@ -11,7 +11,12 @@ use super::{Chain, Promise, Purpose, gather::Pushed};
 use crate::{
     chain::Transaction,
     mempool::{self, AdmissionError, Source, Weighed},
-    node::{CommandError, CommandId, Event, Reply, effects::Effects, told, work::Job},
+    node::{
+        CommandError, CommandId, Event, Reply,
+        effects::{Effects, Service},
+        told,
+        work::Job,
+    },
     peers::Offence,
     primitives::{Address, Hash, Slot, encode},
     state::{Account, TransferError},
@@ -114,8 +119,9 @@ impl Chain {
                         true => self.admit_weighed(fx, weighed, &account, Source::Peer(peer)),
                         false => Err(AdmissionError::Signature),
                     };
-                    if let Err(error) = admitted {
-                        self.refused(fx, &id, &error);
+                    match admitted {
+                        Ok(()) => fx.services.push((peer, Service::Transaction)),
+                        Err(error) => self.refused(fx, &id, &error),
                     }
                 }
             }
