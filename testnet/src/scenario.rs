@@ -3,12 +3,18 @@
 //! The file says nothing about how it is run, so the simulator and real processes can read the same one. Unknown keys are
 //! refused, and every number has bounds: [`Scenario::parse`] names the first that is outside.
 
+mod expectations;
+mod faults;
+mod peers;
 mod topology;
 
 use std::collections::BTreeSet;
 
+pub use expectations::Expectations;
+pub use faults::{Churn, Fault};
+pub use peers::{Group, NatKind};
 use serde::{Deserialize, Serialize};
-use weft_core::{gossip::TxMode, node::Role};
+use weft_core::node::Role;
 
 /// The most peers.
 pub const MAX_PEERS: usize = 20_000;
@@ -148,55 +154,6 @@ impl Default for NetworkOptions {
     }
 }
 
-/// Peers of one kind.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Group {
-    /// What other parts of the file call it.
-    pub name: String,
-    /// The kind: `relay`, `native` or `browser`.
-    pub role: Role,
-    /// How many, 1 to 20,000.
-    pub count: usize,
-    /// How many of them propose and vote, up to `count`.
-    #[serde(default)]
-    pub validators: usize,
-    /// How many others each of them dials, 0 to 100.
-    #[serde(default = "dials")]
-    pub dials: usize,
-    /// ISO 3166 codes of where they are; without one, all over the world.
-    #[serde(default)]
-    pub countries: Vec<String>,
-    /// Megabits a second up, 0.01 to 100,000; unlimited without it.
-    #[serde(default)]
-    pub up_mbit: Option<f64>,
-    /// Megabits a second down; unlimited without it.
-    #[serde(default)]
-    pub down_mbit: Option<f64>,
-    /// Whether they can be dialled.
-    #[serde(default)]
-    pub nat: NatKind,
-    /// How they pass transactions on: `push`, `pull` or `push-pull`.
-    #[serde(default)]
-    pub tx_mode: TxMode,
-    /// What their mempools may hold, in MiB, 1 to 1024.
-    #[serde(default = "four")]
-    pub mempool_mib: usize,
-}
-
-/// Whether peers can be dialled.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NatKind {
-    /// By everybody.
-    #[default]
-    Open,
-    /// After signalling through a relay.
-    Signalled,
-    /// By nobody.
-    Closed,
-}
-
 /// What is done: transfers between accounts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -218,149 +175,12 @@ pub struct Workload {
     pub at: Vec<String>,
 }
 
-/// Peers that come and go.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Churn {
-    /// The share of peers that end in a minute, 0 to 10.
-    #[serde(default)]
-    pub share_per_minute: f64,
-    /// How long each is away, 1 s to an hour.
-    #[serde(default = "ten")]
-    pub away_seconds: u64,
-    /// Which groups come and go; all without it. Peers that propose never do.
-    #[serde(default)]
-    pub groups: Vec<String>,
-}
-
-impl Default for Churn {
-    fn default() -> Self {
-        Self { share_per_minute: 0.0, away_seconds: ten(), groups: Vec::new() }
-    }
-}
-
-/// Something that goes wrong at a time.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "kind", deny_unknown_fields)]
-pub enum Fault {
-    /// A group hears nothing of all others.
-    #[serde(rename_all = "kebab-case")]
-    Partition {
-        /// When, in seconds after the start.
-        at: u64,
-        /// For how long.
-        seconds: u64,
-        /// Which group.
-        group: String,
-        /// The share of the group, the first ones; all without it.
-        #[serde(default = "whole")]
-        share: f64,
-    },
-    /// Peers end at once, and start again after a while.
-    #[serde(rename_all = "kebab-case")]
-    Kill {
-        /// When.
-        at: u64,
-        /// For how long they are down; 0 for a restart at once.
-        seconds: u64,
-        /// Which group.
-        group: String,
-        /// The share of the group.
-        #[serde(default = "whole")]
-        share: f64,
-    },
-    /// Peers end as asked, and start again at once.
-    #[serde(rename_all = "kebab-case")]
-    Restart {
-        /// When.
-        at: u64,
-        /// Which group.
-        group: String,
-        /// The share of the group.
-        #[serde(default = "whole")]
-        share: f64,
-    },
-    /// Peers stop for a while, as a hidden tab or a suspended laptop does.
-    #[serde(rename_all = "kebab-case")]
-    Pause {
-        /// When.
-        at: u64,
-        /// For how long.
-        seconds: u64,
-        /// Which group.
-        group: String,
-        /// The share of the group.
-        #[serde(default = "whole")]
-        share: f64,
-    },
-    /// Peers lose all their connections at once.
-    #[serde(rename_all = "kebab-case")]
-    Disconnect {
-        /// When.
-        at: u64,
-        /// Which group.
-        group: String,
-        /// The share of the group.
-        #[serde(default = "whole")]
-        share: f64,
-    },
-}
-
-impl Fault {
-    /// When it begins and ends, in seconds, whom it hits, and which share of them.
-    #[must_use]
-    pub fn parts(&self) -> (u64, u64, &str, f64) {
-        match self {
-            Self::Partition { at, seconds, group, share }
-            | Self::Kill { at, seconds, group, share }
-            | Self::Pause { at, seconds, group, share } => (*at, at.saturating_add(*seconds), group, *share),
-            Self::Restart { at, group, share } | Self::Disconnect { at, group, share } => {
-                (*at, *at, group, *share)
-            }
-        }
-    }
-}
-
-/// What must come of it. What is left out is not looked at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Expectations {
-    /// All peers that are up agree on the last finalised block but for at most so many heights.
-    #[serde(default)]
-    pub finalised_within: Option<u64>,
-    /// The least share of deliveries of blocks that come about, 0 to 1.
-    #[serde(default)]
-    pub blocks_delivered: Option<f64>,
-    /// The most milliseconds from a block to 99 of 100 peers.
-    #[serde(default)]
-    pub blocks_p99_millis: Option<f64>,
-    /// The least share of deliveries of transactions that come about.
-    #[serde(default)]
-    pub transactions_delivered: Option<f64>,
-    /// The most milliseconds from a transaction to 99 of 100 peers.
-    #[serde(default)]
-    pub transactions_p99_millis: Option<f64>,
-    /// Whether honest peers may blame each other, for faults that look like malice.
-    #[serde(default)]
-    pub blame_allowed: bool,
-}
-
 const fn ten() -> u64 {
     10
-}
-const fn four() -> usize {
-    4
-}
-const fn dials() -> usize {
-    8
 }
 const fn tenth() -> f64 {
     0.1
 }
-const fn whole() -> f64 {
-    1.0
-}
-
 fn bound(what: &str, value: f64, least: f64, most: f64) -> Result<(), ScenarioError> {
     if value >= least && value <= most {
         Ok(())
@@ -488,10 +308,9 @@ impl Scenario {
         }
         self.check_topology()?;
         self.check_workload()?;
-        bound("churn.share-per-minute", self.churn.share_per_minute, 0.0, 10.0)?;
-        bound("churn.away-seconds", self.churn.away_seconds as f64, 1.0, 3_600.0)?;
-        self.check_faults()?;
-        self.check_expectations()
+        self.churn.check()?;
+        faults::check(&self.faults, self.seconds)?;
+        self.expect.check()
     }
 
     fn check_topology(&self) -> Result<(), ScenarioError> {
@@ -516,62 +335,6 @@ impl Scenario {
         }
         bound("workload.accounts", self.accounts() as f64, 1.0, 100_000.0)?;
         bound("workload.fee-spread", workload.fee_spread, 0.0, 1_000.0)
-    }
-
-    fn check_faults(&self) -> Result<(), ScenarioError> {
-        bound("the number of faults", self.faults.len() as f64, 0.0, 1_000.0)?;
-        let mut cut_until = 0;
-        for fault in &self.faults {
-            let (at, until, _, share) = fault.parts();
-            bound("a fault's at", at as f64, 0.0, self.seconds as f64)?;
-            bound("a fault's end", until as f64, 0.0, self.seconds as f64)?;
-            bound("a fault's share", share, 0.0, 1.0)?;
-            if matches!(fault, Fault::Partition { .. }) {
-                sense(at >= cut_until, || {
-                    "partitions come one after the other, in the order of their times".to_owned()
-                })?;
-                cut_until = until;
-            }
-        }
-        Ok(())
-    }
-
-    fn check_expectations(&self) -> Result<(), ScenarioError> {
-        let expect = &self.expect;
-        for (what, share) in [
-            ("expect.blocks-delivered", expect.blocks_delivered),
-            ("expect.transactions-delivered", expect.transactions_delivered),
-        ] {
-            bound(what, share.unwrap_or(1.0), 0.0, 1.0)?;
-        }
-        for (what, millis) in [
-            ("expect.blocks-p99-millis", expect.blocks_p99_millis),
-            ("expect.transactions-p99-millis", expect.transactions_p99_millis),
-        ] {
-            bound(what, millis.unwrap_or(1.0), 1.0, 3_600_000.0)?;
-        }
-        Ok(())
-    }
-}
-
-impl Group {
-    fn check(&self) -> Result<(), ScenarioError> {
-        let of = |what: &str| format!("{what} of peers {}", self.name);
-        bound(&of("count"), self.count as f64, 1.0, MAX_PEERS as f64)?;
-        bound(&of("validators"), self.validators as f64, 0.0, self.count as f64)?;
-        bound(&of("dials"), self.dials as f64, 0.0, 100.0)?;
-        bound(&of("up-mbit"), self.up_mbit.unwrap_or(1.0), 0.01, 100_000.0)?;
-        bound(&of("down-mbit"), self.down_mbit.unwrap_or(1.0), 0.01, 100_000.0)?;
-        bound(&of("mempool-mib"), self.mempool_mib as f64, 1.0, 1_024.0)?;
-        for code in &self.countries {
-            sense(crate::sim::country_named(code).is_some(), || {
-                format!(
-                    "peers {} are to be in {code}, of which data/country-rtt.csv knows nothing",
-                    self.name
-                )
-            })?;
-        }
-        Ok(())
     }
 }
 
