@@ -345,7 +345,12 @@ impl Node {
             Topic::Evidence => Traffic::Evidence,
             Topic::Chat(_) => Traffic::Chat,
         };
-        if !self.fx.may(message.from, traffic, message.data.len()) {
+        // Gossipsub passes on the first copy of a message and no other, whoever brought it. So a vote or evidence that may matter
+        // is looked at although its bringer is past the quota, who could keep it from us for ever else.
+        let matters = |chain: &Chain| chain.may_matter(&message);
+        if !self.fx.may(message.from, traffic, message.data.len())
+            && !self.chain.as_ref().is_some_and(matters)
+        {
             self.fx.judge(message.id, Verdict::Ignore);
             return;
         }

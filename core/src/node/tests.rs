@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use super::*;
 use crate::{
-    chain::{Authority, Block, Grant, Transaction, UnsignedTransaction},
+    chain::{Authority, Block, Checkpoint, Grant, Transaction, UnsignedTransaction, Vote},
     gossip::{ChatRooms, CompactBlock, Rebuild, TxRequest},
     peers::OVERRUNS,
     primitives::{Address, Amount, Domain, Height, PublicKey, Slot, Wall, decode, encode},
@@ -304,6 +304,44 @@ fn what_a_peer_asks_or_brings_past_its_quota_is_not_looked_at_and_blamed_when_it
         assert_eq!(refused(&alone), OVERRUNS.burst + 5, "{traffic:?}");
         assert_eq!(flooded(&mut alone), [5, 0], "{traffic:?}");
     }
+}
+
+#[test]
+fn a_vote_that_matters_is_judged_whoever_brings_it_first_and_past_any_quota() {
+    let mut alone = Alone::new(false, MemoryStore::default());
+    let greedy = alone.meet(0);
+    let chain = genesis().hash();
+    let link = |height, block: u8| crate::chain::Link {
+        source: Checkpoint { height: Height(0), hash: chain },
+        target: Checkpoint { height: Height(height), hash: Hash([block; 32]) },
+    };
+    let mut number = 0;
+    let mut said = |alone: &mut Alone, vote: &Vote| {
+        number += 1;
+        let (topic, data, id) = (Topic::Vote, encode(vote), GossipId(number));
+        let (from, author, sequence) = (greedy, greedy, number);
+        alone.outputs.clear();
+        alone.handle(Input::Gossip(GossipMessage { id, topic, from, author, sequence, data }));
+        alone.outputs.iter().find_map(|output| match output {
+            Output::Judge { id: of, verdict } if *of == id => Some(*verdict),
+            _ => None,
+        })
+    };
+    // Nobody is blamed for a vote too far ahead: the sender may know a longer chain.
+    let far = Vote::sign(link(1 << 20, 1), &key(1), &chain);
+    for _ in 0..Traffic::Votes.quota().items.burst + OVERRUNS.burst / 2 {
+        assert_eq!(said(&mut alone, &far), Some(Verdict::Ignore));
+    }
+    let refused = |alone: &Alone| alone.node.fx.refusals.get("quota-votes").copied().unwrap_or_default();
+    assert_eq!(refused(&alone), OVERRUNS.burst / 2);
+    let vote = Vote::sign(link(16, 2), &key(1), &chain);
+    assert_eq!(said(&mut alone, &vote), Some(Verdict::Accept), "nobody else can bring it again");
+    assert_eq!(said(&mut alone, &vote), Some(Verdict::Ignore), "it is known now");
+    let stranger = Vote::sign(link(16, 2), &key(4), &chain);
+    assert_eq!(said(&mut alone, &stranger), Some(Verdict::Ignore));
+    let forged = Vote { signature: stranger.signature, ..Vote::sign(link(32, 3), &key(1), &chain) };
+    assert_eq!(said(&mut alone, &forged), Some(Verdict::Reject));
+    assert_eq!(refused(&alone), OVERRUNS.burst / 2 + 4, "each counts against its bringer");
 }
 
 #[test]

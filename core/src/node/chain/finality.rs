@@ -86,10 +86,7 @@ impl Chain {
             fx.offend(message.from, Offence::Malformed);
             return;
         };
-        let ahead = vote.link.target.height.0 > self.head_height().0 + MAX_VOTE_AHEAD;
-        let late = vote.link.target.height <= self.finalised_height();
-        if self.starting || ahead || late || !self.is_authority(&vote.by) || !self.gadget.pool.is_news(&vote)
-        {
+        if !self.awaits_vote(&vote) {
             fx.judge(message.id, Verdict::Ignore);
             return;
         }
@@ -100,6 +97,29 @@ impl Chain {
         }
         self.gadget.line.push((message, vote));
         self.check_votes(fx);
+    }
+
+    /// Whether a vote is worth its signature's check.
+    fn awaits_vote(&self, vote: &Vote) -> bool {
+        let ahead = vote.link.target.height.0 > self.head_height().0 + MAX_VOTE_AHEAD;
+        let late = vote.link.target.height <= self.finalised_height();
+        !self.starting && !ahead && !late && self.is_authority(&vote.by) && self.gadget.pool.is_news(vote)
+    }
+
+    /// Whether evidence against this key is worth its check.
+    fn awaits_evidence(&self, guilty: &PublicKey) -> bool {
+        !self.starting && self.is_authority(guilty) && !self.gadget.evidence.contains_key(guilty)
+    }
+
+    /// Whether gossip is a vote or evidence that is worth a check, as far as can be told without one.
+    pub(in crate::node) fn may_matter(&self, message: &GossipMessage) -> bool {
+        match message.topic {
+            Topic::Vote => decode::<Vote>(&message.data, Vote::LEN)
+                .is_ok_and(|vote| vote.link.is_well_formed() && self.awaits_vote(&vote)),
+            Topic::Evidence => decode::<Evidence>(&message.data, Evidence::MAX_LEN)
+                .is_ok_and(|evidence| evidence.guilty().is_some_and(|guilty| self.awaits_evidence(&guilty))),
+            Topic::Block | Topic::Chat(_) => false,
+        }
     }
 
     /// Whether a key votes now or may soon.
@@ -250,7 +270,7 @@ impl Chain {
             fx.offend(message.from, Offence::Malformed);
             return;
         };
-        if self.starting || !self.is_authority(&guilty) || self.gadget.evidence.contains_key(&guilty) {
+        if !self.awaits_evidence(&guilty) {
             fx.judge(message.id, Verdict::Ignore);
             return;
         }
