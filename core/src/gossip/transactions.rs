@@ -237,7 +237,8 @@ pub struct TransactionRelay {
     next_id: u64,
     salts: u64,
     turns: u64,
-    /// Nothing is due before this time, as long as nothing has changed: most calls of a busy peer find nothing to say.
+    /// Nothing is due before this time: most calls of a busy peer find nothing to say. What changes much forgets it; what
+    /// happens all the time only moves it nearer.
     quiet: Option<Mono>,
     counts: RelayCounts,
 }
@@ -326,8 +327,11 @@ impl TransactionRelay {
 
     /// A transaction in check is in the mempool now. Pass it on with [`Self::forward`].
     pub fn accepted(&mut self, id: &Hash) {
-        self.quiet = None;
+        let could_fetch = self.can_fetch();
         self.checks.end(id);
+        if !could_fetch {
+            self.quiet = None;
+        }
     }
 
     /// A transaction can never be taken: it is not checked again for a while. Returns who sent it while it was in check;
@@ -347,7 +351,6 @@ impl TransactionRelay {
 
     /// Passes a transaction on to every peer that is not known to have it, in the way that is due to it.
     pub fn forward(&mut self, transaction: &Transaction, now: Mono) {
-        self.quiet = None;
         let takes_part =
             |peer: &Peer| !peer.closed && !peer.is_light() && peer.mode() == Some(TxMode::PushPull);
         let candidates = self.peers.iter().filter(|(_, peer)| takes_part(peer)).map(|(id, _)| id);
@@ -359,6 +362,8 @@ impl TransactionRelay {
         for (peer_id, peer) in &mut self.peers {
             let is_chosen = is_light || chosen.contains(peer_id);
             self.counts.unsent += enqueue(&self.policy, peer, is_chosen, serial, id, &transaction, now);
+            let due = [peer.push_due(), peer.announcement_due()].into_iter().flatten().min();
+            self.quiet = self.quiet.map(|quiet| due.map_or(quiet, |due| quiet.min(due)));
         }
     }
 

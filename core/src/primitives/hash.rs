@@ -66,7 +66,7 @@ impl FromStr for Hash {
 }
 
 /// Hashes parts one after the other, as if they were joined.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Hasher(blake3::Hasher);
 
 impl Hasher {

@@ -22,7 +22,7 @@ impl From<AnswerError> for Answered {
 impl TransactionRelay {
     /// A request was answered.
     pub fn answered(&mut self, id: OutgoingId, body: &[u8], pool: &impl Pool, now: Mono) -> Answered {
-        self.quiet = None;
+        let quiet = self.quiet.take();
         let response = match TxResponse::from_bytes(body) {
             Ok(response) => response,
             Err(error) => {
@@ -56,9 +56,12 @@ impl TransactionRelay {
                 }
                 Answered::default()
             }
-            (Flight::Push(_) | Flight::Announce(_) | Flight::FeeFilter, TxResponse::Done) => {
+            (Flight::Push(_) | Flight::Announce(_), TxResponse::Done) => {
+                self.quiet = quiet;
+                self.hasten(&peer_id);
                 Answered::default()
             }
+            (Flight::FeeFilter, TxResponse::Done) => Answered::default(),
             (Flight::Fetch(fetch), TxResponse::Transactions(transactions)) => {
                 self.fetched(&peer_id, fetch, transactions, pool, now)
             }

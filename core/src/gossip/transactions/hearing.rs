@@ -50,12 +50,19 @@ impl TransactionRelay {
         pool: &impl Pool,
         now: Mono,
     ) -> Result<Answer, DecodeError> {
-        self.quiet = None;
         let outcome = if self.allowances(peer).may_bring(body.len(), now) {
             let request = TxRequest::from_bytes(body)?;
             self.counts.bytes_received.request(&request, body.len());
             if self.allowances(peer).may_ask(items(&request), now) {
-                self.act(peer, request, pool, now)
+                let is_common =
+                    matches!(request, TxRequest::Push(_) | TxRequest::Announce(_) | TxRequest::Fetch(_));
+                let outcome = self.act(peer, request, pool, now);
+                if is_common {
+                    self.hasten(peer);
+                } else {
+                    self.quiet = None;
+                }
+                outcome
             } else {
                 self.overrun(peer, now)
             }

@@ -19,6 +19,10 @@ const NEVER: Mono = Mono(u64::MAX);
 impl TransactionRelay {
     /// The next request to send, or `None` when there is none by `now`.
     pub fn poll(&mut self, pool: &impl Pool, now: Mono) -> Option<Outgoing> {
+        debug_assert!(
+            self.quiet.is_none_or(|quiet| quiet <= self.due()),
+            "something is due before it is looked for"
+        );
         let due = self.quiet.unwrap_or_else(|| self.due());
         self.quiet = (now < due).then_some(due);
         if self.quiet.is_some() {
@@ -47,17 +51,7 @@ impl TransactionRelay {
 
     /// The same, looked up among all that waits.
     pub(super) fn due(&self) -> Mono {
-        let can_fetch = self.can_fetch();
-        let peers = self.peers.values().flat_map(|peer| {
-            let introduction = match peer.link {
-                _ if !peer.introduce || peer.closed => None,
-                Link::Unknown(until) => Some(until),
-                Link::Plain | Link::Session(_) => Some(Mono(0)),
-            };
-            let control = self.control_due(peer);
-            let fetch = peer.fetch_due().filter(|_| can_fetch);
-            [introduction, control, fetch, peer.push_due(), peer.announcement_due()]
-        });
+        let peers = self.peers.values().map(|peer| Some(self.due_to(peer)));
         let fetches = self.in_flight.values().map(|(_, flight)| match flight {
             Flight::Fetch(fetch) => fetch.next_due(),
             _ => None,
@@ -68,6 +62,26 @@ impl TransactionRelay {
             self.next_turn().map(|(turn, _)| turn)
         };
         peers.chain(fetches).flatten().chain(sketch).fold(NEVER, Mono::min)
+    }
+
+    /// When something is to be said to a peer, sketches aside.
+    fn due_to(&self, peer: &Peer) -> Mono {
+        let introduction = match peer.link {
+            _ if !peer.introduce || peer.closed => None,
+            Link::Unknown(until) => Some(until),
+            Link::Plain | Link::Session(_) => Some(Mono(0)),
+        };
+        let control = self.control_due(peer);
+        let fetch = peer.fetch_due().filter(|_| self.can_fetch());
+        let dues = [introduction, control, fetch, peer.push_due(), peer.announcement_due()];
+        dues.into_iter().flatten().fold(NEVER, Mono::min)
+    }
+
+    /// Something may be due to this peer earlier than before, and to nobody else.
+    pub(super) fn hasten(&mut self, peer: &PeerId) {
+        if let (Some(quiet), Some(peer)) = (self.quiet, self.peers.get(peer)) {
+            self.quiet = Some(quiet.min(self.due_to(peer)));
+        }
     }
 
     /// What follows from time alone.
@@ -152,7 +166,7 @@ impl TransactionRelay {
     }
 
     /// Whether there is room for what a fetch brings.
-    fn can_fetch(&self) -> bool {
+    pub(super) fn can_fetch(&self) -> bool {
         self.intake == Intake::All && self.checks.len() + MAX_BATCH_COUNT <= MAX_IN_CHECK
     }
 
