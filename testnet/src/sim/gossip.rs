@@ -21,9 +21,9 @@ use super::{event::Micros, gossipsub::Rules, peer::PeerIx, traffic::Kind, world:
 
 /// How long a message id is remembered, as the swarm sets it.
 pub(super) const REMEMBER: Micros = 120_000_000;
-/// A message waits for its verdict for as long as gossipsub's message cache lasts, five heartbeats of 700 ms; a later
-/// verdict forwards nothing.
-const JUDGED_WITHIN: Micros = 3_500_000;
+/// A message waits for its verdict for as long as gossipsub's message cache lasts, four whole heartbeats of a second; a
+/// later verdict forwards nothing.
+const JUDGED_WITHIN: Micros = 4_000_000;
 /// The most bytes of a message, as the swarm sets it.
 const MAX_BYTES: usize = (1 << 20) + (16 << 10);
 /// What strict signing and protobuf add to a message: source, sequence number, key, signature and tags.

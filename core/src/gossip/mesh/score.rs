@@ -55,7 +55,7 @@ const POINTS_AT_GOSSIP_THRESHOLD: f64 = 10.0;
 ///
 /// - **P1, time in the mesh**: in units of a slot, capped at an hour's worth, where it gives 10.
 /// - **P2, first deliveries**: a mesh of `D` shares the expected rate `r`, so the average neighbour is first with `r / D` a tick.
-///   The cap is what twice that converges to, and gives 40. With `D = 8` a neighbour that is always first is there in a sixteenth of
+///   The cap is what twice that converges to, and gives 40. With `D = 6` a neighbour that is always first is there in an eleventh of
 ///   the decay time. A message expected less often than it is forgotten has the cap 1.
 /// - **P3, missing deliveries**: off, always. It takes silence for a fault, and a chain whose authorities are silent would have its peers prune each
 ///   other, when they need each other most. A neighbour that delivers nothing earns no P2 and gives way to one that

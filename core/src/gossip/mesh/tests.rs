@@ -128,7 +128,7 @@ fn whoever_delivers_first_rises_to_the_cap_in_the_time_stated() {
     let (parameters, _) = native();
     let mut first = Standing::default();
     let mut last = first.score(&parameters);
-    for slot in 1..=19 {
+    for slot in 1..=27 {
         first.tick(&parameters);
         first.delivered(&Topic::Block, &parameters);
         let score = first.score(&parameters);
@@ -189,11 +189,11 @@ fn the_numbers_are_those_of_the_documentation() {
         assert!((value / expected - 1.0).abs() < 1e-3, "{value} is not {expected}");
     };
     near(block.first_decay, 0.985_71);
-    near(block.first_cap, 17.497);
-    near(block.first_weight, 2.286_1);
+    near(block.first_cap, 23.329);
+    near(block.first_weight, 1.714_6);
     near(block.in_mesh_cap, 1800.0);
     near(vote.first_decay, 0.971_63);
-    near(vote.first_cap, 2.203_3);
+    near(vote.first_cap, 2.937_7);
     near(evidence.first_cap, 1.0);
     near(block.invalid_weight, -100.0);
     near(vote.invalid_weight, -125.0);
