@@ -1,13 +1,17 @@
-//! The platform under the node: WebSocket and relayed connections, Web Workers, the browser's clocks and its storage.
+//! The platform under the node: WebSocket, WebRTC and relayed connections, Web Workers, the browser's clocks and its storage.
 
 mod reservation;
+mod webrtc;
 
+use std::sync::Arc;
+
+use futures::future::Either;
 use libp2p::{
     Multiaddr, PeerId, Swarm, Transport,
     core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
     identity::Keypair,
     noise, relay,
-    swarm::{self, SwarmEvent},
+    swarm::{self, NetworkBehaviour, SwarmEvent},
     websocket_websys, yamux,
 };
 use weft_core::{
@@ -16,7 +20,10 @@ use weft_core::{
     node::{ArchiveId, Config, Discovery, Input, Job, Node, Role, StartError, WorkId},
     primitives::{Hash, Now, SecretKey},
     store::{ArchiveRequest, Seq, Store},
-    swarm::{Behaviour, BehaviourEvent, Driver, Handle, InputSender, Shell, inputs},
+    swarm::{
+        Behaviour, BehaviourEvent, Driver, Handle, InputSender, Shell, WebrtcBehaviour, WebrtcTransport,
+        inputs,
+    },
     sync::Strategy,
 };
 
@@ -60,9 +67,10 @@ pub(crate) async fn start(
     let local = key.public().to_peer_id();
     let chain = genesis.hash();
     let (relayed, relay) = relay::client::new(local);
-    let behaviour = Behaviour::new(key, Role::Browser, Some(&genesis), relay);
+    let (direct, webrtc) = weft_core::swarm::webrtc(local, Arc::new(webrtc::Browser));
+    let behaviour = Behaviour::new(key, Role::Browser, Some(&genesis), Extra { relay, webrtc });
     let config = swarm::Config::with_wasm_executor();
-    let swarm = weft_core::swarm::swarm(transport(key, relayed)?, behaviour, local, config);
+    let swarm = weft_core::swarm::swarm(transport(key, direct, relayed)?, behaviour, local, config);
     let workers = workers::room();
     let reservations = Reservations::new(&bootstrap);
     let config = Config {
@@ -133,16 +141,26 @@ async fn kept(
 
 fn transport(
     key: &Keypair,
+    direct: WebrtcTransport,
     relayed: relay::client::Transport,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, String> {
     let noise = noise::Config::new(key).map_err(|error| error.to_string())?;
     // The other side must negotiate with the same version of multistream-select.
-    Ok(websocket_websys::Transport::default()
-        .or_transport(relayed)
+    // The relayed one before the other, which takes a circuit's address for that of the relay.
+    let secured = relayed
+        .or_transport(websocket_websys::Transport::default())
         .upgrade(Version::V1)
         .authenticate(noise)
         .multiplex(yamux::Config::default())
-        .timeout(std::time::Duration::from_secs(15))
+        .timeout(std::time::Duration::from_secs(15));
+    // And this one first of all, since the relayed one takes its addresses for circuits.
+    Ok(direct
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
+        .or_transport(secured)
+        .map(|either, _| match either {
+            Either::Left(connection) => connection,
+            Either::Right((peer, muxer)) => (peer, StreamMuxerBox::new(muxer)),
+        })
         .boxed())
 }
 
@@ -169,7 +187,12 @@ struct Tab {
     turns: Turns,
 }
 
-type Extra = relay::client::Behaviour;
+/// The behaviours that only a tab has.
+#[derive(NetworkBehaviour)]
+struct Extra {
+    relay: relay::client::Behaviour,
+    webrtc: WebrtcBehaviour,
+}
 
 impl Shell for Tab {
     type Extra = Extra;
@@ -203,8 +226,7 @@ impl Shell for Tab {
         if let SwarmEvent::ConnectionEstablished { .. } = event {
             measure::mark(measure::Mark::Connected);
         }
-        self.reservations.observe(swarm, event, clock::now().mono);
-        Vec::new()
+        self.reservations.observe(swarm, event, clock::now().mono)
     }
 
     async fn pause(&mut self) {

@@ -15,6 +15,7 @@ mod seeds;
 #[cfg(test)]
 mod tests;
 mod told;
+mod upgrades;
 mod view;
 mod work;
 
@@ -148,7 +149,8 @@ impl Node {
         let group_key = Hash::of(&[&seed[..], b"groups of addresses"].concat()).0;
         let mut fx = Effects::new(store, ChaCha8Rng::from_seed(seed), now);
         let (names, bootstrap) = std::mem::take(&mut config.bootstrap).into_iter().partition(is_name);
-        let mut connections = Connections::new(config.local, bootstrap, (config.max_inbound, group_key), &fx);
+        let mut connections =
+            Connections::new((config.local, config.role), bootstrap, (config.max_inbound, group_key), &fx);
         let seeds = Seeds::new(config.role, names, &mut fx);
         let chain = match config.genesis.take() {
             Some(genesis) => Some(Chain::open(&config, genesis, &mut fx)?),
@@ -209,8 +211,9 @@ impl Node {
                 }
             }
             Input::DialFailed { address, reason } => {
-                self.connections.dial_failed(&mut self.fx, &address, &reason);
-                self.finding.dial_failed(&self.fx, &address);
+                if self.connections.dial_failed(&mut self.fx, &address, &reason) {
+                    self.finding.dial_failed(&self.fx, &address);
+                }
             }
             Input::Identified { peer, agent, protocols, addresses } => {
                 self.identified(peer, agent, &protocols, &addresses);

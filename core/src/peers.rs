@@ -31,7 +31,7 @@ pub use names::{MAX_TEXT_BYTES, MAX_TEXTS, NameError, Names, is_name};
 pub use node_list::{ListedPeer, MAX_NODE_LIST_BYTES, NodeList, NodeListError};
 pub use offence::{Offence, Severity};
 pub use quotas::{MAX_PEERS, OVERRUNS, Quota, Quotas, Traffic};
-pub use reach::{Group, Scope, can_dial};
+pub use reach::{Group, Scope, can_dial, circuit_of, is_signalled};
 pub use record::{MAX_RECORD_ADDRESSES, PeerRecord, RECORD_LIFETIME_MILLIS};
 pub use role::Role;
 pub use slots::{Guest, to_leave};

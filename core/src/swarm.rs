@@ -17,8 +17,13 @@ mod handle;
 mod requests;
 mod shell;
 mod traffic;
+mod webrtc;
 
 pub use behaviour::{Behaviour, BehaviourEvent, swarm};
 pub use driver::Driver;
 pub use handle::{Events, Handle, Notice};
 pub use shell::{Inbox, InputSender, Shell, inputs};
+pub use webrtc::{
+    Backend, ChannelEvents, ConnectionEvents, DataChannel, LOW_WATER, Muxer, PeerConnection, WebrtcBehaviour,
+    WebrtcError, WebrtcTransport, webrtc, webrtc_peer,
+};

@@ -9,6 +9,7 @@ mod cast;
 mod chain;
 mod links;
 mod names;
+mod namespace;
 mod numbers;
 mod peer;
 mod process;
@@ -20,6 +21,7 @@ mod told;
 
 pub use chain::{Chain, NodeOptions, Ports, RelayOptions, answer};
 pub use names::NameServer;
+pub use namespace::in_namespace;
 pub use process::{Process, programs_dir, wait_for};
 pub use rpc::{get, post, rpc};
 pub use run::{Setup, run};

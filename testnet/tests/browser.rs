@@ -7,6 +7,8 @@
 mod begin;
 #[path = "browser/busy.rs"]
 mod busy;
+#[path = "browser/direct.rs"]
+mod direct;
 #[path = "browser/joining.rs"]
 mod joining;
 #[path = "browser/long.rs"]

@@ -1,7 +1,7 @@
 //! Who this tab is connected to, and how; and what it is itself.
 
 use leptos::prelude::*;
-use weft_core::node::PeerView;
+use weft_core::node::{LinkState, LinkView, PeerView};
 
 use super::{
     model::Model,
@@ -29,7 +29,6 @@ pub(super) fn peers() -> impl IntoView {
 }
 
 fn row(peer: &PeerView) -> impl IntoView + use<> {
-    let transports: Vec<_> = peer.links.iter().map(|link| link.transport.clone()).collect();
     let addresses: Vec<_> = peer.links.iter().map(|link| link.address.clone()).collect();
     let found: Vec<_> = peer.found.iter().map(|way| words(way)).collect();
     let found = found.join(", ");
@@ -48,9 +47,26 @@ fn row(peer: &PeerView) -> impl IntoView + use<> {
             {(peer.score < 0)
                 .then(|| view! { <span class="score" title="Reputation: below -20 it is disconnected">{peer.score}</span> })}
             <span class="tags" data-testid="peer-transport">
-                {transports.into_iter().map(|name| view! { <span class="tag">{name}</span> }).collect_view()}
+                {peer.links.iter().map(tag).collect_view()}
             </span>
         </li>
+    }
+}
+
+/// One connection: over what, and whether it is direct.
+fn tag(link: &LinkView) -> impl IntoView + use<> {
+    let (state, meaning) = match link.state {
+        LinkState::Direct => ("direct", "Straight to the peer"),
+        LinkState::Relayed => ("relayed", "Through a relay, for small messages only"),
+        LinkState::Upgrading => ("upgrading", "Through a relay; a direct connection is being made"),
+    };
+    let text = match link.state {
+        LinkState::Direct if link.transport == "webrtc" => "webrtc, direct".to_owned(),
+        LinkState::Upgrading => "relayed, going direct".to_owned(),
+        LinkState::Direct | LinkState::Relayed => link.transport.clone(),
+    };
+    view! {
+        <span class="tag" data-testid="link" data-state=state data-transport=link.transport.clone() title=meaning>{text}</span>
     }
 }
 

@@ -8,11 +8,14 @@ use libp2p::{Multiaddr, PeerId, multiaddr};
 
 use self::room::Virtues;
 use super::{
-    ConnectionId, Event, Link, LinkView, Output, PeerView, effects::Effects, finding::Finding,
+    ConnectionId, Event, Link, LinkState, LinkView, Output, PeerView,
+    effects::Effects,
+    finding::Finding,
     metrics::Snapshot,
+    upgrades::{Act, Upgrades},
 };
 use crate::{
-    peers::{Consequence, Dialer, Ledger, Offence},
+    peers::{Consequence, Dialer, Ledger, Offence, Role, circuit_of},
     primitives::{Height, Mono},
 };
 
@@ -49,6 +52,9 @@ pub(super) struct Connections {
     pub(super) addresses: Vec<Multiaddr>,
     ledger: Ledger,
     dialer: Dialer,
+    upgrades: Upgrades,
+    /// Peers that turned out to be reached over a circuit only.
+    given_up: Vec<PeerId>,
     local: PeerId,
     /// The most peers that are here because they connected to us.
     max_inbound: usize,
@@ -75,20 +81,22 @@ pub(super) enum Presence {
 
 impl Connections {
     pub(super) fn new(
-        local: PeerId,
+        (local, role): (PeerId, Role),
         bootstrap: Vec<Multiaddr>,
         (max_inbound, group_key): (usize, [u8; 32]),
         fx: &Effects,
     ) -> Self {
         let mut dialer = Dialer::default();
         for address in bootstrap {
-            dialer.add_fixed(address, fx.now.mono);
+            dialer.add_fixed(circuit_of(&address), fx.now.mono);
         }
         Self {
             peers: BTreeMap::new(),
             addresses: Vec::new(),
             ledger: Ledger::default(),
             dialer,
+            upgrades: Upgrades::new(local, role == Role::Browser),
+            given_up: Vec::new(),
             local,
             max_inbound,
             group_key,
@@ -111,6 +119,7 @@ impl Connections {
             fx.push(Output::Disconnect(peer));
         }
         self.dialer.connected(peer, &address, fx.now.mono);
+        self.upgrades.connected(peer, connection, link, (&address, outbound), fx.now.mono);
         if outbound {
             fx.lower(&unreachable_prefix(&address));
         }
@@ -138,6 +147,7 @@ impl Connections {
         connection: ConnectionId,
     ) -> Presence {
         let Some(state) = self.peers.get_mut(&peer) else { return Presence::Same };
+        self.upgrades.disconnected(peer, connection, fx.now.mono);
         let had_direct = state.is_direct();
         state.connections.remove(&connection);
         let direct = state.is_direct();
@@ -149,24 +159,33 @@ impl Connections {
         if had_direct && !direct { Presence::Left } else { Presence::Same }
     }
 
-    pub(super) fn dial_failed(&mut self, fx: &mut Effects, address: &Multiaddr, reason: &str) {
+    /// A dial failed; `false` when it was to get from a circuit to a direct connection, and the peer is still there.
+    pub(super) fn dial_failed(&mut self, fx: &mut Effects, address: &Multiaddr, reason: &str) -> bool {
+        if self.upgrades.failed(address, fx.now.mono) {
+            tracing::info!(%address, reason, "no direct connection; the relayed one stays");
+            fx.refuse("no-direct-way");
+            fx.notify(Event::Peers);
+            return false;
+        }
         let jitter = fx.random();
         let failures = self.dialer.failed(address, jitter, fx.now.mono);
         tracing::debug!(%address, failures, reason, "dial failed");
         if failures == 3 {
             fx.raise(format!("{}: {reason}; still trying", unreachable_prefix(address)));
         }
+        true
     }
 
     pub(super) fn dial(&mut self, fx: &mut Effects, address: Multiaddr) {
-        self.dialer.add_fixed(address, fx.now.mono);
+        self.dialer.add_fixed(circuit_of(&address), fx.now.mono);
     }
 
     /// Dials a peer that was found along the way, until it has failed so many times in a row.
     pub(super) fn found(&mut self, fx: &Effects, peer: PeerId, address: Multiaddr, tries: u32) {
         if peer != self.local {
             let address = address.with_p2p(peer).unwrap_or_else(|unchanged| unchanged);
-            self.dialer.add_found(address, tries, fx.now.mono);
+            // What is reached by `/webrtc` is first reached over the relay.
+            self.dialer.add_found(circuit_of(&address), tries, fx.now.mono);
         }
     }
 
@@ -183,7 +202,7 @@ impl Connections {
 
     /// How many of the peers found along the way are being dialled.
     pub(super) fn seeking(&self) -> usize {
-        self.dialer.seeking()
+        self.dialer.seeking() + self.upgrades.seeking()
     }
 
     /// Whether the peer may be dialled, and is not already.
@@ -229,6 +248,7 @@ impl Connections {
         chain: Option<&str>,
     ) {
         let Some(state) = self.peers.get_mut(peer) else { return };
+        self.upgrades.identified(peer, protocols);
         state.agent = Some(agent.chars().filter(|c| !c.is_control()).take(128).collect());
         let theirs = protocols.iter().find_map(|name| name.strip_prefix("/weft/")?.strip_suffix("/sync/1"));
         state.other_chain = match (theirs, chain) {
@@ -298,12 +318,39 @@ impl Connections {
         for address in self.dialer.due(now, |peer| ledger.is_banned(peer, now)) {
             fx.push(Output::Dial(address));
         }
+        for act in self.upgrades.tick(now) {
+            match act {
+                Act::Dial(address) => {
+                    fx.push(Output::Dial(address));
+                    fx.notify(Event::Peers);
+                }
+                Act::Close(peer, connection) => fx.push(Output::Close { peer, connection }),
+                Act::GiveUp(peer) => self.stay_relayed(fx, peer),
+            }
+        }
+    }
+
+    /// There is no direct way to a peer. Whom a person named is kept on the circuit; to others of our own choice it is of no use, and a
+    /// relay has few.
+    fn stay_relayed(&mut self, fx: &mut Effects, peer: PeerId) {
+        let outbound =
+            self.peers.get(&peer).is_some_and(|state| state.connections.values().any(|it| it.outbound));
+        if outbound && !self.dialer.is_fixed(&peer) {
+            self.let_go(fx, &peer);
+            self.given_up.push(peer);
+        }
+        fx.notify(Event::Peers);
+    }
+
+    /// Peers to whom there was no direct way, since this was last asked.
+    pub(super) fn take_given_up(&mut self) -> Vec<PeerId> {
+        std::mem::take(&mut self.given_up)
     }
 
     pub(super) fn next_due(&self, now: Mono) -> Option<Mono> {
         let dial = self.dialer.next_due(|peer| self.ledger.is_banned(peer, now));
         let heal = self.hurt.then_some(self.heal);
-        dial.into_iter().chain(self.ledger.next_end()).chain(heal).min()
+        dial.into_iter().chain(self.ledger.next_end()).chain(heal).chain(self.upgrades.next_due()).min()
     }
 
     /// The number of connected peers.
@@ -316,7 +363,7 @@ impl Connections {
         snapshot.direct_peers = self.direct().count() as u64;
         snapshot.relayed_peers = self.peers.len() as u64 - snapshot.direct_peers;
         for connection in self.peers.values().flat_map(|state| state.connections.values()) {
-            *snapshot.connections.entry(connection.view().transport).or_default() += 1;
+            *snapshot.connections.entry(connection.transport().to_owned()).or_default() += 1;
         }
         snapshot.offences.clone_from(&self.booked);
     }
@@ -335,7 +382,7 @@ impl Connections {
         let view = |(peer, state): (&PeerId, &Peer)| PeerView {
             peer: peer.to_string(),
             agent: state.agent.clone(),
-            links: state.connections.values().map(Connection::view).collect(),
+            links: state.connections.values().map(|it| it.view(self.upgrades.is_under_way(peer))).collect(),
             height: height(peer),
             score: self.ledger.score(peer, fx.now.mono),
             offences: state.offences.iter().map(|(offence, count)| (offence.to_string(), *count)).collect(),
@@ -370,24 +417,32 @@ impl Peer {
 }
 
 impl Connection {
-    fn view(&self) -> LinkView {
+    fn transport(&self) -> &'static str {
         use multiaddr::Protocol;
+        if self.link == Link::Relayed {
+            return "relayed";
+        }
         let mut transport = "tcp";
         for part in &self.address {
             transport = match part {
-                Protocol::P2pCircuit => "relayed",
-                Protocol::Ws(_) | Protocol::Wss(_) if transport != "relayed" => "websocket",
-                Protocol::QuicV1 if transport != "relayed" => "quic",
-                Protocol::WebRTCDirect | Protocol::WebRTC if transport != "relayed" => "webrtc",
+                Protocol::Ws(_) | Protocol::Wss(_) => "websocket",
+                Protocol::QuicV1 => "quic",
+                Protocol::WebRTCDirect | Protocol::WebRTC => "webrtc",
                 Protocol::Memory(_) => "memory",
                 _ => transport,
             };
         }
-        if self.link == Link::Relayed {
-            transport = "relayed";
-        }
+        transport
+    }
+
+    fn view(&self, upgrading: bool) -> LinkView {
         LinkView {
-            transport: transport.to_owned(),
+            transport: self.transport().to_owned(),
+            state: match self.link {
+                Link::Direct => LinkState::Direct,
+                Link::Relayed if upgrading => LinkState::Upgrading,
+                Link::Relayed => LinkState::Relayed,
+            },
             address: self.address.to_string(),
             outbound: self.outbound,
         }

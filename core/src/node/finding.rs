@@ -13,7 +13,7 @@ use crate::{
     peers::{
         Book, BookShape, Bucket, EXCHANGE_ALLOWANCE, EXCHANGE_COST, Found, Group, MAX_RECORDS, Offence,
         PeerRecord, PeersRequest, PeersResponse, RECORD_LIFETIME_MILLIS, Role, Rumour, Scope, can_dial,
-        verify_records,
+        is_signalled, verify_records,
     },
     primitives::{Hash, Mono, SecretKey, decode, encode},
     store::{Batch, Table},
@@ -49,6 +49,9 @@ const MAX_ANCHORS: usize = 2;
 /// The most connections that lookups leave behind: more than are in use by one at a time.
 const MAX_LEFT: usize = 16;
 const ANCHOR_TRIES: u32 = 3;
+/// The most connected tabs that are told of, and the most of them in one answer.
+const MAX_GUESTS: usize = 1024;
+const MAX_GUESTS_TOLD: usize = 8;
 /// The most peers whose questions are counted.
 const MAX_COUNTED: usize = 4096;
 
@@ -98,6 +101,8 @@ pub(super) struct Finding {
     look: Option<Mono>,
     feeler: Option<Mono>,
     save: Option<Mono>,
+    /// What connected tabs say of themselves: we cannot dial them, other tabs can.
+    guests: BTreeMap<PeerId, PeerRecord>,
     /// Peers that are dialled to see whether they are there.
     feelers: BTreeSet<PeerId>,
     /// Outbound connections, the oldest first.
@@ -137,6 +142,7 @@ impl Finding {
             look: None,
             feeler: None,
             save: None,
+            guests: BTreeMap::new(),
             feelers: BTreeSet::new(),
             outbound: Vec::new(),
             anchors: Vec::new(),
@@ -210,7 +216,8 @@ impl Finding {
         if !self.is_on() {
             return;
         }
-        if outbound {
+        // Over a circuit that the other side opened we agreed on a connection without knowing where it is.
+        if outbound && Scope::of(address).is_some() {
             let address = without_peer(address);
             if connections.is_named(&peer) {
                 let teller = Group::of(&address);
@@ -248,6 +255,7 @@ impl Finding {
     /// The last direct connection to a peer is closed.
     pub(super) fn disconnected(&mut self, fx: &Effects, peer: &PeerId) {
         self.outbound.retain(|other| other != peer);
+        self.guests.remove(peer);
         if let Some(at) = self.asked_at.remove(peer) {
             self.asks.remove(&(at, *peer));
         }
@@ -330,9 +338,11 @@ impl Finding {
             if request.own.is_some() && named != Some(peer) {
                 fx.offend(peer, Offence::Unrequested);
             } else if let Some(own) = request.own {
+                self.welcome(fx, peer, &own);
                 self.told(fx, connections, peer, vec![own]);
             }
             records.extend(self.own_record(fx, connections).cloned());
+            records.extend(self.some_guests(fx, &peer));
             let others = self.book.sample(&mut fx.rng, MAX_RECORDS - records.len(), fx.now.wall);
             records.extend(others.into_iter().filter(|record| record.peer() != Some(peer)));
         }
@@ -390,7 +400,9 @@ impl Finding {
                 .filter(is_believed)
                 .collect();
             if addresses.is_empty() {
-                fx.refuse("peer-record-without-use");
+                if !self.guests.contains_key(&peer) {
+                    fx.refuse("peer-record-without-use");
+                }
                 continue;
             }
             let rumour = Rumour {
@@ -408,6 +420,29 @@ impl Finding {
         self.look_soon(fx);
     }
 
+    /// Keeps what a connected peer says of itself that only tabs can make use of, to tell other tabs while it is connected.
+    fn welcome(&mut self, fx: &Effects, peer: PeerId, own: &PeerRecord) {
+        let addresses = own.addresses();
+        let is_guest = addresses.iter().any(|address| is_signalled(address) && is_of(address, &peer))
+            && !addresses.iter().any(|address| can_dial(self.role, address));
+        let is_known = self.guests.contains_key(&peer) || self.guests.len() < MAX_GUESTS;
+        let is_proven = || verify_records(std::slice::from_ref(own), &self.chain) == [true];
+        if is_guest && is_known && own.is_timely(fx.now.wall) && is_proven() {
+            self.guests.insert(peer, own.clone());
+        }
+    }
+
+    /// Some of them, by lot.
+    fn some_guests(&self, fx: &mut Effects, but: &PeerId) -> Vec<PeerRecord> {
+        if self.guests.is_empty() {
+            return Vec::new();
+        }
+        let skip = fx.random() as usize % self.guests.len();
+        let lot = self.guests.iter().skip(skip).chain(self.guests.iter().take(skip));
+        let lot = lot.filter(|(peer, record)| *peer != but && record.is_timely(fx.now.wall));
+        lot.take(MAX_GUESTS_TOLD).map(|(_, record)| record.clone()).collect()
+    }
+
     /// What we say of ourselves; nothing while nobody can dial us.
     fn own_record(&mut self, fx: &Effects, connections: &Connections) -> Option<&PeerRecord> {
         let key = self.key.as_ref()?;
@@ -415,7 +450,7 @@ impl Finding {
             .addresses
             .iter()
             .map(without_peer)
-            .filter(|address| Scope::of(address).is_some() && !is_circuit(address))
+            .filter(|address| Scope::of(address).is_some() && (!is_circuit(address) || is_signalled(address)))
             .collect();
         // The furthest first: of too many the nearest are left out.
         addresses.sort_by_key(|address| std::cmp::Reverse(Scope::of(address)));
@@ -474,6 +509,10 @@ impl Finding {
     /// Does what is due.
     pub(super) fn tick(&mut self, fx: &mut Effects, connections: &mut Connections) {
         let now = fx.now.mono;
+        for peer in connections.take_given_up() {
+            self.book.failed(&peer, fx.now.wall);
+            self.dirty(fx);
+        }
         while let Some((_, peer)) = self.asks.first().copied().filter(|(at, _)| *at <= now) {
             self.ask_at(peer, now + ASK_MILLIS + fx.random() % SPREAD_MILLIS);
             let own = self.own_record(fx, connections).cloned();
@@ -577,7 +616,9 @@ fn without_peer(address: &Multiaddr) -> Multiaddr {
 
 /// Whether an address ends at this peer, or at nobody in particular.
 fn is_of(address: &Multiaddr, peer: &PeerId) -> bool {
-    address.iter().all(|part| !matches!(part, multiaddr::Protocol::P2p(other) if other != *peer))
+    let is_other = |part| matches!(part, multiaddr::Protocol::P2p(other) if other != *peer);
+    let after_relay = address.iter().skip_while(|part| !matches!(part, multiaddr::Protocol::P2pCircuit));
+    if is_circuit(address) { !after_relay.into_iter().any(is_other) } else { !address.iter().any(is_other) }
 }
 
 fn is_circuit(address: &Multiaddr) -> bool {

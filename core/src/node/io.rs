@@ -289,6 +289,13 @@ pub enum Output {
     Dial(Multiaddr),
     /// Close all connections to a peer. Ends in `Disconnected`.
     Disconnect(PeerId),
+    /// Close one connection, which another one replaces. Ends in `Disconnected`.
+    Close {
+        /// To whom.
+        peer: PeerId,
+        /// Which.
+        connection: ConnectionId,
+    },
     /// Close all connections to a peer and accept none until `Unban`.
     Ban(PeerId),
     /// Accept the peer again.

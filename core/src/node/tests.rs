@@ -3,6 +3,8 @@
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
+mod tabs;
+
 use std::collections::VecDeque;
 
 use super::*;

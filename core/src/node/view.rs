@@ -231,10 +231,24 @@ pub struct BucketView {
 pub struct LinkView {
     /// `tcp`, `quic`, `websocket`, `webrtc`, `memory`, or `relayed`.
     pub transport: String,
+    /// Whether it is direct.
+    pub state: LinkState,
     /// The other side's address.
     pub address: String,
     /// Whether this side dialled.
     pub outbound: bool,
+}
+
+/// How a connection reaches the other side, and whether that is about to change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LinkState {
+    /// Straight.
+    Direct,
+    /// Through a relay.
+    Relayed,
+    /// Through a relay, until the direct connection that is being made stands.
+    Upgrading,
 }
 
 /// A block in a list.

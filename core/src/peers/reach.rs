@@ -73,8 +73,14 @@ impl Scope {
 #[must_use]
 pub fn can_dial(role: Role, address: &Multiaddr) -> bool {
     let has = |wanted: fn(&Protocol<'_>) -> bool| address.iter().any(|part| wanted(&part));
-    if has(|part| matches!(part, Protocol::P2pCircuit)) || Scope::of(address).is_none() {
+    if Scope::of(address).is_none() {
         return false;
+    }
+    if has(|part| matches!(part, Protocol::P2pCircuit)) {
+        let relay: Multiaddr =
+            address.iter().take_while(|part| !matches!(part, Protocol::P2pCircuit)).collect();
+        let named = matches!(relay.iter().last(), Some(Protocol::P2p(_)));
+        return role == Role::Browser && is_signalled(address) && named && can_dial(role, &relay);
     }
     let memory = has(|part| matches!(part, Protocol::Memory(_)));
     let websocket = has(|part| matches!(part, Protocol::Ws(_) | Protocol::Wss(_)));
@@ -90,8 +96,28 @@ pub fn can_dial(role: Role, address: &Multiaddr) -> bool {
     }
 }
 
+/// Whether an address is that of a peer to whom a direct connection is agreed on over a relay: it ends in `/p2p-circuit/webrtc`, but for
+/// the peer's id.
+#[must_use]
+pub fn is_signalled(address: &Multiaddr) -> bool {
+    let mut after = address.iter().skip_while(|part| !matches!(part, Protocol::P2pCircuit)).skip(1);
+    let webrtc = matches!(after.next(), Some(Protocol::WebRTC));
+    webrtc && matches!(after.next(), None | Some(Protocol::P2p(_))) && after.next().is_none()
+}
+
+/// The circuit over which a direct connection to a [signalled](is_signalled) address is agreed on; other addresses as they are.
+#[must_use]
+pub fn circuit_of(address: &Multiaddr) -> Multiaddr {
+    if is_signalled(address) {
+        address.iter().filter(|part| !matches!(part, Protocol::WebRTC)).collect()
+    } else {
+        address.clone()
+    }
+}
+
 /// The addresses that one operator probably has together: a /16 of IPv4, a /32 of IPv6, a domain of two labels. Strangers cannot
-/// tell of [nearer](Scope) ones, so each of those stands for itself: a host in the same network, a port on the same machine.
+/// tell of [nearer](Scope) ones, so each of those stands for itself: a host in the same network, a port on the same machine. Whom a relay
+/// lets us reach, it could have invented, so all of those are one group.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
 pub struct Group(Vec<u8>);
 
@@ -101,6 +127,13 @@ impl Group {
     pub fn of(address: &Multiaddr) -> Self {
         let of_ip4 = |ip: Ipv4Addr| [&[4], &ip.octets()[..2]].concat();
         let parts = address.iter();
+        let relay: Multiaddr =
+            address.iter().take_while(|part| !matches!(part, Protocol::P2pCircuit)).collect();
+        if is_signalled(address)
+            && let Some(Protocol::P2p(relay)) = relay.iter().last()
+        {
+            return Self([b"r".as_slice(), &relay.to_bytes()].concat());
+        }
         match Scope::of(address) {
             Some(Scope::Machine) => return Self(parts.take(2).collect::<Multiaddr>().to_vec()),
             Some(Scope::Network) => return Self(parts.take(1).collect::<Multiaddr>().to_vec()),
@@ -169,6 +202,7 @@ mod tests {
 
     #[test]
     fn each_kind_of_peer_dials_what_it_has_transports_for() {
+        let id = "12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5";
         let circuit =
             "/ip4/8.8.8.8/tcp/1/ws/p2p/12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5/p2p-circuit";
         for (text, native, browser) in [
@@ -180,6 +214,13 @@ mod tests {
             ("/ip4/0.0.0.0/tcp/1/ws", false, false),
             ("/ip4/8.8.8.8/udp/1", false, false),
             (circuit, false, false),
+            (&format!("{circuit}/webrtc"), false, true),
+            (&format!("{circuit}/webrtc/p2p/{id}"), false, true),
+            (&format!("{circuit}/webrtc/p2p/{id}/p2p-circuit"), false, false),
+            (&format!("{circuit}/ws/webrtc"), false, false),
+            (&format!("/ip4/8.8.8.8/tcp/1/ws/p2p-circuit/webrtc/p2p/{id}"), false, false),
+            (&format!("/ip4/8.8.8.8/tcp/1/p2p/{id}/p2p-circuit/webrtc"), false, false),
+            (&format!("/p2p-circuit/webrtc/p2p/{id}"), false, false),
         ] {
             assert_eq!(can_dial(Role::Native, &address(text)), native, "{text}");
             assert_eq!(can_dial(Role::Relay, &address(text)), native, "{text}");
@@ -201,5 +242,21 @@ mod tests {
         assert_eq!(group("/ip4/10.1.0.1/tcp/1"), group("/ip4/10.1.0.1/tcp/2"));
         assert_ne!(group("/ip4/127.0.0.1/tcp/1"), group("/ip4/127.0.0.1/tcp/2"));
         assert_eq!(group("/ip4/127.0.0.1/tcp/1"), group("/ip4/127.0.0.1/tcp/1/ws"));
+        let id = "12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5";
+        let behind = |ip: &str| group(&format!("/ip4/{ip}/tcp/1/ws/p2p/{id}/p2p-circuit/webrtc"));
+        assert_eq!(behind("8.8.8.8"), behind("9.9.9.9"), "one relay, whatever its addresses");
+        assert_ne!(behind("8.8.8.8"), group("/ip4/8.8.8.8/tcp/1/ws"));
+    }
+
+    #[test]
+    fn what_is_signalled_is_reached_over_its_circuit_first() {
+        let relay = "/ip4/8.8.8.8/tcp/1/ws/p2p/12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5";
+        let id = "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA";
+        let signalled = address(&format!("{relay}/p2p-circuit/webrtc/p2p/{id}"));
+        assert_eq!(circuit_of(&signalled), address(&format!("{relay}/p2p-circuit/p2p/{id}")));
+        for plain in [relay.to_owned(), format!("{relay}/p2p-circuit/p2p/{id}"), format!("/webrtc/p2p/{id}")]
+        {
+            assert_eq!(circuit_of(&address(&plain)), address(&plain));
+        }
     }
 }

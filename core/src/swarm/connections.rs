@@ -39,6 +39,11 @@ impl Connections {
         Some(name)
     }
 
+    /// What the swarm calls an open connection.
+    pub(super) fn id(&self, peer: &PeerId, name: ConnectionId) -> Option<swarm::ConnectionId> {
+        self.open.get(peer)?.iter().find(|(_, (other, _))| *other == name).map(|(id, _)| *id)
+    }
+
     /// Whether there is more to the peer than a relayed connection, which is for signalling and small messages.
     pub(super) fn has_direct(&self, peer: &PeerId) -> bool {
         self.open.get(peer).is_some_and(|links| links.values().any(|(_, link)| *link == Link::Direct))

@@ -295,6 +295,11 @@ impl<S: Shell, N: Machine> Engine<S, N> {
                 // Fails only when there is no connection, and then there is nothing to do.
                 let _ = self.swarm.disconnect_peer_id(peer);
             }
+            Output::Close { peer, connection } => {
+                if let Some(id) = self.connections.id(&peer, connection) {
+                    self.swarm.close_connection(id);
+                }
+            }
             Output::Ban(peer) => {
                 self.swarm.behaviour_mut().banned.block_peer(peer);
             }

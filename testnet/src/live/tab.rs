@@ -12,7 +12,7 @@ use fantoccini::{Client, ClientBuilder, wd::Capabilities};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 
-use super::{LiveError, PATIENCE, Process, post, wait_for};
+use super::{LiveError, PATIENCE, Process, namespace::is_inside, post, wait_for};
 
 /// What every browser is started with: nothing on a screen, and nothing that leaves this machine.
 const ARGUMENTS: [&str; 10] = [
@@ -26,6 +26,11 @@ const ARGUMENTS: [&str; 10] = [
     "--disable-component-update",
     "--disable-sync",
     "--window-size=1280,900",
+];
+/// Keeps WebRTC off the network, where that is not one of the test's own; Chromium has called it by both names.
+const NO_WEBRTC: [&str; 2] = [
+    "--webrtc-ip-handling-policy=disable_non_proxied_udp",
+    "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
 ];
 /// How long the driver may take to end its browsers.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -91,6 +96,9 @@ impl Driver {
     pub async fn open(&self, profile: &str, url: &str, more: &[String]) -> Result<Tab, LiveError> {
         let profile = self.dir.join(profile);
         let mut arguments: Vec<String> = ARGUMENTS.map(str::to_owned).into();
+        if !is_inside() {
+            arguments.extend(NO_WEBRTC.map(str::to_owned));
+        }
         arguments.push(user_data_dir(&profile));
         arguments.extend_from_slice(more);
         let mut capabilities = Capabilities::new();

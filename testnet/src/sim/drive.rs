@@ -81,6 +81,8 @@ impl World {
                     self.disconnect(ix, other);
                 }
             }
+            // Circuits are not simulated, and nothing else is closed beside another connection.
+            Output::Close { .. } => {}
             Output::Ban(peer) => {
                 if let Some(&other) = self.by_id.get(&peer) {
                     self.ban(ix, other);

@@ -172,6 +172,16 @@ impl Tab {
         self.attribute("storage", "data-opened-at").await.parse().unwrap()
     }
 
+    /// Lets its browser stand still, until [`Self::resume`].
+    pub(crate) fn pause(&self) {
+        self.tab.pause().unwrap();
+    }
+
+    /// Lets its browser go on.
+    pub(crate) fn resume(&self) {
+        self.tab.resume().unwrap();
+    }
+
     /// Kills the browser, as a crash or the end of the battery would. Returns the profile, to be opened again.
     pub(crate) async fn kill(self) -> String {
         self.tab.kill().await.unwrap();

@@ -1,0 +1,178 @@
+//! Tabs that reach each other directly, and a relay that tells them of each other.
+
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use super::*;
+use crate::{
+    peers::{PeerRecord, PeersRequest, PeersResponse},
+    signalling::PROTOCOL,
+};
+
+fn with(role: Role, discovery: Discovery) -> Alone {
+    let config = Config { role, discovery, ..config(false) };
+    let now = Now { mono: Mono(0), wall: Wall(10_000) };
+    let node = Node::new(config, Box::new(MemoryStore::default()), [7; 32], now).unwrap();
+    let mut alone = Alone { node, mono: 0, outputs: VecDeque::new() };
+    alone.drain();
+    alone
+}
+
+fn peer(seed: u8) -> PeerId {
+    let mut seed = [seed; 32];
+    libp2p::identity::Keypair::ed25519_from_bytes(&mut seed).unwrap().public().to_peer_id()
+}
+
+fn multiaddr(text: &str) -> Multiaddr {
+    text.parse().unwrap()
+}
+
+fn relay() -> String {
+    format!("/ip4/10.0.0.1/tcp/1/ws/p2p/{}", peer(100))
+}
+
+/// A peer asks for others, and brings what it says of itself.
+fn ask(alone: &mut Alone, id: u64, from: PeerId, own: Option<PeerRecord>) -> Vec<PeerRecord> {
+    let body = encode(&PeersRequest { chain: genesis().hash(), own });
+    alone.handle(Input::Request { id: InboundId(id), peer: from, protocol: Protocol::Peers, body });
+    let body = alone.outputs.iter().find_map(|output| match output {
+        Output::Respond { id: of, body } if *of == InboundId(id) => Some(body.clone()),
+        _ => None,
+    });
+    decode::<PeersResponse>(&body.unwrap(), 1 << 16).unwrap().0
+}
+
+fn meet(alone: &mut Alone, seed: u8) -> PeerId {
+    let (peer, connection) = (peer(seed), ConnectionId(seed.into()));
+    let address = multiaddr(&format!("/ip4/10.0.0.{seed}/tcp/1/ws"));
+    alone.handle(Input::Connected { peer, connection, link: Link::Direct, address, outbound: false });
+    peer
+}
+
+#[test]
+fn a_relay_tells_tabs_of_the_tabs_that_are_connected_to_it_and_of_no_others() {
+    let discovery = Discovery { exchange: true, outbound: 0, dht: false };
+    let mut relay_node = with(Role::Relay, discovery);
+    let tabs = [11, 12].map(|seed| meet(&mut relay_node, seed));
+    let own = |seed: u8, address: &str| {
+        PeerRecord::sign(&key(seed), &genesis().hash(), Wall(10_000), &[multiaddr(address)])
+    };
+    let signalled = format!("{}/p2p-circuit/webrtc", relay());
+    let first = own(11, &signalled);
+    assert_eq!(ask(&mut relay_node, 1, tabs[0], Some(first.clone())), []);
+    assert_eq!(ask(&mut relay_node, 2, tabs[1], Some(own(12, &signalled))), std::slice::from_ref(&first));
+    assert_eq!(ask(&mut relay_node, 3, tabs[0], Some(first)).len(), 1);
+    relay_node.handle(Input::Disconnected { peer: tabs[0], connection: ConnectionId(11) });
+    assert_eq!(ask(&mut relay_node, 4, tabs[1], None), []);
+    // Where somebody else is told to be is not passed on.
+    let other = meet(&mut relay_node, 13);
+    let lie = own(13, &format!("{signalled}/p2p/{}", peer(14)));
+    ask(&mut relay_node, 5, other, Some(lie));
+    assert!(ask(&mut relay_node, 6, tabs[1], None).iter().all(|record| record.peer() != Some(other)));
+}
+
+/// Waits for a dial, and says where to.
+fn dialled(alone: &mut Alone) -> Option<Multiaddr> {
+    let at = alone.outputs.iter().position(|output| matches!(output, Output::Dial(_)))?;
+    match alone.outputs.remove(at) {
+        Some(Output::Dial(address)) => Some(address),
+        _ => None,
+    }
+}
+
+fn link(alone: &mut Alone, of: PeerId) -> Vec<(LinkState, String)> {
+    match alone.ask(Command::Peers) {
+        Ok(Reply::Peers(peers)) => {
+            let peer = peers.into_iter().find(|view| view.peer == of.to_string());
+            peer.map_or_else(Vec::new, |view| {
+                view.links.into_iter().map(|link| (link.state, link.transport)).collect()
+            })
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn named(name: &str) -> Vec<(LinkState, String)> {
+    let state = match name {
+        "webrtc" => LinkState::Direct,
+        "relayed" => LinkState::Relayed,
+        _ => return vec![(LinkState::Upgrading, "relayed".to_owned())],
+    };
+    vec![(state, name.to_owned())]
+}
+
+/// A tab that was told to dial another one, and is connected to it over the circuit.
+fn on_a_circuit(alone: &mut Alone) -> (PeerId, Multiaddr) {
+    let other = peer(50);
+    let direct = multiaddr(&format!("{}/p2p-circuit/webrtc/p2p/{other}", relay()));
+    let circuit = multiaddr(&format!("{}/p2p-circuit/p2p/{other}", relay()));
+    assert_eq!(alone.ask(Command::Dial(direct.clone())), Ok(Reply::Done));
+    assert_eq!(dialled(alone), Some(circuit.clone()), "first of all over the relay");
+    let connection = ConnectionId(1);
+    alone.handle(Input::Connected {
+        peer: other,
+        connection,
+        link: Link::Relayed,
+        address: circuit,
+        outbound: true,
+    });
+    assert_eq!((dialled(alone), link(alone, other)), (None, named("relayed")));
+    let protocols = vec!["/ipfs/ping/1.0.0".into(), PROTOCOL.into()];
+    alone.handle(Input::Identified { peer: other, agent: "tab".into(), protocols, addresses: Vec::new() });
+    assert_eq!(link(alone, other), named("upgrading"));
+    (other, direct)
+}
+
+#[test]
+fn a_tab_moves_from_the_circuit_to_a_direct_connection_and_closes_the_circuit() {
+    let mut alone = with(Role::Browser, Discovery::OFF);
+    let (other, direct) = on_a_circuit(&mut alone);
+    assert_eq!(dialled(&mut alone), Some(direct.clone()));
+    let connection = ConnectionId(2);
+    alone.handle(Input::Connected {
+        peer: other,
+        connection,
+        link: Link::Direct,
+        address: direct,
+        outbound: true,
+    });
+    assert_eq!(link(&mut alone, other).len(), 2);
+    alone.run_to(alone.mono + 5_000);
+    let closes: Vec<_> = alone
+        .outputs
+        .iter()
+        .filter_map(|output| match output {
+            Output::Close { peer, connection } => Some((*peer, *connection)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(closes, [(other, ConnectionId(1))]);
+    alone.handle(Input::Disconnected { peer: other, connection: ConnectionId(1) });
+    assert_eq!(link(&mut alone, other), named("webrtc"));
+    alone.run_to(alone.mono + 60_000);
+    assert_eq!(dialled(&mut alone), None, "it has what it wants");
+}
+
+#[test]
+fn a_tab_stays_on_the_circuit_when_there_is_no_direct_way_and_does_not_go_on_trying() {
+    let mut alone = with(Role::Browser, Discovery::OFF);
+    let (other, direct) = on_a_circuit(&mut alone);
+    let mut tries = 0;
+    for _ in 0..120 {
+        if let Some(address) = dialled(&mut alone) {
+            assert_eq!(address, direct);
+            tries += 1;
+            alone.handle(Input::DialFailed { address, reason: "no way".into() });
+        }
+        alone.run_to(alone.mono + 1_000);
+    }
+    assert_eq!(tries, 3);
+    assert_eq!(link(&mut alone, other), named("relayed"));
+    assert!(
+        !alone.outputs.iter().any(|output| matches!(output, Output::Disconnect(_) | Output::Close { .. }))
+    );
+    match alone.ask(Command::Status) {
+        Ok(Reply::Status(status)) => assert_eq!(status.refusals.get("no-direct-way"), Some(&3)),
+        reply => panic!("{reply:?}"),
+    }
+}

@@ -1,0 +1,94 @@
+//! Direct connections between peers that nobody can dial: libp2p's `/webrtc`.
+//!
+//! [`webrtc`] makes a transport and a behaviour that belong together. The behaviour opens the signalling stream, on relayed
+//! connections only; the transport runs the [session](crate::signalling::Session) on it and hands over the connection. What the
+//! browser does is behind [`Backend`], so that all else is tested without one.
+//!
+//! An address is `<a relay's address>/p2p-circuit/webrtc/p2p/<id>`. Whoever dials it must have a relayed connection to that
+//! peer: the [`node`](crate::node) sees to it. The other side is the one that the circuit has proven to be there: the stream that tells
+//! the certificate's fingerprint runs over it.
+
+mod behaviour;
+mod connection;
+mod negotiation;
+mod stream;
+#[cfg(test)]
+#[cfg(not(target_arch = "wasm32"))]
+mod tests;
+mod transport;
+
+use std::sync::Arc;
+
+use futures::channel::mpsc;
+use libp2p::{Multiaddr, PeerId};
+
+pub use self::{
+    behaviour::Behaviour as WebrtcBehaviour,
+    connection::{ConnectionEvents, Muxer},
+    stream::ChannelEvents,
+    transport::{Transport as WebrtcTransport, WebrtcError},
+};
+use crate::{primitives::Mono, signalling::Step};
+
+/// Sending pauses while so many bytes wait in a data channel, and goes on when so few do.
+const HIGH_WATER: usize = 256 << 10;
+/// A [`DataChannel`] tells when no more than so many bytes wait in it.
+pub const LOW_WATER: usize = 64 << 10;
+
+/// Signalling streams that wait for the transport's attention, each way.
+const MAX_WAITING: usize = 16;
+
+/// What a platform has of WebRTC.
+pub trait Backend: Send + Sync + 'static {
+    /// Makes a connection object. What happens to it is told to `events`.
+    ///
+    /// # Errors
+    /// In words, when the platform makes no more of them.
+    fn connect(&self, events: ConnectionEvents) -> Result<Box<dyn PeerConnection>, String>;
+
+    /// What time it is.
+    fn now(&self) -> Mono;
+}
+
+/// A connection object. It is closed when it is dropped.
+pub trait PeerConnection: Send + 'static {
+    /// Begins something of which the [`ConnectionEvents`] tell the outcome.
+    fn begin(&mut self, step: Step);
+
+    /// Opens a data channel without a label. What happens to it is told to `events`.
+    ///
+    /// # Errors
+    /// In words, when the connection is of no use any more.
+    fn open(&mut self, events: ChannelEvents) -> Result<Box<dyn DataChannel>, String>;
+}
+
+/// A data channel. It is closed when it is dropped, after what waits in it is sent.
+pub trait DataChannel: Send + 'static {
+    /// Sends one message. Nothing may be told to the [`ChannelEvents`] before this returns.
+    ///
+    /// # Errors
+    /// In words, when it cannot be sent.
+    fn send(&mut self, message: &[u8]) -> Result<(), String>;
+
+    /// How many bytes wait to be sent.
+    fn waiting(&self) -> usize;
+}
+
+/// Joins the two: the transport asks for a stream to a peer, the behaviour tells of those that others open.
+#[must_use]
+pub fn webrtc(local: PeerId, backend: Arc<dyn Backend>) -> (WebrtcTransport, WebrtcBehaviour) {
+    let (asks, asked) = mpsc::channel(MAX_WAITING);
+    let (opened, incoming) = mpsc::channel(MAX_WAITING);
+    (WebrtcTransport::new(local, backend, asks, incoming), WebrtcBehaviour::new(asked, opened))
+}
+
+/// The peer that an address says can be reached by `/webrtc`.
+#[must_use]
+pub fn webrtc_peer(address: &Multiaddr) -> Option<PeerId> {
+    use libp2p::multiaddr::Protocol;
+    let mut last = address.iter().skip_while(|part| !matches!(part, Protocol::WebRTC)).skip(1);
+    match (last.next(), last.next()) {
+        (Some(Protocol::P2p(peer)), None) => Some(peer),
+        _ => None,
+    }
+}

@@ -1,0 +1,190 @@
+//! Runs a session between a signalling stream and a connection object, until there is a connection.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures::{
+    AsyncRead, AsyncWrite, AsyncWriteExt, FutureExt, channel::mpsc, future::BoxFuture, io::AsyncReadExt,
+};
+use futures_timer::Delay;
+use libp2p::{PeerId, swarm::Stream};
+
+use super::{Backend, ConnectionEvents, Muxer, PeerConnection, WebrtcError};
+use crate::signalling::{Action, Happened, Session, SessionError, Side};
+
+/// How much of the stream is read at once.
+const CHUNK: usize = 4 << 10;
+
+/// How long the other side may take to close its half of a signalling stream that has served its purpose.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// One agreement under way.
+pub(super) struct Negotiation {
+    peer: PeerId,
+    backend: Arc<dyn Backend>,
+    session: Session,
+    stream: Option<Stream>,
+    /// What is still to be written.
+    outgoing: Vec<u8>,
+    has_ended: bool,
+    connection: Option<Box<dyn PeerConnection>>,
+    events: ConnectionEvents,
+    timer: Delay,
+    is_finished: bool,
+    /// Where the stream goes to be closed in order.
+    done: mpsc::UnboundedSender<Stream>,
+}
+
+impl Negotiation {
+    /// Begins one. Only now is there a connection object: browsers have few.
+    pub(super) fn new(
+        side: Side,
+        peer: PeerId,
+        stream: Stream,
+        backend: Arc<dyn Backend>,
+        done: mpsc::UnboundedSender<Stream>,
+    ) -> Result<Self, WebrtcError> {
+        let events = ConnectionEvents::default();
+        let connection = backend.connect(events.clone()).map_err(SessionError::Browser)?;
+        let now = backend.now();
+        let session = Session::new(side, now);
+        let wait = session.poll_timeout().map_or(0, |deadline| deadline - now);
+        Ok(Self {
+            peer,
+            backend,
+            session,
+            stream: Some(stream),
+            outgoing: Vec::new(),
+            has_ended: false,
+            connection: Some(connection),
+            events,
+            timer: Delay::new(Duration::from_millis(wait)),
+            is_finished: false,
+            done,
+        })
+    }
+
+    fn advance(&mut self, cx: &mut Context<'_>) -> Result<(), SessionError> {
+        loop {
+            if self.timer.poll_unpin(cx).is_ready() {
+                let now = self.backend.now();
+                self.session.handle_timeout(now)?;
+                // The clocks differ a little.
+                let wait = self.session.poll_timeout().map_or(1000, |deadline| (deadline - now).max(1));
+                self.timer.reset(Duration::from_millis(wait));
+                continue;
+            }
+            if let Some(happened) = self.events.poll_happened(cx) {
+                self.session.handle(self.backend.now(), happened)?;
+                continue;
+            }
+            if let Some(action) = self.session.poll_action() {
+                match (action, &mut self.connection) {
+                    (Action::Send(bytes), _) => self.outgoing.extend(bytes),
+                    (Action::Do(step), Some(connection)) => connection.begin(step),
+                    (Action::Do(_), None) => {}
+                    (Action::Finish, _) => self.is_finished = true,
+                }
+                continue;
+            }
+            if self.write(cx) || self.read(cx)? {
+                continue;
+            }
+            return Ok(());
+        }
+    }
+
+    /// Writes what it can, and says whether it could.
+    fn write(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(stream) = self.stream.as_mut().filter(|_| !self.outgoing.is_empty()) else { return false };
+        match Pin::new(&mut *stream).poll_write(cx, &self.outgoing) {
+            Poll::Ready(Ok(count)) if count > 0 => {
+                self.outgoing.drain(..count);
+                if self.outgoing.is_empty() {
+                    let _ = Pin::new(stream).poll_flush(cx);
+                }
+                true
+            }
+            // Broken: reading says so too.
+            Poll::Ready(_) => {
+                self.outgoing.clear();
+                true
+            }
+            Poll::Pending => false,
+        }
+    }
+
+    /// Reads what there is, and says whether something was.
+    fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, SessionError> {
+        let Some(stream) = self.stream.as_mut().filter(|_| !self.has_ended) else { return Ok(false) };
+        // Writing is pushed on by this too.
+        let _ = Pin::new(&mut *stream).poll_flush(cx);
+        let mut buffer = [0; CHUNK];
+        let now = self.backend.now();
+        match Pin::new(stream).poll_read(cx, &mut buffer) {
+            Poll::Ready(Ok(count)) if count > 0 => {
+                self.session.handle(now, Happened::Received(&buffer[..count]))?;
+            }
+            Poll::Ready(_) => {
+                self.has_ended = true;
+                self.session.handle(now, Happened::Ended)?;
+            }
+            Poll::Pending => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+impl Future for Negotiation {
+    type Output = Result<(PeerId, Muxer), WebrtcError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let outcome = this.advance(cx);
+        match (outcome, this.is_finished) {
+            (Err(error), _) => {
+                // Dropped, the stream is reset and the connection closed.
+                (this.stream, this.connection) = (None, None);
+                Poll::Ready(Err(error.into()))
+            }
+            (Ok(()), true) => {
+                let connection = this.connection.take().expect("a future is not polled after its end");
+                if let Some(stream) = this.stream.take() {
+                    // Fails only when the transport is gone.
+                    let _ = this.done.unbounded_send(stream);
+                }
+                let parts = this.session.parts();
+                tracing::info!(peer = %this.peer, ?parts, "a direct connection by WebRTC");
+                Poll::Ready(Ok((this.peer, Muxer::new(connection, this.events.clone()))))
+            }
+            (Ok(()), false) => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Negotiation {
+    fn drop(&mut self) {
+        if !self.is_finished {
+            self.events.close();
+        }
+    }
+}
+
+/// Closes a signalling stream and waits for the other side to do so too: a reset would look to it like failure.
+pub(super) fn goodbye(mut stream: Stream) -> BoxFuture<'static, ()> {
+    let close = async move {
+        let mut buffer = [0; CHUNK];
+        // What still comes is about addresses, and no use any more.
+        if stream.close().await.is_ok() {
+            while stream.read(&mut buffer).await.is_ok_and(|count| count > 0) {}
+        }
+    };
+    async move {
+        futures::future::select(std::pin::pin!(close), Delay::new(GOODBYE_TIMEOUT)).await;
+    }
+    .boxed()
+}

@@ -1,0 +1,83 @@
+//! Tabs that reach each other directly.
+
+use std::path::Path;
+
+use weft_testnet::live::in_namespace;
+
+use super::{Network, ROOM, Tab};
+
+/// Waits until a tab shows a connection to this peer that is as described.
+async fn linked(tab: &Tab, peer: &str, state: &str, transport: &str) {
+    let link = format!(
+        "[data-testid=\"peer\"][data-peer=\"{peer}\"] \
+         [data-testid=\"link\"][data-state=\"{state}\"][data-transport=\"{transport}\"]"
+    );
+    tab.shows(&link).await;
+}
+
+/// Waits until the only connection to this peer is a direct one.
+async fn only_direct(tab: &Tab, peer: &str) {
+    linked(tab, peer, "direct", "webrtc").await;
+    let links = format!(
+        "[...document.querySelectorAll('[data-testid=\"peer\"][data-peer=\"{peer}\"] [data-testid=\"link\"]')]"
+    );
+    let alone = format!("{links}.length === 1 && {links}[0].dataset.state === 'direct'");
+    tab.until("the circuit is closed", &alone).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_tabs_of_one_relay_reach_each_other_directly_and_go_on_without_it() {
+    if !in_namespace("direct::two_tabs_of_one_relay_reach_each_other_directly_and_go_on_without_it") {
+        return;
+    }
+    let mut network = Network::start();
+    let (one, two) = tokio::join!(network.tab(), network.tab());
+    let (first, second) = (one.peer().await, two.peer().await);
+    one.join(ROOM).await;
+    two.join(ROOM).await;
+    only_direct(&one, &second).await;
+    only_direct(&two, &first).await;
+    // Pictures of it, to be looked at.
+    let pictures = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    for (name, width, height) in [("direct", 1280, 920), ("direct-phone", 400, 844)] {
+        let phone = width < 600;
+        one.resize(width, height, phone).await;
+        if phone {
+            one.click("section-network").await;
+        }
+        one.until(
+            "nothing is wider than the page",
+            "document.documentElement.scrollWidth <= document.documentElement.clientWidth \
+             && [...document.querySelectorAll('.card')].every(card => card.scrollWidth <= card.clientWidth)",
+        )
+        .await;
+        let picture = one.client().screenshot().await.unwrap();
+        std::fs::write(pictures.join(format!("{name}.png")), picture).unwrap();
+    }
+    one.resize(1280, 900, false).await;
+
+    // The second stands still while the chain grows, and nobody but the first can tell it of that.
+    two.pause();
+    let height = network.relay.height().unwrap() + 4;
+    one.follows(height).await;
+    network.relay.kill();
+    two.resume();
+    two.follows(height).await;
+
+    one.say("without a relay").await;
+    two.hears(&first, "without a relay").await;
+    two.say("and back").await;
+    one.hears(&second, "and back").await;
+    // A payment reaches the other's pool, though no block will hold it.
+    assert_eq!(two.text("mempool-pending").await, "0");
+    one.click("faucet").await;
+    two.until(
+        "the payment is in the other's pool",
+        "document.querySelector('[data-testid=\"mempool-pending\"]').textContent === '1'",
+    )
+    .await;
+    only_direct(&one, &second).await;
+    only_direct(&two, &first).await;
+    one.close().await;
+    two.close().await;
+}
