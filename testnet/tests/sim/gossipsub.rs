@@ -33,31 +33,47 @@ fn unscored(mesh: MeshParameters) -> Rules {
 impl Crowd {
     /// So many peers, each of which dials `dials` others.
     fn new(seed: u64, rules: Rules, count: usize, dials: usize, verdict: impl Fn(usize) -> Verdict) -> Self {
-        let genesis = TestChain::new(EPOCH, 1_000, 1, 0).genesis;
         let mut world = World::new(seed);
         world.set_gossip(Gossip::Mesh(rules.into()));
-        let heard: Vec<_> = (0..count).map(|_| Rc::new(Cell::new(0))).collect();
-        let peers: Vec<PeerIx> = (0..count)
-            .map(|index| {
-                let (heard, verdict) = (Rc::clone(&heard[index]), verdict(index));
-                let options = NodeOptions { genesis: Some(genesis.clone()), ..NodeOptions::default() };
-                world.add_puppet(options, move |_: Now, input: Input, outputs: &mut Vec<Output>| {
-                    if let Input::Gossip(message) = input {
-                        heard.set(heard.get() + 1);
-                        outputs.push(Output::Judge { id: message.id, verdict });
-                    }
-                })
-            })
-            .collect();
+        let mut crowd = Self { world, peers: Vec::new(), heard: Vec::new() };
+        for index in 0..count {
+            crowd.add_judge(verdict(index));
+        }
+        let Self { world, peers, .. } = &mut crowd;
         for (index, &peer) in peers.iter().enumerate() {
-            world.act(peer, Output::Subscribe(Topic::Block));
             for step in 1..=dials {
                 let other = peers[(index + step * step + step / 2) % count];
                 let address = world.address(other);
                 world.act(peer, Output::Dial(address));
             }
         }
-        Self { world, peers, heard }
+        crowd
+    }
+
+    /// One more, that accepts all it hears.
+    fn add(&mut self) -> PeerIx {
+        self.add_judge(Verdict::Accept)
+    }
+
+    fn add_judge(&mut self, verdict: Verdict) -> PeerIx {
+        let count = Rc::new(Cell::new(0));
+        self.heard.push(Rc::clone(&count));
+        let genesis = Some(TestChain::new(EPOCH, 1_000, 1, 0).genesis);
+        let options = NodeOptions { genesis, ..NodeOptions::default() };
+        let peer = self.world.add_puppet(options, move |_: Now, input: Input, outputs: &mut Vec<Output>| {
+            if let Input::Gossip(message) = input {
+                count.set(count.get() + 1);
+                outputs.push(Output::Judge { id: message.id, verdict });
+            }
+        });
+        self.world.act(peer, Output::Subscribe(Topic::Block));
+        self.peers.push(peer);
+        peer
+    }
+
+    fn dial(&mut self, from: usize, to: usize) {
+        let address = self.world.address(self.peers[to]);
+        self.world.act(self.peers[from], Output::Dial(address));
     }
 
     fn publish(&mut self, from: usize, data: Vec<u8>) {
@@ -94,6 +110,66 @@ fn meshes_settle_between_their_bounds_and_both_sides_agree() {
             }
         }
     }
+}
+
+#[test]
+fn a_mesh_that_all_those_a_peer_dialled_join_is_thinned_at_the_next_heartbeat() {
+    // Nobody else has anybody, so all graft the one that dialled them, and it lets them.
+    let mut crowd = Crowd::new(6, unscored(D8), 41, 0, accept);
+    for index in 1..41 {
+        crowd.dial(0, index);
+    }
+    crowd.world.run_for(5_000);
+    let mesh = crowd.world.mesh(crowd.peers[0], &Topic::Block);
+    assert_eq!(mesh.len(), 8, "{mesh:?}");
+}
+
+#[test]
+fn a_full_mesh_of_callers_takes_in_two_that_the_peer_dialled() {
+    let mut crowd = Crowd::new(7, unscored(D8), 60, 8, accept);
+    crowd.world.run_for(10_000);
+    let hub = crowd.add();
+    for index in 0..8 {
+        crowd.dial(index, 60);
+    }
+    crowd.world.run_for(5_000);
+    let callers = crowd.world.mesh(hub, &Topic::Block);
+    assert!(callers.len() >= 6, "{callers:?}");
+    // Their meshes are full: none of them grafts.
+    for index in 20..24 {
+        crowd.dial(60, index);
+    }
+    crowd.world.run_for(5_000);
+    let mesh = crowd.world.mesh(hub, &Topic::Block);
+    let dialled = mesh.iter().filter(|ix| crowd.peers[20..24].contains(ix)).count();
+    assert!(dialled >= 2, "{mesh:?}");
+}
+
+#[test]
+fn a_mesh_that_brings_nothing_first_takes_in_whoever_does() {
+    let rules = MeshParameters { opportunity_heartbeats: 5, ..D8 };
+    let scored = Rules::plain(rules.clone(), Some(ScoreParameters::derive(1_000, 3, &rules)));
+    let mut crowd = Crowd::new(8, scored, 60, 8, accept);
+    crowd.world.run_for(10_000);
+    let hub = crowd.add();
+    for index in 0..8 {
+        crowd.dial(index, 60);
+    }
+    crowd.world.run_for(5_000);
+    // Two that it does not need, and that bring their own messages to everybody.
+    for index in [20, 40] {
+        crowd.dial(index, 60);
+    }
+    crowd.world.run_for(2_000);
+    let able = [crowd.peers[20], crowd.peers[40]];
+    let before = crowd.world.mesh(hub, &Topic::Block);
+    assert!(!before.iter().any(|ix| able.contains(ix)), "{before:?}");
+    for round in 0..20_u8 {
+        crowd.publish([20, 40][usize::from(round) % 2], vec![round; 500]);
+        crowd.world.run_for(500);
+    }
+    let mesh = crowd.world.mesh(hub, &Topic::Block);
+    assert!(mesh.iter().any(|ix| able.contains(ix)), "{mesh:?}");
 }
 
 #[test]

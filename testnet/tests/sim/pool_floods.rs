@@ -1,7 +1,7 @@
 //! Floods of transactions: the pool keeps its bounds, honest payments still get into blocks, and whoever sends what no
 //! honest peer would is the one to pay for it.
 
-use std::collections::VecDeque;
+use std::{cell::Cell, collections::VecDeque, rc::Rc};
 
 use weft_core::{
     chain::{Transaction, UnsignedTransaction},
@@ -375,8 +375,13 @@ fn made_up(round: u64, size: u32) -> Vec<u8> {
 
 #[test]
 fn what_is_announced_and_never_comes_delays_nobody() {
-    let nothing = |request| match request {
-        TxRequest::Fetch(_) => None,
+    let fetches = Rc::new(Cell::new(0));
+    let asked = Rc::clone(&fetches);
+    let nothing = move |request| match request {
+        TxRequest::Fetch(_) => {
+            asked.set(asked.get() + 1);
+            None
+        }
         TxRequest::Sketch { .. } => Some(TxResponse::Refused(TxRefusal::NotInThisMode)),
         _ => Some(TxResponse::Done),
     };
@@ -387,6 +392,8 @@ fn what_is_announced_and_never_comes_delays_nobody() {
         flood.slot();
     }
     assert!(!flood.is_blamed(), "who is slow is asked less, and not blamed");
+    // Each is given up after 10 s, so that without a rest there would be thirty.
+    assert!((3..=10).contains(&fetches.get()), "it was asked {} times in five minutes", fetches.get());
     flood.goes_on();
 }
 

@@ -25,6 +25,8 @@ use libp2p::{
     yamux,
 };
 
+mod slow;
+
 use super::*;
 use crate::{
     chain::{Authority, Genesis},

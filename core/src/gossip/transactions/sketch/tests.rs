@@ -9,6 +9,8 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
 
+mod oracle;
+
 fn ids(rng: &mut ChaCha8Rng, count: usize) -> Vec<ShortId> {
     (0..count).map(|_| ShortId(rng.next_u64().to_le_bytes())).collect()
 }
