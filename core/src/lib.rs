@@ -4,6 +4,7 @@
 //! out its outputs; `swarm` is the libp2p composition that every shell shares.
 
 pub mod chain;
+pub mod content;
 pub mod finality;
 pub mod gossip;
 pub mod mempool;

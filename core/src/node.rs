@@ -3,15 +3,18 @@
 mod chain;
 mod commands;
 mod connections;
+mod content;
 mod dht;
 mod effects;
 mod finding;
 mod io;
 mod jobs;
 pub mod metrics;
+mod offers;
 mod pruning;
 mod rooms;
 mod seeds;
+mod seeking;
 #[cfg(test)]
 mod tests;
 mod told;
@@ -24,6 +27,7 @@ use libp2p::{Multiaddr, PeerId};
 use rand_core::SeedableRng;
 
 pub use chain::{BlockArrival, BlockCounts};
+pub use content::{FileState, FileView};
 pub use dht::{DhtAnswer, DhtFailure, DhtId, DhtQuery};
 pub use finding::Discovery;
 pub use io::*;
@@ -34,11 +38,14 @@ pub use work::*;
 use self::{
     chain::Chain,
     connections::{Connections, Presence},
-    dht::Dht,
+    content::Contents,
+    dht::{Dht, Told},
     effects::{Ask, Asked, Effects},
     finding::Finding,
+    offers::Offers,
     rooms::Rooms,
     seeds::Seeds,
+    seeking::Seeking,
 };
 use crate::{
     chain::{Genesis, GenesisError},
@@ -131,6 +138,9 @@ pub struct Node {
     finding: Finding,
     seeds: Seeds,
     dht: Dht,
+    offers: Offers,
+    seeking: Seeking,
+    contents: Contents,
     rooms: Rooms,
     chain: Option<Chain>,
 }
@@ -169,6 +179,8 @@ impl Node {
             &mut connections,
             &mut fx,
         );
+        let (mut offers, mut seeking) = (Offers::default(), Seeking::new((config.local, config.role)));
+        let contents = Contents::open(&mut fx, config.role, &mut offers, &mut seeking);
         Ok(Self {
             local: config.local,
             role: config.role,
@@ -177,6 +189,9 @@ impl Node {
             finding,
             seeds,
             dht,
+            offers,
+            seeking,
+            contents,
             rooms,
             chain,
         })
@@ -203,6 +218,7 @@ impl Node {
             Input::Disconnected { peer, connection } => {
                 if self.connections.disconnected(&mut self.fx, peer, connection) == Presence::Left {
                     self.rooms.peer_left(&peer);
+                    self.contents.peer_left(&peer);
                     self.finding.disconnected(&self.fx, &peer);
                     self.seeds.disconnected(&self.fx, &peer);
                     if let Some(chain) = &mut self.chain {
@@ -230,7 +246,11 @@ impl Node {
                 let (connections, finding) = (&mut self.connections, &mut self.finding);
                 self.seeds.resolved(&mut self.fx, connections, finding, &name, outcome);
             }
-            Input::Dht(id, outcome) => self.dht.answered(&mut self.fx, id, outcome),
+            Input::Dht(id, outcome) => {
+                if let Some(told) = self.dht.answered(&mut self.fx, id, outcome) {
+                    self.told(told);
+                }
+            }
             Input::Listening(address) => {
                 self.connections.listening(address);
                 self.dht.reachable(&mut self.fx, &self.connections.addresses);
@@ -281,6 +301,8 @@ impl Node {
         let chain = self.chain.as_ref().map(|chain| chain.next_due(&self.fx));
         let finding =
             [self.finding.next_due(), self.seeds.next_due(), self.dht.next_due()].into_iter().flatten();
+        let contents = self.contents.next_due(self.fx.now.mono);
+        let finding = finding.chain(contents).chain(self.offers.next_due()).chain(self.seeking.next_due());
         chain.into_iter().chain(finding).chain(self.connections.next_due(self.fx.now.mono)).min()
     }
 
@@ -322,6 +344,9 @@ impl Node {
         self.finding.tick(&mut self.fx, &mut self.connections);
         self.seeds.tick(&mut self.fx);
         self.dht.tick(&mut self.fx);
+        self.contents.tick(&mut self.fx, &mut self.offers, &mut self.seeking);
+        self.offers.tick(&mut self.fx, &mut self.dht);
+        self.seeking.tick(&mut self.fx, &mut self.dht);
         self.connections.tick(&mut self.fx);
     }
 
@@ -330,6 +355,24 @@ impl Node {
             chain.peer_arrived(&mut self.fx, peer);
         }
         self.rooms.peer_arrived(&mut self.fx, peer);
+        for key in self.seeking.arrived(&peer) {
+            self.contents.provider(&key, peer);
+        }
+        self.contents.peer_arrived(peer);
+    }
+
+    /// The distributed hash table has told something that a part of the node wanted to know.
+    fn told(&mut self, told: Told) {
+        let (fx, connections) = (&mut self.fx, &mut self.connections);
+        match told {
+            Told::Offered(key, heard) => self.offers.said(fx, &key, heard),
+            Told::Providers(key, peers) => {
+                for peer in self.seeking.named(fx, &mut self.dht, connections, &key, peers) {
+                    self.contents.provider(&key, peer);
+                }
+            }
+            Told::Addresses(peer, addresses) => self.seeking.located(fx, connections, peer, addresses),
+        }
     }
 
     fn identified(&mut self, peer: PeerId, agent: String, protocols: &[String], addresses: &[Multiaddr]) {
@@ -377,6 +420,7 @@ impl Node {
             }
             (Protocol::Chat, _) => self.rooms.asked(&mut self.fx, id, peer, body),
             (Protocol::Peers, _) => self.finding.asked(&mut self.fx, &self.connections, id, peer, body),
+            (Protocol::Content, _) => self.contents.asked(&mut self.fx, id, peer, body),
             (_, None) => self.fx.push(Output::Refuse(id)),
         }
     }
@@ -397,6 +441,7 @@ impl Node {
             (Ask::Light(ask), Some(chain)) => chain.light_answered(fx, peer, ask.clone(), outcome),
             (Ask::History(room), _) => self.rooms.answered(fx, peer, room, outcome),
             (Ask::Peers, _) => self.finding.answered(fx, &self.connections, peer, outcome),
+            (Ask::Content(content, part), _) => self.contents.answered(fx, peer, (*content, *part), outcome),
             (_, None) => {}
         }
     }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use weft_core::{
     chain::{Mmr, MmrProver},
+    content::{Maker, Manifest},
     gossip::CompactKey,
     primitives::{Amount, Hash, encode, merkle_root},
     state::{Account, AccountChange, Diff, Trie},
@@ -29,6 +30,12 @@ fn key(first: u8) -> Hash {
     let mut key = Hash::ZERO;
     key.0[0] = first;
     key
+}
+
+fn hello() -> Manifest {
+    let mut maker = Maker::default();
+    maker.add(b"hello").unwrap();
+    maker.finish("a.txt")
 }
 
 fn trie(accounts: &[(Hash, Account)]) -> Trie {
@@ -74,6 +81,8 @@ fn the_examples_of_the_written_formats_are_what_the_code_makes() {
         ("root of none", encode(&Mmr::default().root())),
         ("root of 7", encode(&seven.root())),
         ("header 2 of 7", encode(&proof)),
+        ("manifest of hello", hello().to_bytes()),
+        ("name of hello", [&[1, 0x55, 0x1e, 0x20], &hello().hash().0[..]].concat()),
         ("short id", CompactKey::of(&ascending).short(&ascending).0.to_vec()),
     ];
     let made: BTreeMap<_, _> =

@@ -15,7 +15,7 @@ use std::fmt;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 pub use mutate::Mutator;
-pub use targets::{chain, gossip, mempool, node, relay, signalling, state, store, sync, text};
+pub use targets::{chain, content, gossip, mempool, node, relay, signalling, state, store, sync, text};
 use weft_core::primitives::{decode, encode};
 
 /// A target with valid inputs.
@@ -64,6 +64,9 @@ pub const TARGETS: &[Target] = &[
     Target { name: "transaction_relay", run: relay::relay, seeds: relay::relay_seeds },
     Target { name: "compact_block", run: gossip::compact_block, seeds: gossip::compact_block_seeds },
     Target { name: "chat", run: gossip::chat, seeds: gossip::chat_seeds },
+    Target { name: "content", run: content::content, seeds: content::content_seeds },
+    Target { name: "manifest", run: content::manifest, seeds: content::manifest_seeds },
+    Target { name: "cid", run: content::cid, seeds: content::cid_seeds },
     Target { name: "node_list", run: gossip::node_list, seeds: gossip::node_list_seeds },
     Target { name: "journal", run: store::journal, seeds: store::journal_seeds },
     Target { name: "journal_values", run: store::journal_values, seeds: store::journal_values_seeds },

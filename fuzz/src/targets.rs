@@ -1,6 +1,7 @@
 //! The targets, by the folder of core they are about.
 
 pub mod chain;
+pub mod content;
 pub mod gossip;
 pub mod mempool;
 pub mod node;

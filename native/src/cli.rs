@@ -135,7 +135,7 @@ impl Cli {
                 Command::Status(args) => status::run(&args, output).await,
                 Command::Sync(args) => sync::run(args, output, &screen).await,
                 Command::Peers(args) => peers::run(&args, output).await,
-                Command::Dht(command) => dht::run(command, output).await,
+                Command::Dht(command) => dht::run(command, output, &screen).await,
                 Command::Account(args) => account::run(args, output).await,
                 Command::Authority(command) => authority::run(command, output).await,
                 Command::Block(args) => block::run(args, output).await,

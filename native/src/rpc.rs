@@ -17,8 +17,8 @@ use weft_core::node::{Command, CommandError, Reply};
 pub use api::{BlockParam, code};
 pub use client::{RpcClient, RpcFailure};
 
-/// The most bytes a request may have.
-const MAX_REQUEST: u32 = 64 << 10;
+/// The most bytes a request may have: a chunk of a file as hex digits with room to spare.
+const MAX_REQUEST: u32 = 576 << 10;
 /// The most bytes a response may have: a full block as JSON with room to spare.
 const MAX_RESPONSE: u32 = 16 << 20;
 /// Connections at a time.

@@ -1,6 +1,6 @@
 //! Carrying out what people ask for.
 
-use super::{Command, CommandError, CommandId, Node, Reply, StatusView, metrics::Snapshot};
+use super::{Command, CommandError, CommandId, DhtQuery, Node, Reply, StatusView, metrics::Snapshot};
 use crate::peers::is_name;
 
 impl Node {
@@ -20,7 +20,16 @@ impl Node {
                 self.connections.dial(&mut self.fx, address);
                 Ok(Reply::Done)
             }
-            Command::Dht(query) => return self.dht.command(&mut self.fx, id, query),
+            Command::Dht(query) => {
+                if let DhtQuery::Provide(key) = &query {
+                    self.contents.pin(&mut self.fx, &mut self.offers, key);
+                }
+                return self.dht.command(&mut self.fx, id, query);
+            }
+            Command::Content(command) => {
+                let parts = (&mut self.dht, &mut self.offers, &mut self.seeking);
+                return self.contents.command(&mut self.fx, parts, &self.connections, id, command);
+            }
             // The driver fills it in.
             Command::RoutingTable => Ok(Reply::RoutingTable(Vec::new())),
             Command::Join(room) => {
@@ -79,6 +88,7 @@ impl Node {
         self.connections.measure(&mut snapshot);
         let (new, tried) = self.finding.known();
         snapshot.known_peers = [new as u64, tried as u64];
+        snapshot.content = self.contents.measure();
         snapshot
     }
 

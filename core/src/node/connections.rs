@@ -15,7 +15,7 @@ use super::{
     upgrades::{Act, Upgrades},
 };
 use crate::{
-    peers::{Consequence, Dialer, Ledger, Offence, Role, circuit_of},
+    peers::{Consequence, Dialer, Ledger, Offence, Role, Scope, circuit_of},
     primitives::{Height, Mono},
 };
 
@@ -217,6 +217,15 @@ impl Connections {
     pub(super) fn direct_link(&self, peer: &PeerId) -> Option<(&Multiaddr, bool)> {
         let direct = self.peers.get(peer)?.connections.values().find(|it| it.link == Link::Direct)?;
         Some((&direct.address, direct.outbound))
+    }
+
+    /// Whether an address that some peer told may mean to us what it meant there: it reaches as far as the connections that we
+    /// have, and not only within a machine or network in which none of them is.
+    pub(super) fn is_believable(&self, address: &Multiaddr) -> bool {
+        let links = self.peers.values().flat_map(|peer| peer.connections.values());
+        let direct = links.filter(|link| link.link == Link::Direct);
+        let nearest = direct.filter_map(|link| Scope::of(&link.address)).min().unwrap_or(Scope::World);
+        Scope::of(address).is_some_and(|scope| scope >= nearest)
     }
 
     /// Where a connected peer is.

@@ -32,6 +32,8 @@ pub enum DhtQuery {
     FindPeer(PeerId),
     /// Tell those nearest to this key that we have what it names, and go on telling them.
     Provide(Hash),
+    /// Tell it no longer. Those who know it forget it in time.
+    Withdraw(Hash),
     /// Who has what this key names?
     Providers(Hash),
 }
@@ -67,6 +69,25 @@ pub enum DhtFailure {
 enum Waiting {
     Refresh,
     Command(CommandId),
+    /// Somebody has to hear that we have this.
+    Offer(Hash),
+    /// Nothing: it is only to be done.
+    Nothing,
+    /// Who has this?
+    Providers(Hash),
+    /// Where is this peer?
+    Addresses(PeerId),
+}
+
+/// What an answer is to the node's other parts.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// That we have this was heard, or by nobody.
+    Offered(Hash, bool),
+    /// These have it.
+    Providers(Hash, Vec<PeerId>),
+    /// The peer is there.
+    Addresses(PeerId, Vec<Multiaddr>),
 }
 
 pub(super) struct Dht {
@@ -129,6 +150,33 @@ impl Dht {
         }
     }
 
+    /// Whether the table can be asked, and is not asked too much already.
+    pub(super) fn has_room(&self) -> bool {
+        self.on && self.waiting.len() < MAX_LOOKUPS
+    }
+
+    /// Tells those near to the key that we have what it names.
+    pub(super) fn offer(&mut self, fx: &mut Effects, key: Hash) {
+        self.ask(fx, DhtQuery::Provide(key), Waiting::Offer(key));
+    }
+
+    /// Asks who has what a key names.
+    pub(super) fn look(&mut self, fx: &mut Effects, key: Hash) {
+        self.ask(fx, DhtQuery::Providers(key), Waiting::Providers(key));
+    }
+
+    /// Asks where a peer is.
+    pub(super) fn reach(&mut self, fx: &mut Effects, peer: PeerId) {
+        self.ask(fx, DhtQuery::FindPeer(peer), Waiting::Addresses(peer));
+    }
+
+    /// Has something done of which nobody needs to hear.
+    pub(super) fn say(&mut self, fx: &mut Effects, query: DhtQuery) {
+        if self.on {
+            self.ask(fx, query, Waiting::Nothing);
+        }
+    }
+
     fn ask(&mut self, fx: &mut Effects, query: DhtQuery, waiting: Waiting) {
         self.next += 1;
         self.waiting.insert(DhtId(self.next), waiting);
@@ -136,13 +184,24 @@ impl Dht {
     }
 
     /// A lookup has ended.
-    pub(super) fn answered(&mut self, fx: &mut Effects, id: DhtId, outcome: Result<DhtAnswer, DhtFailure>) {
-        match (self.waiting.remove(&id), outcome) {
-            (Some(Waiting::Refresh), Err(failure)) => {
-                tracing::debug!(%failure, "the table was not refreshed")
+    pub(super) fn answered(
+        &mut self,
+        fx: &mut Effects,
+        id: DhtId,
+        outcome: Result<DhtAnswer, DhtFailure>,
+    ) -> Option<Told> {
+        match (self.waiting.remove(&id)?, outcome) {
+            (Waiting::Refresh, Err(failure)) => tracing::debug!(%failure, "the table was not refreshed"),
+            (Waiting::Refresh, Ok(_)) | (Waiting::Nothing, _) => {}
+            (Waiting::Offer(key), outcome) => return Some(Told::Offered(key, outcome.is_ok())),
+            (Waiting::Providers(key), Ok(DhtAnswer::Providers(peers))) => {
+                return Some(Told::Providers(key, peers));
             }
-            (Some(Waiting::Refresh), Ok(_)) | (None, _) => {}
-            (Some(Waiting::Command(command)), outcome) => {
+            (Waiting::Addresses(peer), Ok(DhtAnswer::At(addresses))) => {
+                return Some(Told::Addresses(peer, addresses));
+            }
+            (Waiting::Providers(_) | Waiting::Addresses(_), _) => {}
+            (Waiting::Command(command), outcome) => {
                 let reply = outcome.map_err(CommandError::Dht).map(|answer| match answer {
                     DhtAnswer::Done => Reply::Done,
                     DhtAnswer::At(addresses) => {
@@ -155,6 +214,7 @@ impl Dht {
                 fx.reply(command, reply);
             }
         }
+        None
     }
 
     pub(super) const fn next_due(&self) -> Option<Mono> {

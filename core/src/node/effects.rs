@@ -11,6 +11,7 @@ use super::{
     Verdict, WorkId, chain::Lookup, metrics::Delays, told, work::Job,
 };
 use crate::{
+    content::Part,
     gossip::{OutgoingId, Room},
     peers::{Offence, Quotas, Traffic},
     primitives::{Hash, Height, Now},
@@ -41,6 +42,8 @@ pub(super) enum Ask {
     History(Room),
     /// Who else is there?
     Peers,
+    /// A part of this file.
+    Content(Hash, Part),
     /// What joining by proof needs.
     Light(LightAsk),
 }

@@ -3,6 +3,7 @@
 use libp2p::{Multiaddr, PeerId};
 
 use super::{
+    content::FileView,
     dht::{DhtAnswer, DhtFailure, DhtId, DhtQuery},
     metrics::Snapshot,
     view::{
@@ -13,6 +14,7 @@ use super::{
 };
 use crate::{
     chain::{Change, Checkpoint, Transaction},
+    content::{Cid, MAX_CONTENT_REQUEST_BYTES, MAX_CONTENT_RESPONSE_BYTES, Manifest, ShelfError},
     gossip::{Room, SayError, Topic},
     mempool::AdmissionError,
     peers::{Found, NameError},
@@ -46,11 +48,14 @@ pub enum Protocol {
     Chat,
     /// Peer exchange: `/weft/peers/1`.
     Peers,
+    /// Files: `/weft/content/1`.
+    Content,
 }
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Sync, Self::Archive, Self::Transactions, Self::Chat, Self::Peers];
+    pub const ALL: [Self; 6] =
+        [Self::Sync, Self::Archive, Self::Transactions, Self::Chat, Self::Peers, Self::Content];
 
     /// The name in metrics.
     #[must_use]
@@ -61,6 +66,7 @@ impl Protocol {
             Self::Transactions => "tx",
             Self::Chat => "chat",
             Self::Peers => "peers",
+            Self::Content => "content",
         }
     }
 
@@ -68,7 +74,7 @@ impl Protocol {
     #[must_use]
     pub fn name(self, genesis: Option<&Hash>) -> Option<String> {
         match self {
-            Self::Chat | Self::Peers => Some(format!("/weft/{}/1", self.label())),
+            Self::Chat | Self::Peers | Self::Content => Some(format!("/weft/{}/1", self.label())),
             _ => genesis.map(|genesis| format!("/weft/{}/{}/1", genesis.short(), self.label())),
         }
     }
@@ -81,6 +87,7 @@ impl Protocol {
             Self::Transactions => 160 << 10,
             Self::Chat => 1 << 10,
             Self::Peers => 4 << 10,
+            Self::Content => MAX_CONTENT_REQUEST_BYTES,
         }
     }
 
@@ -93,6 +100,7 @@ impl Protocol {
             Self::Transactions => 160 << 10,
             Self::Chat => 512 << 10,
             Self::Peers => 64 << 10,
+            Self::Content => MAX_CONTENT_RESPONSE_BYTES,
         }
     }
 }
@@ -406,6 +414,8 @@ pub enum Command {
     Dht(DhtQuery),
     /// Whom does this peer know in the distributed hash table? [`Reply::RoutingTable`]
     RoutingTable,
+    /// Something about files.
+    Content(ContentCommand),
     /// Take part in a chat room. [`Reply::Done`]
     Join(Room),
     /// Leave a chat room. [`Reply::Done`]
@@ -416,6 +426,37 @@ pub enum Command {
     History(Room),
     /// The rooms this peer takes part in. [`Reply::Rooms`]
     Rooms,
+}
+
+/// What a person can ask for about files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ContentCommand {
+    /// Make a place for this file and keep it; once it is whole others are told that it is here. [`Reply::Missing`]
+    Offer(Manifest),
+    /// A chunk of a file that has a place. [`Reply::Done`]
+    Put {
+        /// The file.
+        cid: Cid,
+        /// Which chunk, from 0.
+        index: u32,
+        /// Its bytes.
+        bytes: Vec<u8>,
+    },
+    /// Fetch a file, in the background; what is here of it already is not fetched again. [`Reply::File`]
+    Fetch(Cid),
+    /// How is it with this file? [`Reply::File`]
+    Show(Cid),
+    /// Which files are here or coming? [`Reply::Files`]
+    List,
+    /// A chunk of a file, as far as it is here. [`Reply::Chunk`]
+    Read {
+        /// The file.
+        cid: Cid,
+        /// Which chunk, from 0.
+        index: u32,
+    },
+    /// Let a file go, and fetch it no longer. [`Reply::Done`]
+    Drop(Cid),
 }
 
 /// The answer to a command.
@@ -441,6 +482,14 @@ pub enum Reply {
     Addresses(Vec<String>),
     /// To [`DhtQuery::Providers`]: the ids of the peers that say they have it.
     Providers(Vec<String>),
+    /// To [`ContentCommand::Offer`]: the chunks that are not here.
+    Missing(Vec<u32>),
+    /// To [`ContentCommand::Fetch`] and [`ContentCommand::Show`].
+    File(Box<FileView>),
+    /// To [`ContentCommand::List`].
+    Files(Vec<FileView>),
+    /// To [`ContentCommand::Read`].
+    Chunk(Vec<u8>),
     /// To [`Command::RoutingTable`]: the buckets that are not empty, the nearest first.
     RoutingTable(Vec<BucketView>),
     /// To [`Command::Submit`]: the transaction's id.
@@ -497,6 +546,9 @@ pub enum CommandError {
     /// The distributed hash table has no answer.
     #[error(transparent)]
     Dht(#[from] DhtFailure),
+    /// Something about files cannot be done.
+    #[error(transparent)]
+    Content(#[from] ContentError),
     /// The disk no longer takes writes, so nothing can be promised.
     #[error("storage failed, so nothing is accepted any more: {0}")]
     Storage(String),
@@ -506,6 +558,23 @@ pub enum CommandError {
     /// The peer has ended, or is about to.
     #[error("the peer has stopped")]
     Stopped,
+}
+
+/// Why something about files is not done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ContentError {
+    /// There is no room for the file.
+    #[error(transparent)]
+    Shelf(#[from] ShelfError),
+    /// That file, or that part of it, is not here.
+    #[error("that file, or that part of it, is not here")]
+    NotHere,
+    /// These bytes are not that chunk of the file.
+    #[error("these bytes are not that chunk of the file")]
+    NotTheChunk,
+    /// As many files are being fetched as may be.
+    #[error("this peer already fetches {0} files, as many as it may at a time; wait for one, or let one go")]
+    TooManyFetches(usize),
 }
 
 /// Something a person may want to see as it happens.

@@ -117,7 +117,7 @@ pub fn render(snapshot: &Snapshot) -> String {
 }
 
 /// Every metric there is.
-pub static METRICS: [Metric; 36] = [
+pub static METRICS: [Metric; 38] = [
     Metric {
         name: "weft_connected_peers",
         kind: Kind::Gauge,
@@ -241,6 +241,20 @@ pub static METRICS: [Metric; 36] = [
         help: "Requests of this peer that wait for an answer.",
         labels: &[],
         read: |s, out| out.add(&[], s.asked),
+    },
+    Metric {
+        name: "weft_content_files",
+        kind: Kind::Gauge,
+        help: "Files named by their content that are here or begun.",
+        labels: &[],
+        read: |s, out| out.add(&[], s.content[0]),
+    },
+    Metric {
+        name: "weft_content_bytes",
+        kind: Kind::Gauge,
+        help: "Bytes of such files that are here.",
+        labels: &[],
+        read: |s, out| out.add(&[], s.content[1]),
     },
     Metric {
         name: "weft_refused_items",

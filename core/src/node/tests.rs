@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use super::*;
 use crate::{
     chain::{Authority, Block, Checkpoint, Grant, Transaction, UnsignedTransaction, Vote},
+    content::ContentRequest,
     gossip::{ChatRooms, CompactBlock, Rebuild, TxRequest},
     peers::OVERRUNS,
     primitives::{Address, Amount, Domain, Height, PublicKey, Slot, Wall, decode, encode},
@@ -27,7 +28,7 @@ fn address(seed: u8) -> Address {
     Address::of(&key(seed).public())
 }
 
-fn genesis() -> Genesis {
+pub(super) fn genesis() -> Genesis {
     Genesis {
         name: "alone".into(),
         time: 10_000,
@@ -273,6 +274,7 @@ fn said(traffic: Traffic, peer: PeerId, number: u64) -> Input {
         }
         Traffic::Archive => request(Protocol::Archive, encode(&BodiesRequest(Vec::new()))),
         Traffic::History => request(Protocol::Chat, ChatRooms::ask("lobby".parse().unwrap())),
+        Traffic::Content => request(Protocol::Content, ContentRequest::Manifest(zero).to_bytes()),
         Traffic::Blocks => gossip(Topic::Block),
         Traffic::Votes => gossip(Topic::Vote),
         Traffic::Evidence => gossip(Topic::Evidence),

@@ -29,6 +29,8 @@ pub enum Traffic {
     Archive,
     /// `/chat/1`: the history of rooms. Its answers count.
     History,
+    /// `/content/1`: manifests and chunks. Their answers count.
+    Content,
     /// Gossip of blocks.
     Blocks,
     /// Gossip of votes.
@@ -50,12 +52,13 @@ pub struct Quota {
 
 impl Traffic {
     /// All kinds.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Status,
         Self::Sync,
         Self::Missing,
         Self::Archive,
         Self::History,
+        Self::Content,
         Self::Blocks,
         Self::Votes,
         Self::Evidence,
@@ -75,6 +78,8 @@ impl Traffic {
             Self::Archive => ([256, 1024], [16 << 20, 64 << 20]),
             // One for each room, whenever two peers meet.
             Self::History => ([4, 64], [512 << 10, 8 << 20]),
+            // The largest file at once, and a chunk with every request.
+            Self::Content => ([64, 512], [16 << 20, 72 << 20]),
             Self::Blocks => ([16, 256], [2 << 20, 16 << 20]),
             // Those of a thousand authorities at once, four times over.
             Self::Votes => ([512, 4096], [256 << 10, 2 << 20]),
@@ -96,6 +101,7 @@ impl Traffic {
             Self::Missing => "quota-missing",
             Self::Archive => "quota-archive",
             Self::History => "quota-history",
+            Self::Content => "quota-content",
             Self::Blocks => "quota-blocks",
             Self::Votes => "quota-votes",
             Self::Evidence => "quota-evidence",

@@ -55,6 +55,7 @@ pub struct Behaviour<X: NetworkBehaviour> {
     pub(super) transactions: Requesting,
     pub(super) chat: Requesting,
     pub(super) peers: Requesting,
+    pub(super) content: Requesting,
 }
 
 impl<X: NetworkBehaviour> Behaviour<X> {
@@ -99,6 +100,7 @@ impl<X: NetworkBehaviour> Behaviour<X> {
             transactions: requests(Protocol::Transactions),
             chat: requests(Protocol::Chat),
             peers: requests(Protocol::Peers),
+            content: requests(Protocol::Content),
         }
     }
 
@@ -109,6 +111,7 @@ impl<X: NetworkBehaviour> Behaviour<X> {
             Protocol::Transactions => &mut self.transactions,
             Protocol::Chat => &mut self.chat,
             Protocol::Peers => &mut self.peers,
+            Protocol::Content => &mut self.content,
         }
     }
 }

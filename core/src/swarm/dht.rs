@@ -79,6 +79,10 @@ impl Lookups {
         let Some(kademlia) = kademlia.as_mut() else { return Some(Err(DhtFailure::Off)) };
         let begun = match query {
             DhtQuery::Refresh => kademlia.bootstrap().map_err(|_| DhtFailure::Alone),
+            DhtQuery::Withdraw(key) => {
+                kademlia.stop_providing(&record_key(&key));
+                return Some(Ok(DhtAnswer::Done));
+            }
             _ if kademlia.kbuckets().next().is_none() => Err(DhtFailure::Alone),
             DhtQuery::FindPeer(peer) => Ok(kademlia.get_closest_peers(peer)),
             DhtQuery::Provide(key) => {

@@ -531,6 +531,7 @@ impl<S: Shell, N: Machine> Engine<S, N> {
             BehaviourEvent::Transactions(event) => self.request_event(Protocol::Transactions, event),
             BehaviourEvent::Chat(event) => self.request_event(Protocol::Chat, event),
             BehaviourEvent::Peers(event) => self.request_event(Protocol::Peers, event),
+            BehaviourEvent::Content(event) => self.request_event(Protocol::Content, event),
             _ => {}
         }
     }

@@ -33,7 +33,8 @@ const RESPONSE: u8 = 8;
 const FAILURE: u8 = 9;
 const WAIT: u8 = 10;
 const PEERS: u8 = 11; // a request too
-const KINDS: u8 = 12;
+const CONTENT: u8 = 12; // and one more
+const KINDS: u8 = 13;
 const SECOND_PEER: u8 = 0x80;
 
 /// A peer with the shell's side of it: every effect ends at once.
@@ -170,6 +171,7 @@ impl Shell {
             kind => {
                 let protocol = match kind {
                     PEERS => Protocol::Peers,
+                    CONTENT => Protocol::Content,
                     _ => PROTOCOLS[usize::from(kind - REQUEST)],
                 };
                 let body = data[..data.len().min(protocol.max_request())].to_vec();

@@ -1,12 +1,16 @@
 //! `weft dht`
 
+mod file;
+
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 use libp2p::PeerId;
 use serde_json::json;
-use weft_core::primitives::Hash;
+use weft_core::{content::Cid, primitives::Hash};
 
 use super::{
-    Failure, Output, RpcArgs,
+    Failure, Output, RpcArgs, Screen,
     output::{columns, printable},
 };
 
@@ -18,6 +22,14 @@ pub(super) enum DhtCommand {
     Provide(KeyArgs),
     /// Who says that they have what a key names?
     Providers(KeyArgs),
+    /// Give the peer a file to keep, say that it has it, and print the name (CID) that others fetch it by.
+    Put(PutArgs),
+    /// Fetch a file by its name (CID), from all that have it at once; every piece is checked when it comes.
+    Get(GetArgs),
+    /// The files that the peer has, keeps or fetches.
+    Files(RpcArgs),
+    /// Let a file go: the peer no longer keeps, offers or fetches it.
+    Drop(FileArgs),
     /// Whom does the peer know, by their distance from it (the k-buckets)?
     Table(RpcArgs),
 }
@@ -31,8 +43,35 @@ pub(super) struct FindArgs {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct PutArgs {
+    /// The file, of at most 64 MiB.
+    file: PathBuf,
+    #[command(flatten)]
+    rpc: RpcArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct GetArgs {
+    /// The file's name.
+    cid: Cid,
+    /// Where to write it. Default: in this directory, as whoever put it called it. Nothing is overwritten.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    rpc: RpcArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct FileArgs {
+    /// The file's name.
+    cid: Cid,
+    #[command(flatten)]
+    rpc: RpcArgs,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct KeyArgs {
-    /// A BLAKE3 hash of 64 hex digits, or any other text, which is hashed.
+    /// The name (CID) of a file, a BLAKE3 hash of 64 hex digits, or any other text, which is hashed.
     #[arg(value_parser = key)]
     key: Hash,
     #[command(flatten)]
@@ -40,6 +79,9 @@ pub(super) struct KeyArgs {
 }
 
 fn key(text: &str) -> Result<Hash, String> {
+    if let Ok(Cid(hash)) = text.parse() {
+        return Ok(hash);
+    }
     match text.parse() {
         Ok(hash) => Ok(hash),
         Err(_) if text.is_empty() => Err("a key is not empty".to_owned()),
@@ -47,7 +89,7 @@ fn key(text: &str) -> Result<Hash, String> {
     }
 }
 
-pub(super) async fn run(command: DhtCommand, output: Output) -> Result<(), Failure> {
+pub(super) async fn run(command: DhtCommand, output: Output, screen: &Screen) -> Result<(), Failure> {
     match command {
         DhtCommand::FindPeer(args) => {
             let addresses = args.rpc.client()?.find_peer(&args.peer).await?;
@@ -70,6 +112,13 @@ pub(super) async fn run(command: DhtCommand, output: Output) -> Result<(), Failu
                     if peers.is_empty() { "nobody says so".to_owned() } else { lines(&peers) }
                 },
             );
+        }
+        DhtCommand::Put(args) => file::put(&args, output, screen).await?,
+        DhtCommand::Get(args) => file::get(&args, output, screen).await?,
+        DhtCommand::Files(rpc) => file::list(&rpc, output).await?,
+        DhtCommand::Drop(args) => {
+            args.rpc.client()?.drop_file(args.cid).await?;
+            output.print(&json!({ "cid": args.cid }), || format!("let {} go", args.cid));
         }
         DhtCommand::Table(rpc) => {
             let buckets = rpc.client()?.routing_table().await?;
@@ -102,6 +151,7 @@ mod tests {
         let hash = Hash::of(b"song");
         assert_eq!(key("song"), Ok(hash));
         assert_eq!(key(&hash.to_string()), Ok(hash));
+        assert_eq!(key(&Cid(hash).to_string()), Ok(hash));
         assert!(key("").is_err());
     }
 }

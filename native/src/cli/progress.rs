@@ -36,11 +36,16 @@ impl Screen {
             self.clear();
             return;
         }
+        self.show_at(view.permille(), view.to_string());
+    }
+
+    /// Shows the bar at so many thousandths.
+    pub(super) fn show_at(&self, permille: u64, words: String) {
         if self.bar.is_finished() {
             self.bar.reset();
         }
-        self.bar.set_position(view.permille());
-        self.bar.set_message(view.to_string());
+        self.bar.set_position(permille);
+        self.bar.set_message(words);
     }
 
     pub(super) fn clear(&self) {

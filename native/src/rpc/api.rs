@@ -15,10 +15,12 @@ use libp2p::Multiaddr;
 use serde::{Deserialize, Serialize};
 use weft_core::{
     chain::{Change, Transaction},
+    content::{CHUNK_BYTES, Cid, MAX_MANIFEST_BYTES, Manifest},
     gossip::Room,
     node::{
         AccountView, AuthoritiesView, BlockRef, BlockSummary, BlockView, BucketView, ChatView, Command,
-        CommandError, DhtQuery, MempoolView, PeerView, Reply, StatusView, TransactionStatus,
+        CommandError, ContentCommand, DhtQuery, FileView, MempoolView, PeerView, Reply, StatusView,
+        TransactionStatus,
     },
     primitives::{Address, Hash, decode},
 };
@@ -85,6 +87,27 @@ pub(super) trait Api {
     #[method(name = "routingTable")]
     async fn routing_table(&self) -> RpcResult<Vec<BucketView>>;
 
+    #[method(name = "offerFile")]
+    async fn offer_file(&self, manifest: String) -> RpcResult<Vec<u32>>;
+
+    #[method(name = "putChunk")]
+    async fn put_chunk(&self, cid: Cid, index: u32, bytes: String) -> RpcResult<()>;
+
+    #[method(name = "fetchFile")]
+    async fn fetch_file(&self, cid: Cid) -> RpcResult<FileView>;
+
+    #[method(name = "file")]
+    async fn file(&self, cid: Cid) -> RpcResult<FileView>;
+
+    #[method(name = "files")]
+    async fn files(&self) -> RpcResult<Vec<FileView>>;
+
+    #[method(name = "readChunk")]
+    async fn read_chunk(&self, cid: Cid, index: u32) -> RpcResult<String>;
+
+    #[method(name = "dropFile")]
+    async fn drop_file(&self, cid: Cid) -> RpcResult<()>;
+
     #[method(name = "join")]
     async fn join(&self, room: Room) -> RpcResult<()>;
 
@@ -141,6 +164,7 @@ pub const fn code(error: &CommandError) -> i32 {
         CommandError::NoSuchTransaction => -32013,
         CommandError::Dht(_) => -32014,
         CommandError::Name(_) => -32015,
+        CommandError::Content(_) => -32016,
     }
 }
 
@@ -150,6 +174,14 @@ fn error_object(code: i32, words: String) -> ErrorObjectOwned {
 
 fn invalid(words: impl Into<String>) -> ErrorObjectOwned {
     error_object(INVALID_PARAMS_CODE, words.into())
+}
+
+/// Bytes as hex digits, of which there may be so many.
+fn from_hex(text: &str, max: usize) -> RpcResult<Vec<u8>> {
+    if text.len() > 2 * max {
+        return Err(invalid(format!("at most {max} bytes")));
+    }
+    hex::decode(text).map_err(|error| invalid(format!("not hex: {error}")))
 }
 
 /// Takes the wanted kind out of a reply.
@@ -235,6 +267,39 @@ impl ApiServer for Peer {
 
     async fn routing_table(&self) -> RpcResult<Vec<BucketView>> {
         expect!(self.ask(Command::RoutingTable).await?, RoutingTable)
+    }
+
+    async fn offer_file(&self, manifest: String) -> RpcResult<Vec<u32>> {
+        let bytes = from_hex(&manifest, MAX_MANIFEST_BYTES)?;
+        let manifest =
+            Manifest::from_bytes(&bytes).map_err(|error| invalid(format!("not a manifest: {error}")))?;
+        expect!(self.ask(Command::Content(ContentCommand::Offer(manifest))).await?, Missing)
+    }
+
+    async fn put_chunk(&self, cid: Cid, index: u32, bytes: String) -> RpcResult<()> {
+        let bytes = from_hex(&bytes, CHUNK_BYTES)?;
+        self.done(Command::Content(ContentCommand::Put { cid, index, bytes })).await
+    }
+
+    async fn fetch_file(&self, cid: Cid) -> RpcResult<FileView> {
+        expect!(self.ask(Command::Content(ContentCommand::Fetch(cid))).await?, File).map(|file| *file)
+    }
+
+    async fn file(&self, cid: Cid) -> RpcResult<FileView> {
+        expect!(self.ask(Command::Content(ContentCommand::Show(cid))).await?, File).map(|file| *file)
+    }
+
+    async fn files(&self) -> RpcResult<Vec<FileView>> {
+        expect!(self.ask(Command::Content(ContentCommand::List)).await?, Files)
+    }
+
+    async fn read_chunk(&self, cid: Cid, index: u32) -> RpcResult<String> {
+        let reply = self.ask(Command::Content(ContentCommand::Read { cid, index })).await?;
+        expect!(reply, Chunk).map(hex::encode)
+    }
+
+    async fn drop_file(&self, cid: Cid) -> RpcResult<()> {
+        self.done(Command::Content(ContentCommand::Drop(cid))).await
     }
 
     async fn join(&self, room: Room) -> RpcResult<()> {

@@ -7,8 +7,9 @@ use jsonrpsee_http_client::{HttpClient, HttpClientBuilder};
 use libp2p::PeerId;
 use weft_core::{
     chain::{Change, Transaction},
+    content::{Cid, Manifest},
     node::{
-        AccountView, AuthoritiesView, BlockView, BucketView, MempoolView, PeerView, StatusView,
+        AccountView, AuthoritiesView, BlockView, BucketView, FileView, MempoolView, PeerView, StatusView,
         TransactionStatus,
     },
     primitives::{Address, Hash, encode},
@@ -150,6 +151,64 @@ impl RpcClient {
     /// See [`Self::status`].
     pub async fn routing_table(&self) -> Result<Vec<BucketView>, RpcFailure> {
         self.answer(ApiClient::routing_table(&self.http).await)
+    }
+
+    /// Makes a place for a file at the peer. Returns the chunks that are not there.
+    ///
+    /// # Errors
+    /// See [`Self::status`].
+    pub async fn offer_file(&self, manifest: &Manifest) -> Result<Vec<u32>, RpcFailure> {
+        self.answer(ApiClient::offer_file(&self.http, hex::encode(manifest.to_bytes())).await)
+    }
+
+    /// Hands over a chunk of a file that has a place.
+    ///
+    /// # Errors
+    /// See [`Self::status`].
+    pub async fn put_chunk(&self, cid: Cid, index: u32, bytes: &[u8]) -> Result<(), RpcFailure> {
+        self.answer(ApiClient::put_chunk(&self.http, cid, index, hex::encode(bytes)).await)
+    }
+
+    /// Lets the peer fetch a file in the background.
+    ///
+    /// # Errors
+    /// See [`Self::status`].
+    pub async fn fetch_file(&self, cid: Cid) -> Result<FileView, RpcFailure> {
+        self.answer(ApiClient::fetch_file(&self.http, cid).await)
+    }
+
+    /// How it is with a file.
+    ///
+    /// # Errors
+    /// See [`Self::status`].
+    pub async fn file(&self, cid: Cid) -> Result<FileView, RpcFailure> {
+        self.answer(ApiClient::file(&self.http, cid).await)
+    }
+
+    /// The files that are at the peer, or coming.
+    ///
+    /// # Errors
+    /// See [`Self::status`].
+    pub async fn files(&self) -> Result<Vec<FileView>, RpcFailure> {
+        self.answer(ApiClient::files(&self.http).await)
+    }
+
+    /// A chunk of a file.
+    ///
+    /// # Errors
+    /// See [`Self::status`]; [`RpcFailure::Unreachable`] too when the peer answers something that is no bytes.
+    pub async fn read_chunk(&self, cid: Cid, index: u32) -> Result<Vec<u8>, RpcFailure> {
+        let text = self.answer(ApiClient::read_chunk(&self.http, cid, index).await)?;
+        hex::decode(text)
+            .map_err(|error| RpcFailure::Unreachable { address: self.address, reason: words(&error) })
+    }
+
+    /// Lets the peer let a file go.
+    ///
+    /// # Errors
+    /// See [`Self::status`].
+    pub async fn drop_file(&self, cid: Cid) -> Result<(), RpcFailure> {
+        self.answer(ApiClient::drop_file(&self.http, cid).await)
     }
 
     /// The mempool with its `count` best transactions.

@@ -172,7 +172,7 @@ async fn garbage_gets_an_error_and_reaches_nobody() {
 #[tokio::test]
 async fn a_body_past_the_limit_is_refused() {
     let (server, calls) = server().await;
-    let text = "x".repeat(70 << 10);
+    let text = "x".repeat(580 << 10);
     let body = json!({"jsonrpc": "2.0", "id": 1, "method": "weft_say", "params": ["a", text]}).to_string();
     let (code, _) = raw(server.address(), HEAD, body.as_bytes()).await;
     assert_ne!(code, 200);

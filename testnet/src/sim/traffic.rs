@@ -40,11 +40,13 @@ pub enum Kind {
     History,
     /// Requests and responses of `/weft/peers/1`.
     Peers,
+    /// Requests and responses of `/weft/content/1`.
+    Content,
 }
 
 impl Kind {
     /// All of them, in the order of reports.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Block,
         Self::Vote,
         Self::Evidence,
@@ -55,6 +57,7 @@ impl Kind {
         Self::Transactions,
         Self::History,
         Self::Peers,
+        Self::Content,
     ];
 
     /// What messages of a topic are.
@@ -75,6 +78,7 @@ impl Kind {
             Protocol::Transactions => Self::Transactions,
             Protocol::Chat => Self::History,
             Protocol::Peers => Self::Peers,
+            Protocol::Content => Self::Content,
         }
     }
 
@@ -92,6 +96,7 @@ impl Kind {
             Self::Transactions => "transactions",
             Self::History => "history",
             Self::Peers => "peers",
+            Self::Content => "content",
         }
     }
 }

@@ -4,6 +4,7 @@ mod agreement;
 mod backfill;
 mod bad_blocks;
 mod compact;
+mod content;
 mod crashes;
 mod crowds;
 mod dns;

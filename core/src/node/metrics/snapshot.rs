@@ -19,6 +19,8 @@ pub struct Snapshot {
     pub connections: BTreeMap<String, u64>,
     /// Peers in the address book that have not answered yet, and that have.
     pub known_peers: [u64; 2],
+    /// Files that are here or begun, and the bytes of them that are.
+    pub content: [u64; 2],
     /// Gossip messages accepted, rejected and ignored.
     pub verdicts: [u64; 3],
     /// Requests that wait for an answer.

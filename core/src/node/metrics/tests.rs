@@ -44,7 +44,7 @@ fn full() -> Snapshot {
 
 #[test]
 fn every_metric_says_what_it_is_in_which_unit() {
-    const UNITS: [&str; 18] = [
+    const UNITS: [&str; 19] = [
         "alarms",
         "answers",
         "authorities",
@@ -53,6 +53,7 @@ fn every_metric_says_what_it_is_in_which_unit() {
         "bytes",
         "connections",
         "failures",
+        "files",
         "height",
         "items",
         "jobs",

@@ -1,0 +1,243 @@
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use super::*;
+use crate::{
+    content::Maker,
+    node::{
+        Command, CommandError, Config, ConnectionId, DhtAnswer, DhtFailure, DhtQuery, Discovery, Input, Link,
+        Node, Prune,
+    },
+    primitives::{Mono, Now, Wall},
+    store::MemoryStore,
+    sync::Strategy,
+};
+
+fn peer(byte: u8) -> PeerId {
+    let mut seed = [byte; 32];
+    libp2p::identity::Keypair::ed25519_from_bytes(&mut seed).unwrap().public().to_peer_id()
+}
+
+struct Harness {
+    node: Node,
+    now: u64,
+    outputs: Vec<Output>,
+    next: u64,
+}
+
+impl Harness {
+    fn new() -> Self {
+        let config = Config {
+            local: peer(1),
+            role: Role::Native,
+            key: None,
+            discovery: Discovery { dht: true, ..Discovery::OFF },
+            genesis: Some(crate::node::tests::genesis()),
+            validator: None,
+            bootstrap: Vec::new(),
+            strategy: Strategy::Full,
+            prune: Prune::Archive,
+            mempool_bytes: 1 << 20,
+            tx_mode: Default::default(),
+            max_inbound: 8,
+            max_jobs: 2,
+        };
+        let now = Now { mono: Mono(0), wall: Wall(0) };
+        let node = Node::new(config, Box::new(MemoryStore::default()), [3; 32], now).unwrap();
+        let mut harness = Self { node, now: 0, outputs: Vec::new(), next: 0 };
+        harness.drain();
+        harness
+    }
+
+    fn drain(&mut self) {
+        self.outputs.extend(std::iter::from_fn(|| self.node.poll_output()));
+    }
+
+    fn feed(&mut self, input: Input) {
+        self.node.handle(Now { mono: Mono(self.now), wall: Wall(self.now) }, input);
+        self.drain();
+    }
+
+    fn command(&mut self, command: Command) -> Result<Reply, CommandError> {
+        self.next += 1;
+        let id = CommandId(self.next);
+        self.feed(Input::Command(id, command));
+        let at =
+            self.outputs.iter().position(|output| matches!(output, Output::Reply(other, _) if *other == id));
+        match self.outputs.remove(at.unwrap()) {
+            Output::Reply(_, reply) => *reply,
+            _ => unreachable!(),
+        }
+    }
+
+    fn wait(&mut self, millis: u64) {
+        self.now += millis;
+        self.node.handle_timeout(Now { mono: Mono(self.now), wall: Wall(self.now) });
+        self.drain();
+    }
+
+    fn connect(&mut self, who: PeerId) {
+        self.next += 1;
+        let address = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
+        let connection = ConnectionId(self.next);
+        self.feed(Input::Connected { peer: who, connection, link: Link::Direct, address, outbound: true });
+    }
+
+    /// Takes what was asked of the table for files.
+    fn asked(&mut self) -> Vec<(crate::node::DhtId, DhtQuery)> {
+        let mut asked = Vec::new();
+        self.outputs.retain(|output| match output {
+            Output::Dht(id, query) if *query != DhtQuery::Refresh => {
+                asked.push((*id, *query));
+                false
+            }
+            _ => true,
+        });
+        asked
+    }
+
+    /// Takes the requests for content.
+    fn requests(&mut self) -> Vec<(crate::node::OutboundId, PeerId, ContentRequest)> {
+        let mut requests = Vec::new();
+        self.outputs.retain(|output| match output {
+            Output::Request { id, peer, protocol: Protocol::Content, body } => {
+                requests.push((*id, *peer, ContentRequest::from_bytes(body).unwrap()));
+                false
+            }
+            _ => true,
+        });
+        requests
+    }
+}
+
+fn sample() -> (crate::content::Manifest, Vec<u8>) {
+    let mut maker = Maker::default();
+    maker.add(b"some bytes").unwrap();
+    (maker.finish("x"), b"some bytes".to_vec())
+}
+
+#[test]
+fn what_is_put_is_served_and_told_until_somebody_has_heard_it() {
+    let mut node = Harness::new();
+    let (manifest, bytes) = sample();
+    let (cid, content) = (manifest.cid(), manifest.hash());
+    let offer = Command::Content(ContentCommand::Offer(manifest.clone()));
+    assert_eq!(node.command(offer.clone()), Ok(Reply::Missing(vec![0])));
+    let put = |bytes: &[u8]| Command::Content(ContentCommand::Put { cid, index: 0, bytes: bytes.to_vec() });
+    assert_eq!(node.command(put(b"other")), Err(ContentError::NotTheChunk.into()));
+    assert!(node.asked().is_empty(), "nothing is said of what is not whole");
+    assert_eq!(node.command(put(&bytes)), Ok(Reply::Done));
+    assert_eq!(node.command(offer), Ok(Reply::Missing(vec![])));
+
+    let [(id, DhtQuery::Provide(key))] = node.asked()[..] else { panic!("it is not offered") };
+    assert_eq!(key, content);
+    node.feed(Input::Dht(id, Err(DhtFailure::Alone)));
+    node.wait(1_000);
+    let [(id, DhtQuery::Provide(_))] = node.asked()[..] else { panic!("it is not offered again") };
+    node.feed(Input::Dht(id, Ok(DhtAnswer::Done)));
+    let Ok(Reply::File(view)) = node.command(Command::Content(ContentCommand::Show(cid))) else { panic!() };
+    assert!(view.told && view.kept && view.state == FileState::Here, "{view:?}");
+
+    let mut serve = |body: Vec<u8>| {
+        node.next += 1;
+        let id = InboundId(node.next);
+        node.feed(Input::Request { id, peer: peer(2), protocol: Protocol::Content, body });
+        node.outputs.iter().find_map(|output| match output {
+            Output::Respond { id: other, body } if *other == id => {
+                Some(ContentResponse::from_bytes(body).unwrap())
+            }
+            _ => None,
+        })
+    };
+    assert_eq!(
+        serve(ContentRequest::Manifest(content).to_bytes()),
+        Some(ContentResponse::Manifest(manifest.to_bytes()))
+    );
+    let chunk = |index| ContentRequest::Chunk { content, index }.to_bytes();
+    assert_eq!(serve(chunk(0)), Some(ContentResponse::Chunk(bytes)));
+    assert_eq!(serve(chunk(1)), Some(ContentResponse::Absent));
+    assert_eq!(serve(ContentRequest::Manifest(Hash::ZERO).to_bytes()), Some(ContentResponse::Absent));
+    assert_eq!(serve(vec![9]), None, "refused");
+
+    assert_eq!(node.command(Command::Content(ContentCommand::Drop(cid))), Ok(Reply::Done));
+    assert!(matches!(node.asked()[..], [(_, DhtQuery::Withdraw(key))] if key == content));
+    assert_eq!(node.command(Command::Content(ContentCommand::Drop(cid))), Err(ContentError::NotHere.into()));
+}
+
+#[test]
+fn who_is_said_to_have_a_file_is_looked_for_dialled_and_asked() {
+    let mut node = Harness::new();
+    let (manifest, bytes) = sample();
+    let (cid, content) = (manifest.cid(), manifest.hash());
+    // Somebody near, so that near addresses mean something.
+    node.connect(peer(5));
+    node.command(Command::Content(ContentCommand::Fetch(cid))).unwrap();
+    let [(id, DhtQuery::Providers(key))] = node.asked()[..] else { panic!("nobody is looked for") };
+    assert_eq!(key, content);
+    let [(neighbour, whom, ContentRequest::Manifest(_))] = node.requests()[..] else { panic!() };
+    assert_eq!(whom, peer(5));
+    node.feed(Input::Response { id: neighbour, outcome: Ok(ContentResponse::Absent.to_bytes()) });
+
+    node.feed(Input::Dht(id, Ok(DhtAnswer::Providers(vec![peer(1), peer(2)]))));
+    let [(id, DhtQuery::FindPeer(sought))] = node.asked()[..] else { panic!("it is not asked where it is") };
+    assert_eq!(sought, peer(2), "and not where we are");
+    let addresses = ["/ip4/127.0.0.1/tcp/9", "/ip4/0.0.0.0/tcp/1", "/ip4/127.0.0.1/udp/1/webrtc-direct"];
+    let addresses = addresses.map(|text| text.parse().unwrap()).to_vec();
+    node.feed(Input::Dht(id, Ok(DhtAnswer::At(addresses))));
+    let dialled: Vec<_> = node
+        .outputs
+        .iter()
+        .filter_map(
+            |output| if let Output::Dial(address) = output { Some(address.to_string()) } else { None },
+        )
+        .collect();
+    assert_eq!(dialled, [format!("/ip4/127.0.0.1/tcp/9/p2p/{}", peer(2))]);
+
+    node.connect(peer(2));
+    let [(id, whom, ContentRequest::Manifest(_))] = node.requests()[..] else { panic!("it is not asked") };
+    assert_eq!(whom, peer(2));
+    node.feed(Input::Response { id, outcome: Ok(ContentResponse::Manifest(manifest.to_bytes()).to_bytes()) });
+    let [(id, _, ContentRequest::Chunk { index: 0, .. })] = node.requests()[..] else { panic!() };
+    node.feed(Input::Response { id, outcome: Ok(ContentResponse::Chunk(bytes.clone()).to_bytes()) });
+    let read = Command::Content(ContentCommand::Read { cid, index: 0 });
+    assert_eq!(node.command(read), Ok(Reply::Chunk(bytes)));
+    let Ok(Reply::File(view)) = node.command(Command::Content(ContentCommand::Show(cid))) else { panic!() };
+    assert!(view.state == FileState::Here && !view.kept, "{view:?}");
+    node.wait(60_000);
+    assert!(node.asked().is_empty(), "what is here is not looked for");
+}
+
+#[test]
+fn addresses_of_nearer_networks_than_ours_are_not_dialled() {
+    let mut node = Harness::new();
+    let (manifest, _) = sample();
+    node.command(Command::Content(ContentCommand::Fetch(manifest.cid()))).unwrap();
+    let [(id, _)] = node.asked()[..] else { panic!() };
+    node.feed(Input::Dht(id, Ok(DhtAnswer::Providers(vec![peer(2)]))));
+    let [(id, _)] = node.asked()[..] else { panic!() };
+    let addresses = ["/ip4/127.0.0.1/tcp/22", "/ip4/192.168.0.1/tcp/80", "/ip4/8.8.8.8/tcp/9"];
+    node.feed(Input::Dht(id, Ok(DhtAnswer::At(addresses.map(|text| text.parse().unwrap()).to_vec()))));
+    let dials: Vec<_> = node.outputs.iter().filter(|output| matches!(output, Output::Dial(_))).collect();
+    assert!(matches!(dials[..], [Output::Dial(address)] if address.to_string().starts_with("/ip4/8.8.8.8/")));
+}
+
+#[test]
+fn a_fetch_that_brings_nothing_ends_and_says_why() {
+    let mut node = Harness::new();
+    let cid = sample().0.cid();
+    for _ in 0..2 {
+        node.command(Command::Content(ContentCommand::Fetch(cid))).unwrap();
+        node.wait(GIVE_UP_MILLIS);
+        let Ok(Reply::File(view)) = node.command(Command::Content(ContentCommand::Show(cid))) else {
+            panic!()
+        };
+        assert!(view.state == FileState::Absent && view.problem.unwrap().contains("2 minutes"));
+    }
+    for fill in 0..MAX_FETCHES as u8 {
+        node.command(Command::Content(ContentCommand::Fetch(Cid(Hash([fill; 32]))))).unwrap();
+    }
+    assert_eq!(
+        node.command(Command::Content(ContentCommand::Fetch(cid))),
+        Err(ContentError::TooManyFetches(MAX_FETCHES).into())
+    );
+}

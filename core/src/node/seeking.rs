@@ -1,0 +1,129 @@
+//! Finding those who have something: who they are and where, both by the distributed hash table, and a connection to them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use libp2p::{Multiaddr, PeerId};
+
+use super::{connections::Connections, dht::Dht, effects::Effects};
+use crate::{
+    peers::{Role, can_dial},
+    primitives::{Hash, Mono},
+};
+
+/// The first pause between two looks for the same, and the longest: it doubles.
+const FIRST_PAUSE_MILLIS: u64 = 1_000;
+const LAST_PAUSE_MILLIS: u64 = 60_000;
+/// The most peers that are remembered for having the same.
+const MAX_NAMED: usize = 20;
+/// The most peers that are dialled for what they have, at a time, and where and how often each.
+const MAX_REACHED: usize = 16;
+const MAX_ADDRESSES: usize = 3;
+const TRIES: u32 = 2;
+/// After so long another takes the place of one that was not reached.
+const REACH_MILLIS: u64 = 15_000;
+
+#[derive(Debug)]
+struct Wanted {
+    look: Mono,
+    pause: u64,
+    named: BTreeSet<PeerId>,
+}
+
+#[derive(Debug)]
+pub(super) struct Seeking {
+    local: PeerId,
+    role: Role,
+    wanted: BTreeMap<Hash, Wanted>,
+    /// Whom we are about to connect to, and until when.
+    reached: BTreeMap<PeerId, Mono>,
+}
+
+impl Seeking {
+    pub(super) const fn new((local, role): (PeerId, Role)) -> Self {
+        Self { local, role, wanted: BTreeMap::new(), reached: BTreeMap::new() }
+    }
+
+    /// Looks for those who have what this key names, again and again, until [`Self::found_enough`].
+    pub(super) fn want(&mut self, fx: &Effects, key: Hash) {
+        let wanted = || Wanted { look: fx.now.mono, pause: FIRST_PAUSE_MILLIS, named: BTreeSet::new() };
+        self.wanted.entry(key).or_insert_with(wanted);
+    }
+
+    pub(super) fn found_enough(&mut self, key: &Hash) {
+        self.wanted.remove(key);
+    }
+
+    /// The table was asked who has what a key names. Returns those of them who are connected.
+    pub(super) fn named(
+        &mut self,
+        fx: &mut Effects,
+        dht: &mut Dht,
+        connections: &Connections,
+        key: &Hash,
+        peers: Vec<PeerId>,
+    ) -> Vec<PeerId> {
+        let now = fx.now.mono;
+        self.reached.retain(|_, until| *until > now);
+        let Some(wanted) = self.wanted.get_mut(key) else { return Vec::new() };
+        let mut connected = Vec::new();
+        for peer in peers.into_iter().filter(|peer| *peer != self.local) {
+            if wanted.named.len() < MAX_NAMED {
+                wanted.named.insert(peer);
+            }
+            if connections.direct_link(&peer).is_some() {
+                connected.push(peer);
+            } else if self.reached.len() < MAX_REACHED
+                && !self.reached.contains_key(&peer)
+                && connections.is_free(&peer, now)
+                && dht.has_room()
+            {
+                self.reached.insert(peer, now + REACH_MILLIS);
+                dht.reach(fx, peer);
+            }
+        }
+        connected
+    }
+
+    /// The table was asked where a peer is.
+    pub(super) fn located(
+        &mut self,
+        fx: &Effects,
+        connections: &mut Connections,
+        peer: PeerId,
+        addresses: Vec<Multiaddr>,
+    ) {
+        if !self.reached.contains_key(&peer) || !connections.is_free(&peer, fx.now.mono) {
+            return;
+        }
+        let usable: Vec<_> = addresses
+            .into_iter()
+            .filter(|address| can_dial(self.role, address) && connections.is_believable(address))
+            .take(MAX_ADDRESSES)
+            .collect();
+        for address in usable {
+            connections.found(fx, peer, address, TRIES);
+        }
+    }
+
+    /// A peer is connected. Returns what it is said to have.
+    pub(super) fn arrived(&mut self, peer: &PeerId) -> Vec<Hash> {
+        self.reached.remove(peer);
+        let has = self.wanted.iter().filter(|(_, wanted)| wanted.named.contains(peer));
+        has.map(|(key, _)| *key).collect()
+    }
+
+    pub(super) fn next_due(&self) -> Option<Mono> {
+        self.wanted.values().map(|wanted| wanted.look).min()
+    }
+
+    pub(super) fn tick(&mut self, fx: &mut Effects, dht: &mut Dht) {
+        let now = fx.now.mono;
+        for (key, wanted) in self.wanted.iter_mut().filter(|(_, wanted)| wanted.look <= now) {
+            wanted.look = now + wanted.pause;
+            wanted.pause = (2 * wanted.pause).min(LAST_PAUSE_MILLIS);
+            if dht.has_room() {
+                dht.look(fx, *key);
+            }
+        }
+    }
+}
