@@ -1,6 +1,6 @@
 //! A tab that is told a name, and finds whom the DNS has under it.
 
-use weft_testnet::live::NameServer;
+use weft_testnet::live::{NameServer, NodeOptions};
 
 use crate::Network;
 
@@ -8,8 +8,14 @@ use crate::Network;
 async fn a_tab_that_is_told_a_name_finds_whom_it_stands_for() {
     let network = Network::start();
     let names = NameServer::start().unwrap();
-    let validator = &network.validators[0];
-    let records = validator.addresses("/ws").iter().map(|address| format!("dnsaddr={address}")).collect();
+    let options = NodeOptions {
+        listen: vec!["/ip4/127.0.0.1/tcp/0/ws".to_owned()],
+        bootstrap: network.relay.tcp_addresses(),
+        ..NodeOptions::default()
+    };
+    let named = network.chain.node("named", &options).unwrap();
+    let records: Vec<_> = named.addresses("/ws").iter().map(|address| format!("dnsaddr={address}")).collect();
+    assert!(!records.is_empty());
     names.set("_dnsaddr.seeds.example", records);
     let tab = network.tab().await;
     // What is none is refused, and nothing is kept of it.
@@ -25,7 +31,7 @@ async fn a_tab_that_is_told_a_name_finds_whom_it_stands_for() {
     let found = format!(
         "[...document.querySelectorAll('[data-testid=\"peer\"]')].some(peer => peer.dataset.peer === '{}' \
          && peer.querySelector('[data-testid=\"peer-found\"]').textContent.includes('dns'))",
-        validator.peer()
+        named.peer()
     );
     tab.until("a peer that the DNS names is there", &found).await;
     tab.close().await;
