@@ -128,12 +128,13 @@ impl Upgrades {
         if state.circuits.remove(&connection).is_none() {
             state.direct = state.direct.saturating_sub(1);
         }
-        if state.circuits.is_empty() {
+        // A circuit stays when the direct connection did not last.
+        if state.circuits.is_empty() || state.direct == 0 {
             state.close = None;
-            if state.direct == 0 {
-                self.peers.remove(&peer);
-                return;
-            }
+        }
+        if state.circuits.is_empty() && state.direct == 0 {
+            self.peers.remove(&peer);
+            return;
         }
         self.wait(peer, now);
     }

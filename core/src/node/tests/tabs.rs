@@ -154,6 +154,24 @@ fn a_tab_moves_from_the_circuit_to_a_direct_connection_and_closes_the_circuit() 
 }
 
 #[test]
+fn a_circuit_stays_open_when_the_direct_connection_did_not_last() {
+    let mut alone = with(Role::Browser, Discovery::OFF);
+    let (other, direct) = on_a_circuit(&mut alone);
+    let connection = ConnectionId(2);
+    alone.handle(Input::Connected {
+        peer: other,
+        connection,
+        link: Link::Direct,
+        address: direct,
+        outbound: true,
+    });
+    alone.run_to(alone.mono + 500);
+    alone.handle(Input::Disconnected { peer: other, connection });
+    alone.run_to(alone.mono + 5_000);
+    assert!(!alone.outputs.iter().any(|output| matches!(output, Output::Close { .. })));
+}
+
+#[test]
 fn a_tab_stays_on_the_circuit_when_there_is_no_direct_way_and_does_not_go_on_trying() {
     let mut alone = with(Role::Browser, Discovery::OFF);
     let (other, direct) = on_a_circuit(&mut alone);
