@@ -27,7 +27,6 @@ use weft_core::{
     sync::Strategy,
 };
 
-use self::reservation::Reservations;
 use crate::{
     clock::{self, Turns},
     doh, in_words, measure, random,
@@ -72,13 +71,13 @@ pub(crate) async fn start(
     let config = swarm::Config::with_wasm_executor();
     let swarm = weft_core::swarm::swarm(transport(key, direct, relayed)?, behaviour, local, config);
     let workers = workers::room();
-    let reservations = Reservations::new(&bootstrap);
     let config = Config {
         local,
         role: Role::Browser,
         genesis: Some(genesis),
         key: signing_key(key),
         discovery: Discovery::of(Role::Browser),
+        slots: Role::Browser.slots(),
         validator: None,
         bootstrap,
         strategy,
@@ -104,7 +103,6 @@ pub(crate) async fn start(
         inputs: sender.clone(),
         workers: Workers::start(workers, report(sender, tell)),
         storage,
-        reservations,
         turns: Turns::new().map_err(in_words)?,
     };
     let (driver, handle) = Driver::new(swarm, node, shell, inbox, Some(chain));
@@ -183,7 +181,6 @@ struct Tab {
     inputs: InputSender,
     workers: Workers,
     storage: Storage,
-    reservations: Reservations,
     turns: Turns,
 }
 
@@ -226,7 +223,7 @@ impl Shell for Tab {
         if let SwarmEvent::ConnectionEstablished { .. } = event {
             measure::mark(measure::Mark::Connected);
         }
-        self.reservations.observe(swarm, event, clock::now().mono)
+        reservation::observe(swarm, event)
     }
 
     async fn pause(&mut self) {

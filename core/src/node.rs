@@ -12,6 +12,7 @@ mod jobs;
 pub mod metrics;
 mod offers;
 mod pruning;
+mod reaching;
 mod rooms;
 mod seeds;
 mod seeking;
@@ -32,6 +33,7 @@ pub use dht::{DhtAnswer, DhtFailure, DhtId, DhtQuery};
 pub use finding::Discovery;
 pub use io::*;
 pub use pruning::{ParsePruneError, Prune};
+pub use reaching::UpgradeCounts;
 pub use view::*;
 pub use work::*;
 
@@ -43,6 +45,7 @@ use self::{
     effects::{Ask, Asked, Effects},
     finding::Finding,
     offers::Offers,
+    reaching::Reaching,
     rooms::Rooms,
     seeds::Seeds,
     seeking::Seeking,
@@ -67,6 +70,8 @@ pub struct Config {
     pub key: Option<SecretKey>,
     /// How it looks for others beyond those in `bootstrap`.
     pub discovery: Discovery,
+    /// On how many relays it keeps a slot while nobody can dial it; see [`Role::slots`].
+    pub slots: usize,
     /// The chain to follow; without one only peers and chat run.
     pub genesis: Option<Genesis>,
     /// Propose blocks with this key.
@@ -141,6 +146,7 @@ pub struct Node {
     offers: Offers,
     seeking: Seeking,
     contents: Contents,
+    reaching: Reaching,
     rooms: Rooms,
     chain: Option<Chain>,
 }
@@ -181,6 +187,7 @@ impl Node {
         );
         let (mut offers, mut seeking) = (Offers::default(), Seeking::new((config.local, config.role)));
         let contents = Contents::open(&mut fx, config.role, &mut offers, &mut seeking);
+        let reaching = Reaching::new(config.role, config.slots);
         Ok(Self {
             local: config.local,
             role: config.role,
@@ -192,6 +199,7 @@ impl Node {
             offers,
             seeking,
             contents,
+            reaching,
             rooms,
             chain,
         })
@@ -203,6 +211,8 @@ impl Node {
         match input {
             Input::Connected { peer, connection, link, address, outbound } => {
                 let at = address.clone();
+                let circuit = self.connections.dialled_circuit(&peer).cloned();
+                let has_circuit = self.connections.has_circuit(&peer);
                 let presence =
                     self.connections.connected(&mut self.fx, peer, connection, link, address, outbound);
                 let first = presence == Presence::Arrived;
@@ -212,7 +222,16 @@ impl Node {
                 if link == Link::Direct {
                     self.seeds.connected(&self.fx, &peer);
                     let (fx, connections) = (&mut self.fx, &mut self.connections);
+                    // Where two peers met behind their routers nobody else finds them.
+                    let at = circuit.filter(|_| first).unwrap_or(at);
                     self.finding.connected(fx, connections, peer, &at, outbound, first);
+                    if has_circuit {
+                        self.reaching.upgraded(&self.fx, peer);
+                    }
+                } else if self.connections.direct_link(&peer).is_some() {
+                    self.reaching.upgraded(&self.fx, peer);
+                } else {
+                    self.reaching.relayed(&self.fx, peer);
                 }
             }
             Input::Disconnected { peer, connection } => {
@@ -221,9 +240,13 @@ impl Node {
                     self.contents.peer_left(&peer);
                     self.finding.disconnected(&self.fx, &peer);
                     self.seeds.disconnected(&self.fx, &peer);
+                    self.reaching.left(&self.fx, &peer);
                     if let Some(chain) = &mut self.chain {
                         chain.peer_left(&self.fx, &peer);
                     }
+                }
+                if !self.connections.is_connected(&peer) && self.reaching.gone(&self.fx, &peer) {
+                    self.stays_relayed(&peer);
                 }
             }
             Input::DialFailed { address, reason } => {
@@ -258,6 +281,19 @@ impl Node {
             Input::NotListening(address) => {
                 self.connections.not_listening(&address);
                 self.dht.reachable(&mut self.fx, &self.connections.addresses);
+            }
+            Input::Reachable { address, by } => self.reaching.reachable(address, by),
+            Input::Unreachable(address) => self.reaching.unreachable(&self.fx, &address),
+            Input::SlotGranted(relay) => {
+                if self.reaching.granted(&relay) {
+                    self.finding.tell_soon(&mut self.fx);
+                }
+            }
+            Input::SlotLost { relay, reason } => self.reaching.lost(&mut self.fx, &relay, &reason),
+            Input::UpgradeFailed { peer, reason } => {
+                if self.reaching.upgrade_failed(&self.fx, &peer, &reason) {
+                    self.stays_relayed(&peer);
+                }
             }
             Input::Gossip(message) => self.gossip(message),
             Input::PublishedToNobody(topic) => self.rooms.published_to_nobody(&mut self.fx, &topic),
@@ -299,10 +335,11 @@ impl Node {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Mono> {
         let chain = self.chain.as_ref().map(|chain| chain.next_due(&self.fx));
-        let finding =
-            [self.finding.next_due(), self.seeds.next_due(), self.dht.next_due()].into_iter().flatten();
+        let reaching = self.reaching.next_due(self.fx.now.mono);
+        let finding = [self.finding.next_due(), self.seeds.next_due(), self.dht.next_due(), reaching];
         let contents = self.contents.next_due(self.fx.now.mono);
-        let finding = finding.chain(contents).chain(self.offers.next_due()).chain(self.seeking.next_due());
+        let finding = finding.into_iter().flatten().chain(contents);
+        let finding = finding.chain(self.offers.next_due()).chain(self.seeking.next_due());
         chain.into_iter().chain(finding).chain(self.connections.next_due(self.fx.now.mono)).min()
     }
 
@@ -347,7 +384,17 @@ impl Node {
         self.contents.tick(&mut self.fx, &mut self.offers, &mut self.seeking);
         self.offers.tick(&mut self.fx, &mut self.dht);
         self.seeking.tick(&mut self.fx, &mut self.dht);
+        for peer in self.reaching.tick(&mut self.fx, &mut self.connections) {
+            self.stays_relayed(&peer);
+        }
         self.connections.tick(&mut self.fx);
+    }
+
+    /// A peer is reached through a relay and not otherwise, which is of little use: unless a person named it, it is not come back
+    /// to when the relay ends the circuit.
+    fn stays_relayed(&mut self, peer: &PeerId) {
+        self.connections.forget(peer);
+        self.finding.stays_relayed(&self.fx, peer);
     }
 
     fn arrived(&mut self, peer: PeerId) {
@@ -378,6 +425,7 @@ impl Node {
     fn identified(&mut self, peer: PeerId, agent: String, protocols: &[String], addresses: &[Multiaddr]) {
         let ours = self.chain.as_ref().map(|chain| chain.id().short());
         self.connections.identified(&mut self.fx, &peer, agent, protocols, ours.as_deref());
+        self.reaching.identified(&self.fx, &self.connections, peer, protocols);
         let serves = self.chain.as_ref().is_some_and(|chain| protocols.contains(&dht_protocol(&chain.id())));
         if let Some((at, outbound)) = self.connections.direct_link(&peer).filter(|_| serves) {
             self.dht.met(&mut self.fx, peer, &at.clone(), outbound, addresses);

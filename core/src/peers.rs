@@ -16,6 +16,7 @@ mod offence;
 mod quotas;
 mod reach;
 mod record;
+mod relays;
 mod role;
 mod slots;
 
@@ -31,7 +32,8 @@ pub use names::{MAX_TEXT_BYTES, MAX_TEXTS, NameError, Names, is_name};
 pub use node_list::{ListedPeer, MAX_NODE_LIST_BYTES, NodeList, NodeListError};
 pub use offence::{Offence, Severity};
 pub use quotas::{MAX_PEERS, OVERRUNS, Quota, Quotas, Traffic};
-pub use reach::{Group, Scope, can_dial, circuit_of, is_signalled};
+pub use reach::{Group, Scope, can_dial, can_dial_through, circuit_of, is_circuit, is_signalled};
 pub use record::{MAX_RECORD_ADDRESSES, PeerRecord, RECORD_LIFETIME_MILLIS};
+pub use relays::{MAX_RELAYS, RelaySlots, SlotStep};
 pub use role::Role;
 pub use slots::{Guest, to_leave};

@@ -15,7 +15,7 @@ use std::fmt;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 pub use mutate::Mutator;
-pub use targets::{chain, content, gossip, mempool, node, relay, signalling, state, store, sync, text};
+pub use targets::{chain, content, gossip, mempool, node, relay, signalling, state, store, stun, sync, text};
 use weft_core::primitives::{decode, encode};
 
 /// A target with valid inputs.
@@ -70,6 +70,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "node_list", run: gossip::node_list, seeds: gossip::node_list_seeds },
     Target { name: "journal", run: store::journal, seeds: store::journal_seeds },
     Target { name: "journal_values", run: store::journal_values, seeds: store::journal_values_seeds },
+    Target { name: "stun", run: stun::stun, seeds: stun::stun_seeds },
     Target { name: "text", run: text::text, seeds: text::text_seeds },
     Target { name: "mempool", run: mempool::mempool, seeds: mempool::mempool_seeds },
     Target { name: "signalling", run: signalling::session, seeds: signalling::session_seeds },

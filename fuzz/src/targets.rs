@@ -9,5 +9,6 @@ pub mod relay;
 pub mod signalling;
 pub mod state;
 pub mod store;
+pub mod stun;
 pub mod sync;
 pub mod text;

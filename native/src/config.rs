@@ -66,6 +66,17 @@ pub struct NodeOptions {
     /// Do not look for peers on the local network, nor tell it of this one.
     #[arg(long)]
     pub no_mdns: bool,
+    /// Do not ask the router to pass on what comes to the ports this peer listens on (UPnP).
+    #[arg(long)]
+    pub no_upnp: bool,
+    /// An address at which others reach this peer, when that is not one it listens on: a port that the router passes on, say
+    /// /ip4/198.51.100.7/tcp/4100. May be given several times; then only these are told.
+    #[arg(long, value_name = "MULTIADDR")]
+    #[serde(deserialize_with = "multiaddresses")]
+    pub external: Vec<Multiaddr>,
+    /// When nobody can dial this peer, have so many relays pass connections on to it; 0 for none. Default: 2.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(0..=8))]
+    pub relays: Option<u8>,
     /// Do not ask peers for others, nor tell them of any.
     #[arg(long)]
     pub no_exchange: bool,
@@ -159,6 +170,9 @@ impl NodeOptions {
             no_rpc,
             dns_server: self.dns_server.or(file.dns_server),
             no_mdns: self.no_mdns || file.no_mdns,
+            no_upnp: self.no_upnp || file.no_upnp,
+            external: list(self.external, file.external),
+            relays: self.relays.or(file.relays),
             no_exchange: self.no_exchange || file.no_exchange,
             no_dht: self.no_dht || file.no_dht,
             outbound: self.outbound.or(file.outbound),

@@ -1,7 +1,9 @@
 //! A running native peer: transports, swarm, node, workers and storage, put together.
 
+mod dial_back;
 mod extra;
 mod log;
+mod probe;
 mod shell;
 mod storage;
 mod workers;
@@ -16,20 +18,26 @@ use libp2p::{
     Multiaddr, PeerId, TransportError,
     identity::Keypair,
     multiaddr::Protocol,
+    relay,
     swarm::{self, NetworkBehaviour, dummy},
 };
 use tokio::task::{JoinError, JoinHandle};
 use weft_core::{
     chain::Genesis,
     gossip::TxMode,
-    node::{Command, CommandError, Config, Discovery, Input, Node, Prune, Reply, Role, StartError},
+    node::{
+        Command, CommandError, Config, Discovery, Input, Node, Prune, ReachedBy, Reply, Role, StartError,
+    },
     primitives::SecretKey,
     swarm::{Behaviour, Driver, Handle, Shell, inputs},
     sync::Strategy,
 };
 
-pub use self::extra::{Extra, Limits};
-use self::{shell::NativeShell, workers::Workers};
+pub use self::{
+    dial_back::DialBack,
+    extra::{Extra, Limits},
+};
+use self::{extra::Switches, shell::NativeShell, workers::Workers};
 use crate::{
     disk::{self, DiskError},
     dns::Dns,
@@ -58,6 +66,10 @@ pub struct PeerConfig {
     pub mdns: bool,
     /// The name server to ask; without one those that the system is configured with.
     pub dns: Option<SocketAddr>,
+    /// Ask the router to pass on what comes to the ports this peer listens on (UPnP).
+    pub upnp: bool,
+    /// On how many relays it keeps a slot while nobody can dial it.
+    pub slots: usize,
     /// How else it looks for peers.
     pub discovery: Discovery,
     /// The connections it takes.
@@ -95,6 +107,8 @@ impl PeerConfig {
             bootstrap: Vec::new(),
             mdns: false,
             dns: None,
+            upnp: false,
+            slots: 0,
             discovery: Discovery::OFF,
             limits: Limits::PEER,
             security: Security::default(),
@@ -213,11 +227,14 @@ impl Peer {
         let genesis = config.genesis.as_ref().map(Genesis::hash);
         let (inputs, inbox) = inputs();
 
-        let extra = Extra::new(id, config.mdns, config.limits, more).map_err(PeerError::Mdns)?;
+        let (through_relays, relayed) = relay::client::new(id);
+        // A relay is where everybody must be able to dial it, and its person sees to that.
+        let switches = Switches { mdns: config.mdns, upnp: config.upnp, probe: config.role != Role::Relay };
+        let extra = Extra::new(id, switches, config.limits, relayed, more).map_err(PeerError::Mdns)?;
         let behaviour = Behaviour::new(&config.key, config.role, config.genesis.as_ref(), extra);
         let executor = swarm::Config::with_tokio_executor();
         let dns = Dns::new(config.dns);
-        let transport = transport(&config.key, config.security, &dns)?;
+        let transport = transport(&config.key, config.security, &dns, through_relays)?;
         let mut swarm = weft_core::swarm::swarm(transport, behaviour, id, executor);
         for address in &config.listen {
             if in_use(address) {
@@ -229,6 +246,7 @@ impl Peer {
             for address in addresses {
                 swarm.add_external_address(address.clone());
                 inputs.send(Input::Listening(address.clone()));
+                inputs.send(Input::Reachable { address: address.clone(), by: ReachedBy::Named });
             }
         }
 
@@ -246,6 +264,7 @@ impl Peer {
             role: config.role,
             key: Some(signing_key(config.key)),
             discovery: config.discovery,
+            slots: config.slots,
             genesis: config.genesis,
             validator: config.validator,
             bootstrap: config.bootstrap,

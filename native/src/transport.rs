@@ -1,4 +1,4 @@
-//! The ways a native peer reaches others: TCP, QUIC and WebSocket, with names resolved by the DNS.
+//! The ways a native peer reaches others: TCP, QUIC and WebSocket, with names resolved by the DNS, and through relays.
 //!
 //! TCP is secured by noise or by [TLS](Security), QUIC by the TLS it has built in, and WebSocket by noise, as browsers do. Every stream transport negotiates noise and yamux by the eager version of multistream-select, as browsers do: a mix
 //! of versions fails.
@@ -12,7 +12,7 @@ use libp2p::{
     PeerId, Transport,
     core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
     identity::Keypair,
-    noise, quic, tcp, tls, websocket, yamux,
+    noise, quic, relay, tcp, tls, websocket, yamux,
 };
 
 use self::security::Secure;
@@ -36,7 +36,7 @@ pub enum TransportError {
     Tls(#[from] tls::certificate::GenError),
 }
 
-/// All transports in one, for the peer with this key.
+/// All transports in one, for the peer with this key. `relayed` is the one through relays.
 ///
 /// # Errors
 /// When the key cannot secure connections.
@@ -44,6 +44,7 @@ pub(crate) fn transport(
     key: &Keypair,
     security: Security,
     dns: &Dns,
+    relayed: relay::client::Transport,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, TransportError> {
     let mut websocket = websocket::Config::new(dns.with_names(tcp()));
     websocket.set_max_data_size(MAX_FRAME);
@@ -52,8 +53,11 @@ pub(crate) fn transport(
         .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
     let direct = quic.or_transport(secured(tcp(), Secure::new(key, security)?));
     let direct = dns.with_names(direct.map(|either, _| either.into_inner()));
-    // WebSocket first: it takes only addresses that say so, and resolves names itself, since TLS needs them.
-    Ok(websocket.or_transport(direct).map(|either, _| either.into_inner()).boxed())
+    let relayed = secured(relayed, Secure::new(key, Security::Noise)?);
+    // Relays first: the others take an address that goes on past what they know. Then WebSocket: it takes only addresses that
+    // say so, and resolves names itself, since TLS needs them.
+    let direct = websocket.or_transport(direct).map(|either, _| either.into_inner());
+    Ok(relayed.or_transport(direct).map(|either, _| either.into_inner()).boxed())
 }
 
 fn tcp() -> tcp::tokio::Transport {

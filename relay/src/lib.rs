@@ -1,21 +1,20 @@
 //! A peer for browsers to begin with: a full native peer that is also a circuit relay, and the server of the app.
 
 mod http;
+mod limits;
 mod options;
+pub mod stun;
 
 use std::{
     io,
     net::SocketAddr,
-    num::NonZeroU32,
     path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use libp2p::{
-    Multiaddr, PeerId,
-    multiaddr::Protocol,
-    relay::{Behaviour as RelayServer, Config as RelayConfig},
+    Multiaddr, PeerId, multiaddr::Protocol, relay::Behaviour as RelayServer, swarm::NetworkBehaviour,
 };
 use tokio::{
     task::JoinError,
@@ -24,7 +23,7 @@ use tokio::{
 use weft::{
     genesis::{self, GenesisFileError},
     keyfile::{self, KeyFileError, KeyKind},
-    peer::{External, Limits, Peer, PeerConfig, PeerError, Storage},
+    peer::{DialBack, External, Limits, Peer, PeerConfig, PeerError, Storage},
     rpc::{RpcError, RpcServer},
 };
 use weft_core::{
@@ -34,8 +33,8 @@ use weft_core::{
     primitives::{Hash, SecretKey, Wall},
 };
 
-use self::http::HttpServer;
-pub use self::options::Options;
+use self::{http::HttpServer, stun::StunServer};
+pub use self::{limits::RelayLimits, options::Options};
 
 /// How long a list of peers is good for: a page may be open, or come from a cache, for a day.
 const LIST_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
@@ -73,6 +72,14 @@ pub enum RelayError {
         /// The system's answer.
         source: io::Error,
     },
+    /// STUN cannot be served there.
+    #[error("cannot answer STUN on {address}: {source}")]
+    Stun {
+        /// Where.
+        address: SocketAddr,
+        /// The system's answer.
+        source: io::Error,
+    },
     /// The folder holds no app.
     #[error("{} holds no built app: there is no index.html in it", .0.display())]
     App(PathBuf),
@@ -81,12 +88,20 @@ pub enum RelayError {
     DemoNotLoopback(SocketAddr),
 }
 
+/// What a relay does for others that peers do not.
+#[derive(NetworkBehaviour)]
+struct Services {
+    relay: RelayServer,
+    dial_back: DialBack,
+}
+
 /// A running relay.
 #[derive(Debug)]
 pub struct Relay {
     peer: Peer,
     http: HttpServer,
     rpc: Option<RpcServer>,
+    stun: Option<StunServer>,
 }
 
 impl Relay {
@@ -110,6 +125,13 @@ impl Relay {
         let genesis = options.genesis.as_deref().map(genesis::read).transpose()?;
         let key = keyfile::load_or_create_peer_key(&options.data.join("peer.key"))?;
         let listener = http::bind(options.http).await?;
+        let stun = match options.stun {
+            Some(address) => {
+                let started = StunServer::start(address).await;
+                Some(started.map_err(|source| RelayError::Stun { address, source })?)
+            }
+            None => None,
+        };
 
         let mut config = PeerConfig::new(key.clone());
         config.role = Role::Relay;
@@ -129,7 +151,9 @@ impl Relay {
         config.external =
             if options.external.is_empty() { External::Listening } else { External::Known(options.external) };
         let id = key.public().to_peer_id();
-        let peer = Peer::start_with(config, RelayServer::new(id, limits())).await?;
+        let services =
+            Services { relay: RelayServer::new(id, options.limits.config()), dial_back: DialBack::default() };
+        let peer = Peer::start_with(config, services).await?;
         let rpc = match options.rpc {
             Some(address) => {
                 let caller = peer.caller();
@@ -142,7 +166,7 @@ impl Relay {
         let served =
             Served { peer: peer.handle().clone(), id, key: SecretKey::from_seed(seed), genesis, faucet };
         let http = HttpServer::start(listener, options.app, Arc::new(served));
-        Ok(Self { peer, http, rpc })
+        Ok(Self { peer, http, rpc, stun })
     }
 
     /// The relay's peer id.
@@ -161,6 +185,12 @@ impl Relay {
     #[must_use]
     pub fn rpc_address(&self) -> Option<SocketAddr> {
         self.rpc.as_ref().map(RpcServer::address)
+    }
+
+    /// Where it answers STUN, if it does.
+    #[must_use]
+    pub fn stun_address(&self) -> Option<SocketAddr> {
+        self.stun.as_ref().map(StunServer::address)
     }
 
     /// The addresses others can reach it at, once there are `count` of them or a while has passed.
@@ -224,29 +254,4 @@ async fn addresses(peer: &weft_core::swarm::Handle) -> Vec<Multiaddr> {
     parsed
         .map(|address| address.into_iter().filter(|part| !matches!(part, Protocol::P2p(_))).collect())
         .collect()
-}
-
-/// The circuit relay's bounds, one set for all. They fit signalling and small messages: bulk goes direct. A duration of
-/// 0 would end a circuit at once, and 0 bytes would let it run without end.
-fn limits() -> RelayConfig {
-    let per_ip = NonZeroU32::new(256).expect("256 is not 0");
-    let per_peer = NonZeroU32::new(30).expect("30 is not 0");
-    let limits = RelayConfig {
-        max_reservations: 1024,
-        max_reservations_per_peer: 4,
-        reservation_duration: Duration::from_secs(60 * 60),
-        reservation_rate_limiters: Vec::new(),
-        max_circuits: 256,
-        max_circuits_per_peer: 4,
-        max_circuit_duration: Duration::from_secs(120),
-        // Both directions together.
-        max_circuit_bytes: 256 << 10,
-        circuit_src_rate_limiters: Vec::new(),
-    };
-    // A burst, then one an interval. Many tabs share an address: a school, an office, a test.
-    limits
-        .reservation_rate_per_peer(per_peer, Duration::from_secs(10))
-        .reservation_rate_per_ip(per_ip, Duration::from_secs(1))
-        .circuit_src_per_peer(per_peer, Duration::from_secs(10))
-        .circuit_src_per_ip(per_ip, Duration::from_secs(1))
 }

@@ -64,6 +64,7 @@ async fn announce(relay: &Relay, json: bool, listeners: usize) -> io::Result<()>
             "addresses": addresses,
             "http": http,
             "rpc": rpc,
+            "stun": relay.stun_address(),
         });
         writeln!(out, "{ready}")?;
     } else {
@@ -74,6 +75,9 @@ async fn announce(relay: &Relay, json: bool, listeners: usize) -> io::Result<()>
         writeln!(out, "http   {http}")?;
         if let Some(rpc) = rpc {
             writeln!(out, "rpc    {rpc}")?;
+        }
+        if let Some(stun) = relay.stun_address() {
+            writeln!(out, "stun   {stun}")?;
         }
     }
     out.flush()

@@ -6,6 +6,8 @@ use clap::Parser;
 use libp2p::Multiaddr;
 use weft_core::gossip::TxMode;
 
+use crate::RelayLimits;
+
 /// A Weft peer that browsers begin with: it relays between tabs, serves the app, and follows the chain like any other.
 ///
 /// Exit codes: 0 when it was stopped, 1 when something failed, 2 when the command line is wrong.
@@ -62,6 +64,15 @@ pub struct Options {
     /// Where to serve HTTP: the app, /bootstrap.json and /genesis.json.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
     pub http: SocketAddr,
+
+    /// Tell whoever asks by STUN at this UDP address from where it asks, so that tabs behind routers need no third party for that;
+    /// 0.0.0.0:3478 is what others expect.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub stun: Option<SocketAddr>,
+
+    /// What it does for others at most.
+    #[command(flatten)]
+    pub limits: RelayLimits,
 
     /// The folder with the built app.
     #[arg(long, value_name = "DIR")]

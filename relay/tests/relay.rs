@@ -236,3 +236,144 @@ async fn two_strangers_meet_over_a_reservation() {
     assert!(timeout(PATIENCE, met).await.unwrap().is_relayed());
     relay.stop().await.unwrap();
 }
+
+/// A relay with such limits, and where one asks it for a slot.
+async fn limited(fixture: &Fixture, flags: &[&str]) -> (Relay, Multiaddr) {
+    let relay = fixture.relay(flags).await;
+    let addresses = relay.addresses(2).await;
+    let tcp = addresses.iter().find(|address| !address.to_string().ends_with("/ws")).unwrap();
+    let through = tcp.clone().with(Protocol::P2p(relay.id())).with(Protocol::P2pCircuit);
+    (relay, through)
+}
+
+/// Asks for a slot, and says why there is none.
+async fn reserve(client: &mut Swarm<relay::client::Behaviour>, through: &Multiaddr) -> Result<(), String> {
+    client.listen_on(through.clone()).unwrap();
+    let answered = async {
+        loop {
+            match client.select_next_some().await {
+                SwarmEvent::Behaviour(relay::client::Event::ReservationReqAccepted { .. }) => return Ok(()),
+                SwarmEvent::ListenerClosed { reason, .. } => {
+                    return Err(reason.map_or_else(|error| format!("{error:?}"), |()| "closed".to_owned()));
+                }
+                _ => {}
+            }
+        }
+    };
+    timeout(PATIENCE, answered).await.expect("an answer in time")
+}
+
+/// Dials a peer through the relay, and says why that failed.
+async fn join(
+    client: &mut Swarm<relay::client::Behaviour>,
+    through: &Multiaddr,
+    to: PeerId,
+) -> Result<(), String> {
+    let address = through.clone().with(Protocol::P2p(to));
+    client.dial(DialOpts::peer_id(to).addresses(vec![address]).build()).unwrap();
+    let answered = async {
+        loop {
+            match client.select_next_some().await {
+                SwarmEvent::ConnectionEstablished { peer_id, .. } if peer_id == to => return Ok(()),
+                SwarmEvent::OutgoingConnectionError { error, .. } => return Err(format!("{error:?}")),
+                _ => {}
+            }
+        }
+    };
+    timeout(PATIENCE, answered).await.expect("an answer in time")
+}
+
+/// A peer with a slot, which lives on by itself.
+async fn resident(through: &Multiaddr) -> PeerId {
+    let mut client = client();
+    reserve(&mut client, through).await.unwrap();
+    let id = *client.local_peer_id();
+    tokio::spawn(async move { while client.next().await.is_some() {} });
+    id
+}
+
+#[tokio::test]
+async fn a_relay_without_room_for_another_slot_says_so() {
+    for flags in [["--max-reservations", "1"], ["--asks-per-ip", "1"]] {
+        let fixture = Fixture::new();
+        let (relay, through) = limited(&fixture, &flags).await;
+        resident(&through).await;
+        let refused = reserve(&mut client(), &through).await.unwrap_err();
+        assert!(
+            refused.contains("ResourceLimitExceeded") || refused.contains("Refused"),
+            "{flags:?}: {refused}"
+        );
+        relay.stop().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_relay_without_room_for_another_circuit_says_so() {
+    for flags in [["--max-circuits", "1"], ["--max-circuits-per-peer", "1"], ["--asks-per-peer", "1"]] {
+        let fixture = Fixture::new();
+        let (relay, through) = limited(&fixture, &flags).await;
+        let (one, two) = (resident(&through).await, resident(&through).await);
+        let mut guest = client();
+        join(&mut guest, &through, one).await.unwrap();
+        let refused = join(&mut guest, &through, two).await.unwrap_err();
+        assert!(refused.contains("ResourceLimitExceeded"), "{flags:?}: {refused}");
+        relay.stop().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_circuit_ends_after_its_time() {
+    let fixture = Fixture::new();
+    let (relay, through) = limited(&fixture, &["--circuit-seconds", "1"]).await;
+    let other = resident(&through).await;
+    let mut guest = client();
+    join(&mut guest, &through, other).await.unwrap();
+    let closed = async {
+        loop {
+            if let SwarmEvent::ConnectionClosed { peer_id, .. } = guest.select_next_some().await
+                && peer_id == other
+            {
+                return;
+            }
+        }
+    };
+    timeout(PATIENCE, closed).await.expect("it ends");
+    relay.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_circuit_ends_after_its_bytes() {
+    let fixture = Fixture::new();
+    // Not enough for the handshake.
+    let (relay, through) = limited(&fixture, &["--circuit-bytes", "100"]).await;
+    let other = resident(&through).await;
+    assert!(join(&mut client(), &through, other).await.is_err());
+    relay.stop().await.unwrap();
+}
+
+#[test]
+fn limits_that_would_mean_something_else_are_refused() {
+    for wrong in ["--circuit-seconds=0", "--circuit-bytes=0", "--asks-per-ip=0", "--max-circuits-per-peer=0"]
+    {
+        assert!(Options::try_parse_from(["weft-relay", wrong]).is_err(), "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_asks_by_stun_is_told_from_where() {
+    let fixture = Fixture::new();
+    let relay = fixture.relay(&["--stun", "127.0.0.1:0"]).await;
+    let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut question = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
+    question.extend([7; 12]);
+    let mut answer = [0; 64];
+    // What is no question in between keeps nobody from being answered.
+    for datagram in [&[0; 20][..], &question] {
+        socket.send_to(datagram, relay.stun_address().unwrap()).await.unwrap();
+    }
+    let (len, _) = timeout(PATIENCE, socket.recv_from(&mut answer)).await.unwrap().unwrap();
+    assert_eq!((len, &answer[..2], &answer[8..20]), (32, &[1, 1][..], &[7; 12][..]));
+    let port = u16::from_be_bytes([answer[26], answer[27]]) ^ 0x2112;
+    assert_eq!(port, socket.local_addr().unwrap().port());
+    relay.stop().await.unwrap();
+}

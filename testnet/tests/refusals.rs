@@ -69,7 +69,15 @@ fn the_data_of_another_chain_is_refused_with_words() {
     node.kill();
     let other = Chain::new(SLOT_MILLIS, 1).unwrap();
     let mut command = other.weft();
-    command.args(["node", "--no-mdns", "--rpc", "127.0.0.1:0", "--listen", "/ip4/127.0.0.1/tcp/0"]);
+    command.args([
+        "node",
+        "--no-mdns",
+        "--no-upnp",
+        "--rpc",
+        "127.0.0.1:0",
+        "--listen",
+        "/ip4/127.0.0.1/tcp/0",
+    ]);
     command.arg("--genesis").arg(other.genesis()).arg("--data").arg(chain.data("node"));
     fails(&chain, command, LOCAL_FILE, &["belongs to chain"]);
 }
@@ -104,7 +112,14 @@ fn a_port_in_use_is_named() {
     let number = port.to_string();
 
     let mut command = chain.weft();
-    command.args(["node", "--no-mdns", "--no-rpc", "--listen", &format!("/ip4/127.0.0.1/tcp/{port}")]);
+    command.args([
+        "node",
+        "--no-mdns",
+        "--no-upnp",
+        "--no-rpc",
+        "--listen",
+        &format!("/ip4/127.0.0.1/tcp/{port}"),
+    ]);
     command.arg("--genesis").arg(chain.genesis()).arg("--data").arg(chain.data("node"));
     fails(&chain, command, FAILED, &[&number]);
 
@@ -112,6 +127,7 @@ fn a_port_in_use_is_named() {
     command.args([
         "node",
         "--no-mdns",
+        "--no-upnp",
         "--listen",
         "/ip4/127.0.0.1/tcp/0",
         "--rpc",

@@ -90,6 +90,7 @@ fn bytes_after(blocks: u64) -> (usize, usize) {
         genesis: Some(chain.genesis.clone()),
         key: None,
         discovery: Discovery::OFF,
+        slots: 0,
         validator: None,
         bootstrap: Vec::new(),
         strategy: Strategy::Full,

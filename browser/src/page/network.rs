@@ -57,13 +57,14 @@ fn row(peer: &PeerView) -> impl IntoView + use<> {
 fn tag(link: &LinkView) -> impl IntoView + use<> {
     let (state, meaning) = match link.state {
         LinkState::Direct => ("direct", "Straight to the peer"),
+        LinkState::Upgraded => ("direct", "Straight to the peer, whom a relay has introduced"),
         LinkState::Relayed => ("relayed", "Through a relay, for small messages only"),
         LinkState::Upgrading => ("upgrading", "Through a relay; a direct connection is being made"),
     };
     let text = match link.state {
-        LinkState::Direct if link.transport == "webrtc" => "webrtc, direct".to_owned(),
+        LinkState::Direct | LinkState::Upgraded if link.transport == "webrtc" => "webrtc, direct".to_owned(),
         LinkState::Upgrading => "relayed, going direct".to_owned(),
-        LinkState::Direct | LinkState::Relayed => link.transport.clone(),
+        LinkState::Direct | LinkState::Upgraded | LinkState::Relayed => link.transport.clone(),
     };
     view! {
         <span class="tag" data-testid="link" data-state=state data-transport=link.transport.clone() title=meaning>{text}</span>

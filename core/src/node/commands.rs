@@ -9,7 +9,7 @@ impl Node {
             Command::Status => Ok(Reply::Status(Box::new(self.status()))),
             Command::Peers => {
                 let height = |peer: &_| self.chain.as_ref()?.height_of(peer);
-                Ok(Reply::Peers(self.connections.views(&self.fx, &self.finding, height)))
+                Ok(Reply::Peers(self.connections.views(&self.fx, &self.finding, &self.reaching, height)))
             }
             Command::Metrics => Ok(Reply::Metrics(Box::new(self.measure()))),
             Command::Dial(address) if is_name(&address) => match self.seeds.add(&self.fx, &address) {
@@ -86,6 +86,7 @@ impl Node {
             ..Snapshot::default()
         };
         self.connections.measure(&mut snapshot);
+        self.reaching.measure(&mut snapshot);
         let (new, tried) = self.finding.known();
         snapshot.known_peers = [new as u64, tried as u64];
         snapshot.content = self.contents.measure();
@@ -99,6 +100,7 @@ impl Node {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             peers: self.connections.count(),
             addresses: self.connections.addresses.iter().map(ToString::to_string).collect(),
+            reach: self.reaching.view(self.fx.now.mono),
             chain: self.chain.as_ref().map(|chain| chain.chain_view(&self.fx)),
             alarms: self.fx.alarms().to_vec(),
             refusals: self.fx.refusals.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),

@@ -12,6 +12,7 @@ use super::{
     effects::Effects,
     finding::Finding,
     metrics::Snapshot,
+    reaching::Reaching,
     upgrades::{Act, Upgrades},
 };
 use crate::{
@@ -30,6 +31,8 @@ struct Connection {
     link: Link,
     address: Multiaddr,
     outbound: bool,
+    /// There was a circuit when it was opened.
+    upgraded: bool,
 }
 
 #[derive(Debug, Default)]
@@ -126,7 +129,9 @@ impl Connections {
         let virtues = Virtues::of(fx.now.mono);
         let state = self.peers.entry(peer).or_insert_with(|| Peer { virtues, ..Peer::default() });
         let had_direct = state.is_direct();
-        state.connections.insert(connection, Connection { link, address, outbound });
+        let has_circuit = state.connections.values().any(|it| it.link == Link::Relayed);
+        let upgraded = link == Link::Direct && has_circuit;
+        state.connections.insert(connection, Connection { link, address, outbound, upgraded });
         fx.notify(Event::Peers);
         if had_direct || !state.is_direct() {
             return Presence::Same;
@@ -226,6 +231,28 @@ impl Connections {
         let direct = links.filter(|link| link.link == Link::Direct);
         let nearest = direct.filter_map(|link| Scope::of(&link.address)).min().unwrap_or(Scope::World);
         Scope::of(address).is_some_and(|scope| scope >= nearest)
+    }
+
+    /// Where a peer was dialled through a relay, if it was and still is connected there.
+    pub(super) fn dialled_circuit(&self, peer: &PeerId) -> Option<&Multiaddr> {
+        let mut circuits = self.peers.get(peer)?.connections.values().filter(|it| it.link == Link::Relayed);
+        circuits.find(|it| it.outbound).map(|it| &it.address)
+    }
+
+    /// Whether there is a circuit to a peer.
+    pub(super) fn has_circuit(&self, peer: &PeerId) -> bool {
+        let state = self.peers.get(peer);
+        state.is_some_and(|state| state.connections.values().any(|it| it.link == Link::Relayed))
+    }
+
+    /// Whether a peer is connected in any way.
+    pub(super) fn is_connected(&self, peer: &PeerId) -> bool {
+        self.peers.contains_key(peer)
+    }
+
+    /// Does not come back to a peer once it is gone, unless a person named it.
+    pub(super) fn forget(&mut self, peer: &PeerId) {
+        self.dialer.forget(peer);
     }
 
     /// Where a connected peer is.
@@ -386,12 +413,17 @@ impl Connections {
         &self,
         fx: &Effects,
         finding: &Finding,
+        reaching: &Reaching,
         height: impl Fn(&PeerId) -> Option<Height>,
     ) -> Vec<PeerView> {
         let view = |(peer, state): (&PeerId, &Peer)| PeerView {
             peer: peer.to_string(),
             agent: state.agent.clone(),
-            links: state.connections.values().map(|it| it.view(self.upgrades.is_under_way(peer))).collect(),
+            links: state
+                .connections
+                .values()
+                .map(|it| it.view(self.upgrades.is_under_way(peer) || reaching.is_upgrading(peer)))
+                .collect(),
             height: height(peer),
             score: self.ledger.score(peer, fx.now.mono),
             offences: state.offences.iter().map(|(offence, count)| (offence.to_string(), *count)).collect(),
@@ -447,13 +479,14 @@ impl Connection {
     fn view(&self, upgrading: bool) -> LinkView {
         LinkView {
             transport: self.transport().to_owned(),
+            address: self.address.to_string(),
+            outbound: self.outbound,
             state: match self.link {
+                Link::Direct if self.upgraded => LinkState::Upgraded,
                 Link::Direct => LinkState::Direct,
                 Link::Relayed if upgrading => LinkState::Upgrading,
                 Link::Relayed => LinkState::Relayed,
             },
-            address: self.address.to_string(),
-            outbound: self.outbound,
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     peers::{
         Book, BookShape, Bucket, EXCHANGE_ALLOWANCE, EXCHANGE_COST, Found, Group, MAX_RECORDS, Offence,
         PeerRecord, PeersRequest, PeersResponse, RECORD_LIFETIME_MILLIS, Role, Rumour, Scope, can_dial,
-        is_signalled, verify_records,
+        can_dial_through, is_circuit, is_signalled, verify_records,
     },
     primitives::{Hash, Mono, SecretKey, decode, encode},
     store::{Batch, Table},
@@ -228,7 +228,9 @@ impl Finding {
             self.book.answered(&peer, &address, fx.now.wall);
             // Who has answered is worth more than the many that one has heard of.
             self.save = Some(fx.now.mono);
-            if !self.outbound.contains(&peer) {
+            // One that another made anyway, as who tests whether we can be dialled does, is none of the connections we keep.
+            let kept = first || connections.is_sought(&peer);
+            if kept && !self.outbound.contains(&peer) {
                 self.outbound.push(peer);
             }
             if self.feelers.remove(&peer) && self.outbound.len() > self.discovery.outbound {
@@ -390,7 +392,7 @@ impl Finding {
                 continue;
             }
             let is_believed = |address: &Multiaddr| {
-                can_dial(self.role, address) && Scope::of(address).is_some_and(|reach| reach >= scope)
+                can_reach(self.role, address) && Scope::of(address).is_some_and(|reach| reach >= scope)
             };
             let addresses: Vec<_> = record
                 .addresses()
@@ -450,10 +452,13 @@ impl Finding {
             .addresses
             .iter()
             .map(without_peer)
-            .filter(|address| Scope::of(address).is_some() && (!is_circuit(address) || is_signalled(address)))
+            .filter(|address| {
+                let met = !is_circuit(address) || is_signalled(address) || self.is_met_there(address);
+                Scope::of(address).is_some() && met
+            })
             .collect();
         // The furthest first: of too many the nearest are left out.
-        addresses.sort_by_key(|address| std::cmp::Reverse(Scope::of(address)));
+        addresses.sort_by_key(|address| (std::cmp::Reverse(Scope::of(address)), is_circuit(address)));
         addresses.dedup();
         let is_current = self.own.as_ref().is_some_and(|(known, record)| {
             *known == addresses
@@ -467,11 +472,36 @@ impl Finding {
         self.own.as_ref().filter(|(addresses, _)| !addresses.is_empty()).map(|(_, record)| record)
     }
 
+    /// Whether others of our kind reach us through a relay at this address.
+    fn is_met_there(&self, address: &Multiaddr) -> bool {
+        self.role == Role::Native && can_dial_through(self.role, address)
+    }
+
+    /// There is no direct way to a peer that is reached through a relay: others are looked for in its stead.
+    pub(super) fn stays_relayed(&mut self, fx: &Effects, peer: &PeerId) {
+        if self.is_on() {
+            self.book.failed(peer, fx.now.wall);
+            self.dirty(fx);
+            self.look_soon(fx);
+        }
+    }
+
     fn ask_at(&mut self, peer: PeerId, at: Mono) {
         if let Some(before) = self.asked_at.insert(peer, at) {
             self.asks.remove(&(before, peer));
         }
         self.asks.insert((at, peer));
+    }
+
+    /// Others reach us in a new way: those who are asked for peers, and told of us, are soon.
+    pub(super) fn tell_soon(&mut self, fx: &mut Effects) {
+        let peers: Vec<_> = self.asked_at.keys().copied().collect();
+        for peer in peers {
+            let soon = fx.now.mono + FIRST_ASK_MILLIS + fx.random() % SPREAD_MILLIS;
+            if self.asked_at.get(&peer).is_some_and(|at| *at > soon) {
+                self.ask_at(peer, soon);
+            }
+        }
     }
 
     /// Asks everybody once more, and sooner than they would be, but not again and again.
@@ -569,7 +599,7 @@ impl Finding {
             .collect();
         let role = self.role;
         let usable = |address: &Multiaddr| {
-            can_dial(role, address)
+            can_reach(role, address)
                 && (Scope::of(address) != Some(Scope::World) || !taken.contains(&Group::of(address)))
         };
         let now = fx.now;
@@ -581,7 +611,9 @@ impl Finding {
         } else {
             self.book.pick(&mut fx.rng, now.wall, &wanted)?
         };
-        Some((peer, addresses.into_iter().find(usable)?))
+        // Through a relay only when there is no other way.
+        let direct = addresses.iter().find(|address| usable(address) && !is_circuit(address)).cloned();
+        Some((peer, direct.or_else(|| addresses.into_iter().find(usable))?))
     }
 
     fn write_down(&mut self, fx: &mut Effects) {
@@ -614,13 +646,16 @@ fn without_peer(address: &Multiaddr) -> Multiaddr {
     }
 }
 
-/// Whether an address ends at this peer, or at nobody in particular.
-fn is_of(address: &Multiaddr, peer: &PeerId) -> bool {
-    let is_other = |part| matches!(part, multiaddr::Protocol::P2p(other) if other != *peer);
-    let after_relay = address.iter().skip_while(|part| !matches!(part, multiaddr::Protocol::P2pCircuit));
-    if is_circuit(address) { !after_relay.into_iter().any(is_other) } else { !address.iter().any(is_other) }
+/// Whether a peer of this kind can connect to somebody at this address.
+fn can_reach(role: Role, address: &Multiaddr) -> bool {
+    can_dial(role, address) || can_dial_through(role, address)
 }
 
-fn is_circuit(address: &Multiaddr) -> bool {
-    address.iter().any(|part| matches!(part, multiaddr::Protocol::P2pCircuit))
+/// Whether an address ends at this peer, or at nobody in particular. Before that it may lead through a relay.
+fn is_of(address: &Multiaddr, peer: &PeerId) -> bool {
+    address.iter().fold(true, |is, part| match part {
+        multiaddr::Protocol::P2pCircuit => true,
+        multiaddr::Protocol::P2p(other) => is && other == *peer,
+        _ => is,
+    })
 }

@@ -35,6 +35,32 @@ pub enum Link {
     Relayed,
 }
 
+/// How it is known that others can dial this peer at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ReachedBy {
+    /// A person says so.
+    Named,
+    /// Another peer dialled it there (AutoNAT).
+    Test,
+    /// The router passes what comes there on (UPnP).
+    Mapping,
+}
+
+impl ReachedBy {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Named, Self::Test, Self::Mapping];
+
+    /// The name for people and in metrics.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Named => "named",
+            Self::Test => "test",
+            Self::Mapping => "mapping",
+        }
+    }
+}
+
 /// A request/response protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
@@ -240,6 +266,31 @@ pub enum Input {
     Listening(Multiaddr),
     /// Others can no longer reach us here.
     NotListening(Multiaddr),
+    /// Others can dial us here.
+    Reachable {
+        /// Where.
+        address: Multiaddr,
+        /// How that is known.
+        by: ReachedBy,
+    },
+    /// Others cannot dial us here, or no longer.
+    Unreachable(Multiaddr),
+    /// A relay granted a slot.
+    SlotGranted(PeerId),
+    /// A relay refused a slot or ended it, or it was given back.
+    SlotLost {
+        /// Which relay.
+        relay: PeerId,
+        /// Why, in words.
+        reason: String,
+    },
+    /// There will be no direct connection to a peer that is reached through a relay.
+    UpgradeFailed {
+        /// Who.
+        peer: PeerId,
+        /// Why, in words.
+        reason: String,
+    },
     /// A gossip message arrived and waits for its verdict.
     Gossip(GossipMessage),
     /// The message with this tag, given to [`Output::Publish`], was handed to no peer, since none is subscribed.
@@ -304,6 +355,16 @@ pub enum Output {
         /// Which.
         connection: ConnectionId,
     },
+    /// Ask a relay for a slot by listening on this address. Ends in `SlotGranted` or `SlotLost`, and the former at some time in
+    /// the latter.
+    Reserve {
+        /// Which.
+        relay: PeerId,
+        /// Where, with `/p2p-circuit` at the end.
+        circuit: Multiaddr,
+    },
+    /// Give the slot on a relay back. Ends in `SlotLost`.
+    Release(PeerId),
     /// Close all connections to a peer and accept none until `Unban`.
     Ban(PeerId),
     /// Accept the peer again.

@@ -117,7 +117,7 @@ pub fn render(snapshot: &Snapshot) -> String {
 }
 
 /// Every metric there is.
-pub static METRICS: [Metric; 38] = [
+pub static METRICS: [Metric; 41] = [
     Metric {
         name: "weft_connected_peers",
         kind: Kind::Gauge,
@@ -134,6 +134,30 @@ pub static METRICS: [Metric; 38] = [
         help: "Connections open, by transport.",
         labels: &["transport"],
         read: |s, out| s.connections.iter().for_each(|(transport, count)| out.add(&[transport], *count)),
+    },
+    Metric {
+        name: "weft_proven_addresses",
+        kind: Kind::Gauge,
+        help: "Addresses at which others can dial this peer, by how that is known.",
+        labels: &["by"],
+        read: |s, out| s.proven.iter().for_each(|(by, count)| out.add(&[by], *count)),
+    },
+    Metric {
+        name: "weft_held_slots",
+        kind: Kind::Gauge,
+        help: "Relays that pass connections on to this peer.",
+        labels: &[],
+        read: |s, out| out.add(&[], s.slots),
+    },
+    Metric {
+        name: "weft_circuit_upgrades",
+        kind: Kind::Counter,
+        help: "Attempts to replace a connection through a relay by a direct one, by what became of them.",
+        labels: &["outcome"],
+        read: |s, out| {
+            out.add(&["succeeded"], s.upgrades.succeeded);
+            out.add(&["failed"], s.upgrades.failed);
+        },
     },
     Metric {
         name: "weft_address_book_peers",

@@ -48,6 +48,7 @@ fn config(validator: bool) -> Config {
         genesis: Some(genesis()),
         key: None,
         discovery: super::Discovery::OFF,
+        slots: 0,
         validator: validator.then(|| key(1)),
         bootstrap: Vec::new(),
         strategy: Strategy::Full,

@@ -52,12 +52,48 @@ pub struct StatusView {
     pub peers: usize,
     /// The addresses others can reach this peer at, as far as it knows.
     pub addresses: Vec<String>,
+    /// Whether others can reach it, and how that is known.
+    pub reach: ReachView,
     /// The chain, when the peer follows one.
     pub chain: Option<ChainView>,
     /// What is wrong at the moment, in words; empty when nothing is.
     pub alarms: Vec<String>,
     /// How often something from outside was refused, by reason, since the start.
     pub refusals: BTreeMap<String, u64>,
+}
+
+/// Whether others can reach a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReachState {
+    /// Nobody has tried yet.
+    Unknown,
+    /// They can dial it.
+    Direct,
+    /// They can through a relay.
+    Relayed,
+    /// They cannot.
+    No,
+}
+
+/// Whether others can reach this peer, and by what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReachView {
+    /// Whether they can.
+    pub state: ReachState,
+    /// The addresses at which it is known that they can.
+    pub proven: Vec<ReachedAt>,
+    /// The ids of the relays that pass connections on to it.
+    pub relays: Vec<String>,
+}
+
+/// An address at which others can dial this peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReachedAt {
+    /// The address.
+    pub address: String,
+    /// How it is known: `named`, `test` or `mapping`.
+    pub by: String,
 }
 
 /// The state of the chain as this peer sees it.
@@ -231,7 +267,7 @@ pub struct BucketView {
 pub struct LinkView {
     /// `tcp`, `quic`, `websocket`, `webrtc`, `memory`, or `relayed`.
     pub transport: String,
-    /// Whether it is direct.
+    /// Where it stands on the way from a relay to a direct connection.
     pub state: LinkState,
     /// The other side's address.
     pub address: String,
@@ -239,16 +275,31 @@ pub struct LinkView {
     pub outbound: bool,
 }
 
-/// How a connection reaches the other side, and whether that is about to change.
+/// Where a connection stands on the way from a relay to a direct connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum LinkState {
-    /// Straight.
+    /// It was direct from the beginning.
     Direct,
-    /// Through a relay.
+    /// It goes through a relay, and stays there.
     Relayed,
-    /// Through a relay, until the direct connection that is being made stands.
+    /// It goes through a relay, and the two sides try for a direct one.
     Upgrading,
+    /// It is direct, and has replaced one through a relay.
+    Upgraded,
+}
+
+impl LinkState {
+    /// The name for people.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Relayed => "relayed",
+            Self::Upgrading => "upgrading",
+            Self::Upgraded => "upgraded",
+        }
+    }
 }
 
 /// A block in a list.

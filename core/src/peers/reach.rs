@@ -115,6 +115,26 @@ pub fn circuit_of(address: &Multiaddr) -> Multiaddr {
     }
 }
 
+/// Whether an address leads through a relay.
+#[must_use]
+pub fn is_circuit(address: &Multiaddr) -> bool {
+    address.iter().any(|part| matches!(part, Protocol::P2pCircuit))
+}
+
+/// Whether a peer of this kind can reach a native peer at this address through a relay: it can dial the relay, and the two
+/// can try for a direct connection from there.
+#[must_use]
+pub fn can_dial_through(role: Role, address: &Multiaddr) -> bool {
+    if role == Role::Browser {
+        return false;
+    }
+    let relay: Multiaddr = address.iter().take_while(|part| !matches!(part, Protocol::P2pCircuit)).collect();
+    let after: Vec<_> = address.iter().skip(relay.iter().count()).collect();
+    matches!(relay.iter().last(), Some(Protocol::P2p(_)))
+        && matches!(after.as_slice(), [Protocol::P2pCircuit] | [Protocol::P2pCircuit, Protocol::P2p(_)])
+        && can_dial(role, &relay)
+}
+
 /// The addresses that one operator probably has together: a /16 of IPv4, a /32 of IPv6, a domain of two labels. Strangers cannot
 /// tell of [nearer](Scope) ones, so each of those stands for itself: a host in the same network, a port on the same machine. Whom a relay
 /// lets us reach, it could have invented, so all of those are one group.
@@ -125,15 +145,15 @@ impl Group {
     /// The group of an address.
     #[must_use]
     pub fn of(address: &Multiaddr) -> Self {
+        if is_circuit(address) {
+            let before = address.iter().take_while(|part| !matches!(part, Protocol::P2pCircuit));
+            return Self(match before.last() {
+                Some(Protocol::P2p(relay)) => [b"r", relay.to_bytes().as_slice()].concat(),
+                _ => Vec::new(),
+            });
+        }
         let of_ip4 = |ip: Ipv4Addr| [&[4], &ip.octets()[..2]].concat();
         let parts = address.iter();
-        let relay: Multiaddr =
-            address.iter().take_while(|part| !matches!(part, Protocol::P2pCircuit)).collect();
-        if is_signalled(address)
-            && let Some(Protocol::P2p(relay)) = relay.iter().last()
-        {
-            return Self([b"r".as_slice(), &relay.to_bytes()].concat());
-        }
         match Scope::of(address) {
             Some(Scope::Machine) => return Self(parts.take(2).collect::<Multiaddr>().to_vec()),
             Some(Scope::Network) => return Self(parts.take(1).collect::<Multiaddr>().to_vec()),
@@ -229,6 +249,24 @@ mod tests {
     }
 
     #[test]
+    fn natives_reach_each_other_through_relays_they_can_dial() {
+        let relay = "p2p/12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5";
+        for (text, native) in [
+            (format!("/ip4/8.8.8.8/tcp/1/{relay}/p2p-circuit"), true),
+            (format!("/ip4/8.8.8.8/udp/1/quic-v1/{relay}/p2p-circuit/{relay}"), true),
+            (format!("/ip4/8.8.8.8/tcp/1/{relay}/p2p-circuit/webrtc"), false),
+            (format!("/ip4/8.8.8.8/tcp/1/{relay}/p2p-circuit/{relay}/p2p-circuit"), false),
+            (format!("/ip4/0.0.0.0/tcp/1/{relay}/p2p-circuit"), false),
+            ("/ip4/8.8.8.8/tcp/1/p2p-circuit".to_owned(), false),
+            ("/ip4/8.8.8.8/tcp/1".to_owned(), false),
+            (format!("/{relay}/p2p-circuit"), false),
+        ] {
+            assert_eq!(can_dial_through(Role::Native, &address(&text)), native, "{text}");
+            assert!(!can_dial_through(Role::Browser, &address(&text)), "{text}");
+        }
+    }
+
+    #[test]
     fn neighbours_are_of_one_group_and_strangers_are_not() {
         let group = |text: &str| Group::of(&address(text));
         assert_eq!(group("/ip4/8.8.8.8/tcp/1"), group("/ip4/8.8.4.4/udp/9/quic-v1"));
@@ -238,6 +276,18 @@ mod tests {
         assert_ne!(group("/ip6/2001:db8::1/tcp/1"), group("/ip6/2001:db9::1/tcp/1"));
         assert_eq!(group("/dns4/a.example.org/tcp/1"), group("/dns6/b.EXAMPLE.org./tcp/1"));
         assert_ne!(group("/dns4/example.org/tcp/1"), group("/dns4/example.com/tcp/1"));
+        let relays = [
+            "12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5",
+            "12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp",
+        ];
+        let circuit = |relay: usize, at: &str| group(&format!("{at}/p2p/{}/p2p-circuit", relays[relay]));
+        assert_eq!(circuit(0, "/ip4/8.8.8.8/tcp/1"), circuit(0, "/ip4/9.9.9.9/udp/1/quic-v1"));
+        assert_ne!(circuit(0, "/ip4/8.8.8.8/tcp/1"), circuit(1, "/ip4/8.8.8.8/tcp/1"));
+        assert_ne!(
+            circuit(0, "/ip4/8.8.8.8/tcp/1"),
+            group("/ip4/8.8.8.8/tcp/1"),
+            "the relay is somebody else"
+        );
         assert_ne!(group("/ip4/10.1.0.1/tcp/1"), group("/ip4/10.1.0.2/tcp/1"));
         assert_eq!(group("/ip4/10.1.0.1/tcp/1"), group("/ip4/10.1.0.1/tcp/2"));
         assert_ne!(group("/ip4/127.0.0.1/tcp/1"), group("/ip4/127.0.0.1/tcp/2"));

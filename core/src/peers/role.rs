@@ -13,3 +13,14 @@ pub enum Role {
     /// A browser tab.
     Browser,
 }
+
+impl Role {
+    /// On how many relays such a peer keeps a slot while nobody can dial it, unless it is told otherwise: one may fail.
+    #[must_use]
+    pub const fn slots(self) -> usize {
+        match self {
+            Self::Native | Self::Browser => 2,
+            Self::Relay => 0,
+        }
+    }
+}

@@ -99,7 +99,7 @@ pub(super) fn reason(error: &DialError) -> String {
 }
 
 /// The cause at the bottom: what wraps it only says that it was wrapped.
-fn innermost(error: &dyn std::error::Error) -> String {
+pub(super) fn innermost(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;

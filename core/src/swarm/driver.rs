@@ -13,7 +13,8 @@ use futures::{
 };
 use futures_timer::Delay;
 use libp2p::{
-    Swarm,
+    PeerId, Swarm,
+    core::{ConnectedPoint, Endpoint, transport::ListenerId},
     gossipsub::{self, IdentTopic, MessageAcceptance, PublishError},
     identify, kad, ping,
     request_response::{self, Message},
@@ -22,7 +23,7 @@ use libp2p::{
 
 use super::{
     Behaviour, BehaviourEvent, Handle, Inbox, Shell,
-    connections::{Connections, reason},
+    connections::{Connections, innermost, reason},
     dht::{self, Lookups},
     direct_only::is_relayed,
     gossip::{Gossip, room, score_room, topic_name},
@@ -141,6 +142,8 @@ struct Engine<S: Shell, N> {
     traffic: RequestCounter,
     gossip: Gossip,
     lookups: Lookups,
+    /// The listeners that stand for slots on relays, asked for or granted.
+    slots: BTreeMap<PeerId, ListenerId>,
 }
 
 impl<S: Shell, N: Machine> Engine<S, N> {
@@ -170,6 +173,7 @@ impl<S: Shell, N: Machine> Engine<S, N> {
             traffic: RequestCounter::default(),
             gossip: Gossip::default(),
             lookups: Lookups::default(),
+            slots: BTreeMap::new(),
         };
         (engine, handle)
     }
@@ -298,6 +302,20 @@ impl<S: Shell, N: Machine> Engine<S, N> {
             Output::Close { peer, connection } => {
                 if let Some(id) = self.connections.id(&peer, connection) {
                     self.swarm.close_connection(id);
+                }
+            }
+            Output::Reserve { relay, circuit } => match self.swarm.listen_on(circuit) {
+                Ok(listener) => {
+                    self.slots.insert(relay, listener);
+                }
+                Err(error) => {
+                    let reason = error.to_string();
+                    self.echoes.push_back(Input::SlotLost { relay, reason });
+                }
+            },
+            Output::Release(relay) => {
+                if let Some(listener) = self.slots.get(&relay) {
+                    self.swarm.remove_listener(*listener);
                 }
             }
             Output::Ban(peer) => {
@@ -434,7 +452,9 @@ impl<S: Shell, N: Machine> Engine<S, N> {
                 let link = if is_relayed(&endpoint) { Link::Relayed } else { Link::Direct };
                 let connection = self.connections.opened(peer, connection_id, link);
                 let address = endpoint.get_remote_address().clone();
-                let outbound = endpoint.is_dialer();
+                // Of two peers that dial each other to get off a relay, one plays the part of the listener.
+                let outbound =
+                    matches!(endpoint, ConnectedPoint::Dialer { role_override: Endpoint::Dialer, .. });
                 self.feed(Input::Connected { peer, connection, link, address, outbound });
             }
             SwarmEvent::ConnectionClosed { peer_id: peer, connection_id, cause, .. } => {
@@ -451,16 +471,36 @@ impl<S: Shell, N: Machine> Engine<S, N> {
             SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
                 tracing::debug!(from = %send_back_addr, %error, "an incoming connection failed");
             }
-            SwarmEvent::NewListenAddr { address, .. } | SwarmEvent::ExternalAddrConfirmed { address } => {
+            SwarmEvent::NewListenAddr { listener_id, address } => {
                 self.feed(Input::Listening(address));
+                if let Some(relay) = self.relay_of(listener_id) {
+                    self.feed(Input::SlotGranted(relay));
+                }
             }
+            SwarmEvent::ExternalAddrConfirmed { address } => self.feed(Input::Listening(address)),
             SwarmEvent::ExpiredListenAddr { address, .. } | SwarmEvent::ExternalAddrExpired { address } => {
                 self.feed(Input::NotListening(address));
             }
-            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
-                tracing::warn!(?addresses, ?reason, "a listener closed");
+            SwarmEvent::ListenerClosed { listener_id, addresses, reason } => {
+                tracing::debug!(?addresses, ?reason, "a listener closed");
                 for address in addresses {
                     self.feed(Input::NotListening(address));
+                }
+                let relay = self.relay_of(listener_id);
+                if let Some(relay) = &relay {
+                    self.slots.remove(relay);
+                }
+                match (relay, reason) {
+                    (Some(relay), Ok(())) => {
+                        self.feed(Input::SlotLost {
+                            relay,
+                            reason: "given back, or the relay is gone".to_owned(),
+                        });
+                    }
+                    (Some(relay), Err(error)) => {
+                        self.feed(Input::SlotLost { relay, reason: innermost(&error) });
+                    }
+                    (None, reason) => tracing::warn!(?reason, "this peer listens in one place less"),
                 }
             }
             SwarmEvent::ListenerError { error, .. } => tracing::debug!(%error, "a listener had an error"),
@@ -469,6 +509,11 @@ impl<S: Shell, N: Machine> Engine<S, N> {
         for input in observed {
             self.feed(input);
         }
+    }
+
+    /// The relay on which this listener stands for a slot.
+    fn relay_of(&self, listener: ListenerId) -> Option<PeerId> {
+        self.slots.iter().find(|(_, other)| **other == listener).map(|(relay, _)| *relay)
     }
 
     fn behaviour_event(&mut self, event: BehaviourEvent<S::Extra>) {

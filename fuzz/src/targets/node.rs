@@ -58,6 +58,7 @@ impl Shell {
             genesis: Some(sample().chain.chain.genesis.clone()),
             key: Some(SecretKey::from_seed([9; 32])),
             discovery: Discovery::of(Role::Native),
+            slots: Role::Native.slots(),
             validator: None,
             bootstrap: Vec::new(),
             strategy,

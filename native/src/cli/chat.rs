@@ -60,6 +60,7 @@ pub(super) async fn run(args: ChatArgs, output: Output) -> Result<(), Failure> {
         bootstrap: args.bootstrap,
         mdns: !args.no_mdns,
         discovery: Discovery::of(Role::Native),
+        slots: Role::Native.slots(),
         ..PeerConfig::new(Keypair::generate_ed25519())
     })
     .await?;

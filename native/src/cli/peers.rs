@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use weft_core::node::LinkState;
+
 use super::{
     Failure, Output, RpcArgs,
     output::{columns, printable},
@@ -29,7 +31,13 @@ pub(super) async fn run(args: &PeersArgs, output: Output) -> Result<(), Failure>
             let via: Vec<_> = peer
                 .links
                 .iter()
-                .map(|link| format!("{} {}", link.transport, if link.outbound { "out" } else { "in" }))
+                .map(|link| {
+                    let way = if link.outbound { "out" } else { "in" };
+                    match link.state {
+                        LinkState::Direct | LinkState::Relayed => format!("{} {way}", link.transport),
+                        state => format!("{} {way} ({})", link.transport, state.label()),
+                    }
+                })
                 .collect();
             let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
             rows.push([

@@ -1,6 +1,6 @@
 //! `weft status`
 
-use weft_core::node::{ChainView, StatusView};
+use weft_core::node::{ChainView, ReachState, ReachView, StatusView};
 
 use super::{Failure, Output, RpcArgs, output::printable};
 
@@ -13,6 +13,7 @@ pub(super) async fn run(args: &RpcArgs, output: Output) -> Result<(), Failure> {
 fn text(status: &StatusView) -> String {
     let mut lines = vec![format!("peer       {}", status.peer), format!("version    {}", status.version)];
     lines.extend(status.addresses.iter().map(|address| format!("address    {address}")));
+    lines.extend(reach_lines(&status.reach));
     lines.push(format!("connected  {}", status.peers));
     match &status.chain {
         None => lines.push("chain      none: only peers and chat".to_owned()),
@@ -23,6 +24,21 @@ fn text(status: &StatusView) -> String {
     );
     lines.extend(status.alarms.iter().map(|alarm| format!("ALARM      {}", printable(alarm))));
     lines.join("\n")
+}
+
+fn reach_lines(reach: &ReachView) -> Vec<String> {
+    let state = match reach.state {
+        ReachState::Unknown => "not known yet: nobody has tried",
+        ReachState::Direct => "others can dial this peer",
+        ReachState::Relayed => "nobody can dial this peer: relays pass connections on",
+        ReachState::No => "nobody can dial this peer, and no relay passes connections on",
+    };
+    let mut lines = vec![format!("reachable  {state}")];
+    let proven =
+        reach.proven.iter().map(|it| format!("           by {} at {}", it.by, printable(&it.address)));
+    lines.extend(proven);
+    lines.extend(reach.relays.iter().map(|relay| format!("           through relay {relay}")));
+    lines
 }
 
 fn chain_lines(chain: &ChainView) -> Vec<String> {

@@ -5,9 +5,12 @@ use std::io;
 use libp2p::{
     PeerId,
     connection_limits::{self, ConnectionLimits},
-    mdns,
+    dcutr, mdns, relay,
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
+    upnp,
 };
+
+use super::probe::Probe;
 
 /// How many connections a peer takes. One costs about 100 KiB when idle and up to a few MiB under load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,24 +40,53 @@ impl Limits {
     pub const RELAY: Self = Self { inbound: 2048, outbound: 120, pending: 256, per_peer: 4 };
 }
 
-/// Connection limits, mDNS when it is wanted, and what else a shell has.
+/// Which of the behaviours that can be switched off are on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Switches {
+    pub(super) mdns: bool,
+    pub(super) upnp: bool,
+    /// Have others find out whether they can dial this peer.
+    pub(super) probe: bool,
+}
+
+/// Connection limits, the ways to be reached and to find others nearby, and what else a shell has.
 #[derive(NetworkBehaviour)]
 pub struct Extra<X: NetworkBehaviour> {
     limits: connection_limits::Behaviour,
     mdns: Toggle<mdns::tokio::Behaviour>,
+    upnp: Toggle<upnp::tokio::Behaviour>,
+    probe: Toggle<Probe>,
+    relayed: relay::client::Behaviour,
+    dcutr: dcutr::Behaviour,
     more: X,
 }
 
 impl<X: NetworkBehaviour> Extra<X> {
-    pub(super) fn new(local: PeerId, mdns: bool, limits: Limits, more: X) -> io::Result<Self> {
-        let mdns =
-            if mdns { Some(mdns::tokio::Behaviour::new(mdns::Config::default(), local)?) } else { None };
+    pub(super) fn new(
+        local: PeerId,
+        switches: Switches,
+        limits: Limits,
+        relayed: relay::client::Behaviour,
+        more: X,
+    ) -> io::Result<Self> {
+        let mdns = match switches.mdns {
+            true => Some(mdns::tokio::Behaviour::new(mdns::Config::default(), local)?),
+            false => None,
+        };
         let limits = ConnectionLimits::default()
             .with_max_established_incoming(Some(limits.inbound))
             .with_max_established_outgoing(Some(limits.outbound))
             .with_max_pending_incoming(Some(limits.pending))
             .with_max_pending_outgoing(Some(limits.pending))
             .with_max_established_per_peer(Some(limits.per_peer));
-        Ok(Self { limits: connection_limits::Behaviour::new(limits), mdns: mdns.into(), more })
+        Ok(Self {
+            limits: connection_limits::Behaviour::new(limits),
+            mdns: mdns.into(),
+            upnp: switches.upnp.then(upnp::tokio::Behaviour::default).into(),
+            probe: switches.probe.then(Probe::default).into(),
+            relayed,
+            dcutr: dcutr::Behaviour::new(local),
+            more,
+        })
     }
 }

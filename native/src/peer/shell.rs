@@ -6,11 +6,12 @@ use std::{
 };
 
 use libp2p::{
-    Swarm, mdns,
+    Swarm, dcutr, mdns,
     swarm::{NetworkBehaviour, SwarmEvent},
+    upnp,
 };
 use weft_core::{
-    node::{ArchiveId, Input, Job, WorkId},
+    node::{ArchiveId, Input, Job, ReachedBy, WorkId},
     peers::Found,
     primitives::{Mono, Now, Wall},
     store::{ArchiveRequest, Seq},
@@ -87,16 +88,7 @@ impl<X: NetworkBehaviour> Shell for NativeShell<X> {
                 }
                 Vec::new()
             }
-            SwarmEvent::Behaviour(BehaviourEvent::Extra(ExtraEvent::Mdns(mdns::Event::Discovered(
-                found,
-            )))) => found
-                .iter()
-                .map(|(peer, address)| Input::Discovered {
-                    peer: *peer,
-                    address: address.clone(),
-                    found: Found::Mdns,
-                })
-                .collect(),
+            SwarmEvent::Behaviour(BehaviourEvent::Extra(event)) => told(event),
             _ => Vec::new(),
         }
     }
@@ -104,4 +96,47 @@ impl<X: NetworkBehaviour> Shell for NativeShell<X> {
     async fn pause(&mut self) {
         tokio::task::yield_now().await;
     }
+}
+
+/// What the behaviours that only native peers have tell the node.
+fn told<X: NetworkBehaviour>(event: &ExtraEvent<X>) -> Vec<Input> {
+    let one = match event {
+        ExtraEvent::Mdns(mdns::Event::Discovered(found)) => {
+            let found = found.iter().map(|(peer, address)| Input::Discovered {
+                peer: *peer,
+                address: address.clone(),
+                found: Found::Mdns,
+            });
+            return found.collect();
+        }
+        ExtraEvent::Probe(tested) => {
+            let address = tested.tested_addr.clone();
+            match &tested.result {
+                Ok(()) => Input::Reachable { address, by: ReachedBy::Test },
+                Err(error) => {
+                    tracing::debug!(%address, %error, "nobody can dial this peer there");
+                    Input::Unreachable(address)
+                }
+            }
+        }
+        ExtraEvent::Upnp(upnp::Event::NewExternalAddr { external_addr, .. }) => {
+            Input::Reachable { address: external_addr.clone(), by: ReachedBy::Mapping }
+        }
+        ExtraEvent::Upnp(upnp::Event::ExpiredExternalAddr { external_addr, .. }) => {
+            Input::Unreachable(external_addr.clone())
+        }
+        ExtraEvent::Upnp(upnp::Event::GatewayNotFound) => {
+            tracing::debug!("no router here speaks UPnP");
+            return Vec::new();
+        }
+        ExtraEvent::Upnp(upnp::Event::NonRoutableGateway) => {
+            tracing::info!("the router speaks UPnP, and is itself behind another one");
+            return Vec::new();
+        }
+        ExtraEvent::Dcutr(dcutr::Event { remote_peer_id, result: Err(error) }) => {
+            Input::UpgradeFailed { peer: *remote_peer_id, reason: error.to_string() }
+        }
+        _ => return Vec::new(),
+    };
+    vec![one]
 }

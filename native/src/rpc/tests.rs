@@ -10,7 +10,7 @@ use tokio::{
 use weft_core::{
     chain::UnsignedTransaction,
     mempool::AdmissionError,
-    node::{BlockRef, Role, StatusView},
+    node::{BlockRef, ReachState, ReachView, Role, StatusView},
     primitives::{Address, Amount, Hash, SecretKey, Slot},
 };
 
@@ -44,6 +44,7 @@ fn status() -> StatusView {
         version: "1".to_owned(),
         peers: 2,
         addresses: vec![],
+        reach: ReachView { state: ReachState::Unknown, proven: vec![], relays: vec![] },
         chain: None,
         alarms: vec![],
         refusals: Default::default(),

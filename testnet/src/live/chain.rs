@@ -196,7 +196,7 @@ impl Chain {
     pub fn node_command(&self, name: &str, options: &NodeOptions) -> Command {
         let mut command = self.weft();
         command.arg("node").arg("--genesis").arg(self.genesis()).arg("--data").arg(self.data(name));
-        command.args(["--rpc", "127.0.0.1:0", "--no-mdns", "--json"]);
+        command.args(["--rpc", "127.0.0.1:0", "--no-mdns", "--no-upnp", "--json"]);
         if let Some(index) = options.validator {
             command.arg("--validator").arg(self.validator_key(index));
         }

@@ -97,6 +97,11 @@ impl World {
                 let records = self.dns.get(&name).cloned().ok_or_else(|| "there is no such name".to_owned());
                 self.tell(ix, self.now, Input::Resolved { name, outcome: records });
             }
+            Output::Release(_) => {}
+            Output::Reserve { relay, .. } => {
+                let reason = "there are no slots here".to_owned();
+                self.tell(ix, self.now, Input::SlotLost { relay, reason });
+            }
             // Kademlia is libp2p's, and not simulated.
             Output::Dht(id, _) => self.tell(ix, self.now, Input::Dht(id, Err(DhtFailure::Off))),
             Output::Routable { .. } | Output::ServeDht(_) => {}

@@ -115,6 +115,11 @@ impl Trace {
             Input::RoomLeft { .. } => (19, "room left"),
             Input::Dht(..) => (20, "dht"),
             Input::Resolved { .. } => (30, "resolved"),
+            Input::Reachable { .. } => (21, "reachable"),
+            Input::Unreachable(_) => (22, "unreachable"),
+            Input::SlotGranted(_) => (23, "slot granted"),
+            Input::SlotLost { .. } => (24, "slot lost"),
+            Input::UpgradeFailed { .. } => (25, "upgrade failed"),
         };
         let body: &[u8] = match input {
             Input::Gossip(message) => &message.data,

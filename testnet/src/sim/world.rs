@@ -176,6 +176,7 @@ impl World {
                 genesis: options.genesis,
                 key: Some(SecretKey::from_seed(derive(self.seed, "peer", ix.0 as u64))),
                 discovery: options.discovery,
+                slots: 0,
                 validator: options.validator,
                 bootstrap,
                 strategy: options.strategy,

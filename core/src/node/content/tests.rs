@@ -40,6 +40,7 @@ impl Harness {
             mempool_bytes: 1 << 20,
             tx_mode: Default::default(),
             max_inbound: 8,
+            slots: 0,
             max_jobs: 2,
         };
         let now = Now { mono: Mono(0), wall: Wall(0) };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     gossip::RelayCounts,
     mempool::PoolCounts,
-    node::{BlockCounts, SyncPhase},
+    node::{BlockCounts, SyncPhase, UpgradeCounts},
 };
 
 /// What [`METRICS`](super::METRICS) are read from. The node fills in what it knows, the driver what went over the wire, the shell what is on disk.
@@ -21,6 +21,12 @@ pub struct Snapshot {
     pub known_peers: [u64; 2],
     /// Files that are here or begun, and the bytes of them that are.
     pub content: [u64; 2],
+    /// Addresses at which others can dial this peer, by how that is known.
+    pub proven: BTreeMap<&'static str, u64>,
+    /// Relays that pass connections on to it.
+    pub slots: u64,
+    /// What became of attempts to replace circuits by direct connections.
+    pub upgrades: UpgradeCounts,
     /// Gossip messages accepted, rejected and ignored.
     pub verdicts: [u64; 3],
     /// Requests that wait for an answer.

@@ -20,6 +20,7 @@ fn full() -> Snapshot {
         mesh: [("block".to_owned(), 8)].into(),
         gossip: [("block", traffic)].into(),
         requests: [("sync", requests)].into(),
+        proven: [("test", 1)].into(),
         stored_bytes: Some(4096),
         chain: Some(ChainSnapshot {
             head: 17,
@@ -44,7 +45,8 @@ fn full() -> Snapshot {
 
 #[test]
 fn every_metric_says_what_it_is_in_which_unit() {
-    const UNITS: [&str; 19] = [
+    const UNITS: [&str; 22] = [
+        "addresses",
         "alarms",
         "answers",
         "authorities",
@@ -62,8 +64,10 @@ fn every_metric_says_what_it_is_in_which_unit() {
         "peers",
         "phase",
         "seconds",
+        "slots",
         "transactions",
         "units",
+        "upgrades",
     ];
     let mut names = std::collections::BTreeSet::new();
     for metric in &METRICS {

@@ -33,6 +33,7 @@ fn node_as(seed: u8, role: Role) -> Node {
         genesis: None,
         key: None,
         discovery: crate::node::Discovery::OFF,
+        slots: 0,
         validator: None,
         bootstrap: Vec::new(),
         strategy: Strategy::Full,

@@ -148,7 +148,7 @@ fn a_tab_moves_from_the_circuit_to_a_direct_connection_and_closes_the_circuit() 
         .collect();
     assert_eq!(closes, [(other, ConnectionId(1))]);
     alone.handle(Input::Disconnected { peer: other, connection: ConnectionId(1) });
-    assert_eq!(link(&mut alone, other), named("webrtc"));
+    assert_eq!(link(&mut alone, other), vec![(LinkState::Upgraded, "webrtc".to_owned())]);
     alone.run_to(alone.mono + 60_000);
     assert_eq!(dialled(&mut alone), None, "it has what it wants");
 }
