@@ -104,8 +104,23 @@ impl Tab {
         self.shows(&format!("[data-testid=\"{id}\"]")).await
     }
 
+    /// Clicks on an element. The page may grow at that moment, so that the click goes to what has taken the element's place: as a person
+    /// would, it is tried again then.
     pub(crate) async fn click(&self, id: &str) {
-        self.test_id(id).await.click().await.unwrap();
+        let watch = format!(
+            "(window.weftClicked = false, \
+             document.querySelector('[data-testid=\"{id}\"]')\
+             .addEventListener('click', () => window.weftClicked = true, {{ capture: true, once: true }}))"
+        );
+        for _ in 0..10 {
+            let element = self.test_id(id).await;
+            self.tab.evaluate(&watch).await.unwrap();
+            element.click().await.unwrap();
+            if self.tab.evaluate("window.weftClicked").await.unwrap() != Value::Bool(false) {
+                return;
+            }
+        }
+        panic!("ten clicks went beside {id}");
     }
 
     /// Types over what is in a field.
