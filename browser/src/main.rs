@@ -33,6 +33,7 @@ mod clock;
 mod console;
 mod doh;
 mod download;
+mod files;
 mod identity;
 mod indexed;
 mod measure;

@@ -6,6 +6,7 @@ mod blocks;
 mod chat;
 mod delays;
 mod feed;
+mod files;
 mod header;
 mod lookup;
 mod mempool;
@@ -14,6 +15,7 @@ mod network;
 mod parts;
 mod settings;
 mod sync;
+mod table;
 mod wallet;
 
 use std::sync::Arc;
@@ -126,6 +128,8 @@ fn dashboard() -> impl IntoView {
             <div class="column">
                 {chat::card()}
                 {network::peers()}
+                {files::card()}
+                {table::card()}
                 {network::this_peer()}
                 {settings::card()}
                 {begin::card()}

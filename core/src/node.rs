@@ -16,6 +16,7 @@ mod reaching;
 mod rooms;
 mod seeds;
 mod seeking;
+mod services;
 #[cfg(test)]
 mod tests;
 mod told;
@@ -29,7 +30,7 @@ use rand_core::SeedableRng;
 
 pub use chain::{BlockArrival, BlockCounts};
 pub use content::{FileState, FileView};
-pub use dht::{DhtAnswer, DhtFailure, DhtId, DhtQuery};
+pub use dht::{DhtAnswer, DhtFailure, DhtId, DhtQuery, DhtTarget};
 pub use finding::Discovery;
 pub use io::*;
 pub use pruning::{ParsePruneError, Prune};
@@ -49,6 +50,7 @@ use self::{
     rooms::Rooms,
     seeds::Seeds,
     seeking::Seeking,
+    services::Services,
 };
 use crate::{
     chain::{Genesis, GenesisError},
@@ -145,6 +147,7 @@ pub struct Node {
     dht: Dht,
     offers: Offers,
     seeking: Seeking,
+    services: Services,
     contents: Contents,
     reaching: Reaching,
     rooms: Rooms,
@@ -198,6 +201,7 @@ impl Node {
             dht,
             offers,
             seeking,
+            services: Services::default(),
             contents,
             reaching,
             rooms,
@@ -340,6 +344,7 @@ impl Node {
         let contents = self.contents.next_due(self.fx.now.mono);
         let finding = finding.into_iter().flatten().chain(contents);
         let finding = finding.chain(self.offers.next_due()).chain(self.seeking.next_due());
+        let finding = finding.chain(self.services.next_due(&self.dht));
         chain.into_iter().chain(finding).chain(self.connections.next_due(self.fx.now.mono)).min()
     }
 
@@ -382,6 +387,8 @@ impl Node {
         self.seeds.tick(&mut self.fx);
         self.dht.tick(&mut self.fx);
         self.contents.tick(&mut self.fx, &mut self.offers, &mut self.seeking);
+        let parts = (&mut self.dht, &mut self.offers, &mut self.seeking);
+        self.services.tick(&mut self.fx, parts, self.chain.as_ref(), &self.rooms);
         self.offers.tick(&mut self.fx, &mut self.dht);
         self.seeking.tick(&mut self.fx, &mut self.dht);
         for peer in self.reaching.tick(&mut self.fx, &mut self.connections) {

@@ -16,6 +16,7 @@ mod gossip;
 mod handle;
 mod requests;
 mod shell;
+mod trace;
 mod traffic;
 mod webrtc;
 

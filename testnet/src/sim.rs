@@ -24,6 +24,7 @@ mod peer;
 mod report;
 mod requests;
 mod run;
+mod table;
 mod trace;
 mod traffic;
 mod watch;

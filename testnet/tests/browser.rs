@@ -9,6 +9,8 @@ mod begin;
 mod busy;
 #[path = "browser/direct.rs"]
 mod direct;
+#[path = "browser/files.rs"]
+mod files;
 #[path = "browser/joining.rs"]
 mod joining;
 #[path = "browser/long.rs"]

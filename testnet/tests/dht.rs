@@ -61,8 +61,31 @@ fn peers_are_found_and_what_is_provided_is_found_with_all_else_off() {
         // Whether the key is given as text or as its hash.
         says(&chain, asker, &["providers", &key], |said| said.contains(two.peer()));
     }
+    traced(&chain, one, four);
     let nobody = dht(&chain, three, &["providers", "silence"]);
     assert_eq!(String::from_utf8(nobody.stdout).unwrap().trim(), "[]");
+}
+
+/// A lookup of a peer, step by step: it ends at that peer, and everybody asked is as far from it as is said.
+fn traced(chain: &Chain, asker: &Process, wanted: &Process) {
+    let trace = dht(chain, asker, &["trace", wanted.peer()]);
+    assert!(trace.status.success(), "{}", String::from_utf8_lossy(&trace.stderr));
+    let trace: Value = serde_json::from_slice(&trace.stdout).unwrap();
+    let steps = trace["steps"].as_array().unwrap();
+    let bits = |step: &Value| step["distance_bits"].as_u64().unwrap();
+    let distance = |step: &Value| step["distance"].as_str().unwrap().to_owned();
+    for (index, step) in steps.iter().enumerate() {
+        assert!(step["told_by"].as_u64().unwrap() <= index as u64, "{step}");
+        let digits = distance(step);
+        let leading = digits.len() - digits.trim_start_matches('0').len();
+        assert!(digits.len() == 64 && bits(step).div_ceil(4) == (64 - leading) as u64, "{step}");
+    }
+    let at = steps.iter().find(|step| step["peer"] == wanted.peer()).unwrap();
+    assert!(bits(at) == 0 && at["failed"].is_null() && at["told"].as_u64().unwrap() > 0, "{trace}");
+    assert_eq!(trace["nearest"][0], wanted.peer());
+    let found: Vec<_> = trace["nearest"].as_array().unwrap().iter().collect();
+    let of = |peer: &Value| distance(steps.iter().find(|step| step["peer"] == *peer).unwrap());
+    assert!(found.is_sorted_by_key(|peer| of(peer)) && found.len() > 1, "{trace}");
 }
 
 #[test]

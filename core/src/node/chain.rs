@@ -22,6 +22,7 @@ mod prune;
 mod queries;
 mod relay;
 mod serve;
+mod services;
 mod storage;
 
 use std::{

@@ -28,6 +28,8 @@ const MAX_FETCHES: usize = 4;
 const GIVE_UP_MILLIS: u64 = 2 * 60 * 1000;
 /// The most peers that are asked because they are connected, and not because they say that they have the file.
 const MAX_NEIGHBOURS: usize = 8;
+/// So many connected peers that have a file are enough.
+const ENOUGH: usize = 8;
 /// The most fetches whose failure is remembered.
 const MAX_PROBLEMS: usize = 64;
 
@@ -84,7 +86,7 @@ impl Contents {
         let neighbours = neighbours.take(MAX_NEIGHBOURS).filter(|peer| fetch.add(*peer)).count();
         self.problems.remove(&content);
         self.running.insert(content, Running { fetch, neighbours, moved: fx.now.mono });
-        seeking.want(fx, content);
+        seeking.want(fx, content, ENOUGH);
     }
 
     /// A person wants something.

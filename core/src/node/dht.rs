@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use libp2p::{Multiaddr, PeerId};
 
-use super::{CommandError, CommandId, Output, Reply, effects::Effects};
+use super::{CommandError, CommandId, Output, Reply, TraceView, effects::Effects};
 use crate::{
     peers::{Role, Scope, can_dial},
     primitives::{Hash, Mono},
@@ -36,6 +36,17 @@ pub enum DhtQuery {
     Withdraw(Hash),
     /// Who has what this key names?
     Providers(Hash),
+    /// How does one get to those nearest to this, step by step?
+    Trace(DhtTarget),
+}
+
+/// What can be looked for in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DhtTarget {
+    /// A peer.
+    Peer(PeerId),
+    /// What this key names.
+    Key(Hash),
 }
 
 /// What came of it.
@@ -47,6 +58,8 @@ pub enum DhtAnswer {
     At(Vec<Multiaddr>),
     /// Who has it.
     Providers(Vec<PeerId>),
+    /// The lookup, step by step.
+    Trace(Box<TraceView>),
 }
 
 /// Why nothing came of it.
@@ -97,12 +110,23 @@ pub(super) struct Dht {
     serving: bool,
     refresh: Option<Mono>,
     waiting: BTreeMap<DhtId, Waiting>,
+    /// The lookup that is watched.
+    traced: Option<DhtId>,
     next: u64,
 }
 
 impl Dht {
     pub(super) const fn new((local, role): (PeerId, Role), on: bool) -> Self {
-        Self { local, role, on, serving: false, refresh: None, waiting: BTreeMap::new(), next: 0 }
+        Self {
+            local,
+            role,
+            on,
+            serving: false,
+            refresh: None,
+            waiting: BTreeMap::new(),
+            traced: None,
+            next: 0,
+        }
     }
 
     /// The addresses at which others reach us have changed. Who can be dialled answers others' questions; a tab never is, so it
@@ -145,9 +169,22 @@ impl Dht {
             fx.reply(command, Err(CommandError::Dht(DhtFailure::Off)));
         } else if self.waiting.len() >= MAX_LOOKUPS {
             fx.reply(command, Err(CommandError::Busy));
+        } else if let DhtQuery::Trace(_) = query {
+            // One at a time: each asks many.
+            if self.traced.is_some() {
+                fx.reply(command, Err(CommandError::Busy));
+                return;
+            }
+            self.ask(fx, query, Waiting::Command(command));
+            self.traced = Some(DhtId(self.next));
         } else {
             self.ask(fx, query, Waiting::Command(command));
         }
+    }
+
+    /// Whether this peer takes part.
+    pub(super) const fn is_on(&self) -> bool {
+        self.on
     }
 
     /// Whether the table can be asked, and is not asked too much already.
@@ -190,6 +227,7 @@ impl Dht {
         id: DhtId,
         outcome: Result<DhtAnswer, DhtFailure>,
     ) -> Option<Told> {
+        self.traced.take_if(|traced| *traced == id);
         match (self.waiting.remove(&id)?, outcome) {
             (Waiting::Refresh, Err(failure)) => tracing::debug!(%failure, "the table was not refreshed"),
             (Waiting::Refresh, Ok(_)) | (Waiting::Nothing, _) => {}
@@ -210,6 +248,7 @@ impl Dht {
                     DhtAnswer::Providers(peers) => {
                         Reply::Providers(peers.iter().map(ToString::to_string).collect())
                     }
+                    DhtAnswer::Trace(view) => Reply::Trace(view),
                 });
                 fx.reply(command, reply);
             }

@@ -8,7 +8,7 @@ use super::{
     metrics::Snapshot,
     view::{
         AccountView, AuthoritiesView, BlockSummary, BlockView, BucketView, ChatView, MempoolView, PeerView,
-        StatusView, SyncView, TransactionStatus,
+        StatusView, SyncView, TraceView, TransactionStatus,
     },
     work::{Job, JobResult, WorkId},
 };
@@ -471,7 +471,8 @@ pub enum Command {
     /// Let this peer's authority ask for a change of the set, by a ballot in its next block. It replaces what was asked for
     /// before. [`Reply::Done`] once it is durable.
     Propose(Change),
-    /// Ask the distributed hash table. [`Reply::Done`], [`Reply::Addresses`] or [`Reply::Providers`], as the question is
+    /// Ask the distributed hash table. [`Reply::Done`], [`Reply::Addresses`], [`Reply::Providers`] or [`Reply::Trace`], as
+    /// the question is
     Dht(DhtQuery),
     /// Whom does this peer know in the distributed hash table? [`Reply::RoutingTable`]
     RoutingTable,
@@ -551,6 +552,8 @@ pub enum Reply {
     Files(Vec<FileView>),
     /// To [`ContentCommand::Read`].
     Chunk(Vec<u8>),
+    /// To [`DhtQuery::Trace`].
+    Trace(Box<TraceView>),
     /// To [`Command::RoutingTable`]: the buckets that are not empty, the nearest first.
     RoutingTable(Vec<BucketView>),
     /// To [`Command::Submit`]: the transaction's id.

@@ -27,6 +27,8 @@ struct Wanted {
     look: Mono,
     pause: u64,
     named: BTreeSet<PeerId>,
+    /// So many of them are enough to be connected.
+    enough: usize,
 }
 
 #[derive(Debug)]
@@ -44,8 +46,9 @@ impl Seeking {
     }
 
     /// Looks for those who have what this key names, again and again, until [`Self::found_enough`].
-    pub(super) fn want(&mut self, fx: &Effects, key: Hash) {
-        let wanted = || Wanted { look: fx.now.mono, pause: FIRST_PAUSE_MILLIS, named: BTreeSet::new() };
+    pub(super) fn want(&mut self, fx: &Effects, key: Hash, enough: usize) {
+        let wanted =
+            || Wanted { look: fx.now.mono, pause: FIRST_PAUSE_MILLIS, named: BTreeSet::new(), enough };
         self.wanted.entry(key).or_insert_with(wanted);
     }
 
@@ -65,14 +68,18 @@ impl Seeking {
         let now = fx.now.mono;
         self.reached.retain(|_, until| *until > now);
         let Some(wanted) = self.wanted.get_mut(key) else { return Vec::new() };
-        let mut connected = Vec::new();
-        for peer in peers.into_iter().filter(|peer| *peer != self.local) {
+        let peers: Vec<_> = peers.into_iter().filter(|peer| *peer != self.local).collect();
+        let (connected, others): (Vec<_>, Vec<_>) =
+            peers.into_iter().partition(|peer| connections.direct_link(peer).is_some());
+        wanted.named.extend(connected.iter().copied().take(MAX_NAMED.saturating_sub(wanted.named.len())));
+        if connected.len() >= wanted.enough {
+            return connected;
+        }
+        for peer in others {
             if wanted.named.len() < MAX_NAMED {
                 wanted.named.insert(peer);
             }
-            if connections.direct_link(&peer).is_some() {
-                connected.push(peer);
-            } else if self.reached.len() < MAX_REACHED
+            if self.reached.len() < MAX_REACHED
                 && !self.reached.contains_key(&peer)
                 && connections.is_free(&peer, now)
                 && dht.has_room()

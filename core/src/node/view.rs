@@ -262,6 +262,44 @@ pub struct BucketView {
     pub peers: Vec<String>,
 }
 
+/// A lookup in the distributed hash table, watched step by step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceView {
+    /// Where the looked-for is: the SHA-256 hash of the key, in hex.
+    pub key: String,
+    /// How many peers of our own table it began with.
+    pub known: usize,
+    /// The questions, in the order in which they were asked.
+    pub steps: Vec<TraceStep>,
+    /// The ids of the nearest peers that answered, the nearest first; at most 20.
+    pub nearest: Vec<String>,
+    /// How long it took.
+    pub took_millis: u64,
+}
+
+/// A question of a lookup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceStep {
+    /// Who was asked, by peer id.
+    pub peer: String,
+    /// How far it is from what is looked for: the XOR of both SHA-256 hashes, in hex.
+    pub distance: String,
+    /// How many bits that number has: 0 to 256. Each less halves the distance.
+    pub distance_bits: u32,
+    /// In which step it was told of, from 1; 0 for our own table.
+    pub told_by: usize,
+    /// When it was asked, from the beginning.
+    pub asked_millis: u64,
+    /// How long it took to answer, or to fail; a dial may be part of it. `None` if it was not asked.
+    pub took_millis: Option<u64>,
+    /// How many peers it told of.
+    pub told: usize,
+    /// How many of them were each nearer than all before.
+    pub nearer: usize,
+    /// Why there is no answer.
+    pub failed: Option<String>,
+}
+
 /// One connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkView {

@@ -19,6 +19,7 @@ use super::{
     dht::{Kademlia, kademlia},
     direct_only::DirectOnly,
     gossip::{Gossipsub, gossipsub},
+    trace::{Tracer, tracer},
     traffic::GossipCounter,
 };
 use crate::{
@@ -49,6 +50,7 @@ pub struct Behaviour<X: NetworkBehaviour> {
     pub(super) identify: identify::Behaviour,
     pub(super) ping: ping::Behaviour,
     pub(super) kademlia: Kademlia,
+    pub(super) tracer: Tracer,
     pub(super) gossipsub: DirectOnly<Gossipsub, GossipCounter>,
     pub(super) sync: Requesting,
     pub(super) archive: Requesting,
@@ -94,6 +96,10 @@ impl<X: NetworkBehaviour> Behaviour<X> {
             ),
             ping: ping::Behaviour::default(),
             kademlia: kademlia(key.public().to_peer_id(), chain.as_ref()),
+            tracer: tracer(
+                chain.as_ref(),
+                request_response::Config::default().with_request_timeout(REQUEST_TIMEOUT),
+            ),
             gossipsub: DirectOnly::new(gossipsub(key, role, genesis, counter.clone()), counter),
             sync: requests(Protocol::Sync),
             archive: requests(Protocol::Archive),

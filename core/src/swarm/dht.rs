@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use libp2p::{
-    PeerId, StreamProtocol,
+    Multiaddr, PeerId, StreamProtocol,
     kad::{
         self, AddProviderError, BootstrapError, GetClosestPeersError, GetProvidersOk, InboundRequest, Mode,
         QueryId, QueryResult, RecordKey, StoreInserts,
@@ -53,7 +53,7 @@ pub(super) fn kademlia(local: PeerId, genesis: Option<&Hash>) -> Kademlia {
 }
 
 /// What a key is in the table: the multihash of a BLAKE3 hash (code 0x1e, 32 bytes).
-fn record_key(key: &Hash) -> RecordKey {
+pub(super) fn record_key(key: &Hash) -> RecordKey {
     RecordKey::from([&[0x1e, 0x20], key.0.as_slice()].concat())
 }
 
@@ -79,6 +79,8 @@ impl Lookups {
         let Some(kademlia) = kademlia.as_mut() else { return Some(Err(DhtFailure::Off)) };
         let begun = match query {
             DhtQuery::Refresh => kademlia.bootstrap().map_err(|_| DhtFailure::Alone),
+            // Not Kademlia's: `trace` does it.
+            DhtQuery::Trace(_) => return None,
             DhtQuery::Withdraw(key) => {
                 kademlia.stop_providing(&record_key(&key));
                 return Some(Ok(DhtAnswer::Done));
@@ -155,6 +157,18 @@ pub(super) fn handled(kademlia: &mut Kademlia, request: InboundRequest) {
         }
         _ => {}
     }
+}
+
+/// Everybody in the table, and where.
+pub(super) fn everybody(kademlia: &mut Kademlia) -> Vec<(PeerId, Vec<Multiaddr>)> {
+    let Some(kademlia) = kademlia.as_mut() else { return Vec::new() };
+    let of_bucket = |bucket: kad::KBucketRef<'_, kad::KBucketKey<PeerId>, kad::Addresses>| {
+        let entry = |entry: kad::EntryView<kad::KBucketKey<PeerId>, kad::Addresses>| {
+            (*entry.node.key.preimage(), entry.node.value.iter().cloned().collect())
+        };
+        bucket.iter().map(|reference| entry(reference.to_owned())).collect::<Vec<_>>()
+    };
+    kademlia.kbuckets().flat_map(of_bucket).collect()
 }
 
 /// The table, nearest bucket first.

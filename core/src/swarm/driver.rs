@@ -1,7 +1,7 @@
 //! The loop that joins a swarm, a node and a shell: what happens becomes the node's inputs, and its outputs are done.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     future::poll_fn,
     task::{Context, Poll},
     time::Duration,
@@ -29,13 +29,14 @@ use super::{
     gossip::{Gossip, room, score_room, topic_name},
     handle::{Ask, Subscribers, handle},
     requests::{Requests, failure},
+    trace::Traces,
     traffic::RequestCounter,
 };
 use crate::{
     gossip::Topic,
     node::{
-        Command, CommandError, CommandId, GossipMessage, Input, Link, Node, Output, Protocol, Reply,
-        RequestFailure, Verdict, metrics::Snapshot,
+        Command, CommandError, CommandId, DhtFailure, DhtQuery, GossipMessage, Input, Link, Node, Output,
+        Protocol, Reply, RequestFailure, Verdict, metrics::Snapshot,
     },
     peers::Found,
     primitives::{Hash, Mono, Now},
@@ -144,6 +145,7 @@ struct Engine<S: Shell, N> {
     lookups: Lookups,
     /// The listeners that stand for slots on relays, asked for or granted.
     slots: BTreeMap<PeerId, ListenerId>,
+    traces: Traces,
 }
 
 impl<S: Shell, N: Machine> Engine<S, N> {
@@ -174,6 +176,7 @@ impl<S: Shell, N: Machine> Engine<S, N> {
             gossip: Gossip::default(),
             lookups: Lookups::default(),
             slots: BTreeMap::new(),
+            traces: Traces::default(),
         };
         (engine, handle)
     }
@@ -324,6 +327,16 @@ impl<S: Shell, N: Machine> Engine<S, N> {
             Output::Unban(peer) => {
                 self.swarm.behaviour_mut().banned.unblock_peer(peer);
             }
+            Output::Dht(id, DhtQuery::Trace(target)) => {
+                let local = *self.swarm.local_peer_id();
+                let table = dht::everybody(&mut self.swarm.behaviour_mut().kademlia);
+                if table.is_empty() {
+                    self.echoes.push_back(Input::Dht(id, Err(DhtFailure::Alone)));
+                } else {
+                    self.traces.begin(local, id, target, table, self.shell.now().mono);
+                    self.trace();
+                }
+            }
             Output::Dht(id, query) => {
                 let kademlia = &mut self.swarm.behaviour_mut().kademlia;
                 if let Some(outcome) = self.lookups.begin(kademlia, id, query) {
@@ -428,6 +441,16 @@ impl<S: Shell, N: Machine> Engine<S, N> {
         }
     }
 
+    /// Goes on with the lookups that are watched.
+    fn trace(&mut self) {
+        let connected: BTreeSet<_> = self.swarm.connected_peers().copied().collect();
+        let now = self.shell.now().mono;
+        let tracer = &mut self.swarm.behaviour_mut().tracer;
+        if let Some((id, answer)) = self.traces.go_on(tracer, |peer| connected.contains(peer), now) {
+            self.echoes.push_back(Input::Dht(id, Ok(answer)));
+        }
+    }
+
     /// Adds what went over the wire to the node's numbers.
     fn measure(&self, snapshot: &mut Snapshot) {
         let gossipsub = &self.swarm.behaviour().gossipsub;
@@ -528,6 +551,11 @@ impl<S: Shell, N: Machine> Engine<S, N> {
                 if let Some((id, outcome)) = self.lookups.went_on(id, result, step.last) {
                     self.feed(Input::Dht(id, outcome));
                 }
+            }
+            BehaviourEvent::Tracer(event) => {
+                let (local, now) = (*self.swarm.local_peer_id(), self.shell.now().mono);
+                self.traces.came(local, event, now);
+                self.trace();
             }
             BehaviourEvent::Kademlia(kad::Event::InboundRequest { request }) => {
                 dht::handled(&mut self.swarm.behaviour_mut().kademlia, request);

@@ -107,6 +107,12 @@ impl Scheduler {
         self.peers.values().map(|peer| peer.height).max().unwrap_or_default()
     }
 
+    /// Whether any peer says that it has the block of this height.
+    #[must_use]
+    pub fn is_served(&self, height: Height) -> bool {
+        self.peers.values().any(|peer| peer.oldest <= height && height <= peer.height)
+    }
+
     /// Whom to ask for headers now, if any peer claims to be above `height`. Counts as asked.
     pub fn ask_headers(&mut self, height: Height, now: Mono) -> Option<PeerId> {
         if let Some(flight) = self.headers {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use libp2p::PeerId;
 use serde_json::json;
-use weft_core::{content::Cid, primitives::Hash};
+use weft_core::{content::Cid, node::TraceView, primitives::Hash};
 
 use super::{
     Failure, Output, RpcArgs, Screen,
@@ -30,6 +30,8 @@ pub(super) enum DhtCommand {
     Files(RpcArgs),
     /// Let a file go: the peer no longer keeps, offers or fetches it.
     Drop(FileArgs),
+    /// Look for a peer or a key and show each step: who is asked, how far it is from what is looked for, and what it tells.
+    Trace(TraceArgs),
     /// Whom does the peer know, by their distance from it (the k-buckets)?
     Table(RpcArgs),
 }
@@ -70,12 +72,29 @@ pub(super) struct FileArgs {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct TraceArgs {
+    /// A peer's id, the name (CID) of a file, a BLAKE3 hash of 64 hex digits, or any other text, which is hashed.
+    #[arg(value_parser = target)]
+    key: String,
+    #[command(flatten)]
+    rpc: RpcArgs,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct KeyArgs {
     /// The name (CID) of a file, a BLAKE3 hash of 64 hex digits, or any other text, which is hashed.
     #[arg(value_parser = key)]
     key: Hash,
     #[command(flatten)]
     rpc: RpcArgs,
+}
+
+/// As the RPC takes it: a peer id or a hash.
+fn target(text: &str) -> Result<String, String> {
+    match text.parse::<PeerId>() {
+        Ok(peer) => Ok(peer.to_string()),
+        Err(_) => key(text).map(|key| key.to_string()),
+    }
 }
 
 fn key(text: &str) -> Result<Hash, String> {
@@ -120,6 +139,10 @@ pub(super) async fn run(command: DhtCommand, output: Output, screen: &Screen) ->
             args.rpc.client()?.drop_file(args.cid).await?;
             output.print(&json!({ "cid": args.cid }), || format!("let {} go", args.cid));
         }
+        DhtCommand::Trace(args) => {
+            let trace = args.rpc.client()?.trace(args.key).await?;
+            output.print(&trace, || shown(&trace));
+        }
         DhtCommand::Table(rpc) => {
             let buckets = rpc.client()?.routing_table().await?;
             output.print(&buckets, || {
@@ -136,6 +159,40 @@ pub(super) async fn run(command: DhtCommand, output: Output, screen: &Screen) ->
         }
     }
     Ok(())
+}
+
+fn shown(trace: &TraceView) -> String {
+    let mut rows =
+        vec![["STEP", "BITS", "PEER", "FROM", "AFTER", "TOOK", "TOLD", "NEARER"].map(str::to_owned)];
+    for (index, step) in trace.steps.iter().enumerate() {
+        let from = match step.told_by {
+            0 => "own table".to_owned(),
+            step => format!("step {step}"),
+        };
+        let (told, nearer) = match &step.failed {
+            Some(why) => (printable(why), String::new()),
+            None => (step.told.to_string(), step.nearer.to_string()),
+        };
+        rows.push([
+            (index + 1).to_string(),
+            step.distance_bits.to_string(),
+            printable(&step.peer),
+            from,
+            format!("{} ms", step.asked_millis),
+            step.took_millis.map(|millis| format!("{millis} ms")).unwrap_or_default(),
+            told,
+            nearer,
+        ]);
+    }
+    let answered = trace.steps.iter().filter(|step| step.failed.is_none()).count();
+    format!(
+        "looking for {}\nbegan with {} peers of the own table\n{}\n{answered} of {} answered, in {} ms",
+        trace.key,
+        trace.known,
+        columns(&rows),
+        trace.steps.len(),
+        trace.took_millis
+    )
 }
 
 fn lines(items: &[String]) -> String {

@@ -19,8 +19,8 @@ use weft_core::{
     gossip::Room,
     node::{
         AccountView, AuthoritiesView, BlockRef, BlockSummary, BlockView, BucketView, ChatView, Command,
-        CommandError, ContentCommand, DhtQuery, FileView, MempoolView, PeerView, Reply, StatusView,
-        TransactionStatus,
+        CommandError, ContentCommand, DhtQuery, DhtTarget, FileView, MempoolView, PeerView, Reply,
+        StatusView, TraceView, TransactionStatus,
     },
     primitives::{Address, Hash, decode},
 };
@@ -83,6 +83,9 @@ pub(super) trait Api {
 
     #[method(name = "providers")]
     async fn providers(&self, key: Hash) -> RpcResult<Vec<String>>;
+
+    #[method(name = "trace")]
+    async fn trace(&self, target: String) -> RpcResult<TraceView>;
 
     #[method(name = "routingTable")]
     async fn routing_table(&self) -> RpcResult<Vec<BucketView>>;
@@ -263,6 +266,15 @@ impl ApiServer for Peer {
 
     async fn providers(&self, key: Hash) -> RpcResult<Vec<String>> {
         expect!(self.ask(Command::Dht(DhtQuery::Providers(key))).await?, Providers)
+    }
+
+    async fn trace(&self, target: String) -> RpcResult<TraceView> {
+        let target = match target.parse() {
+            Ok(peer) => DhtTarget::Peer(peer),
+            Err(_) => DhtTarget::Key(target.parse().map_err(|_| invalid("neither a peer id nor a hash"))?),
+        };
+        let reply = self.ask(Command::Dht(DhtQuery::Trace(target))).await?;
+        expect!(reply, Trace).map(|trace| *trace)
     }
 
     async fn routing_table(&self) -> RpcResult<Vec<BucketView>> {

@@ -10,7 +10,7 @@ use weft_core::{
     content::{Cid, Manifest},
     node::{
         AccountView, AuthoritiesView, BlockView, BucketView, FileView, MempoolView, PeerView, StatusView,
-        TransactionStatus,
+        TraceView, TransactionStatus,
     },
     primitives::{Address, Hash, encode},
 };
@@ -143,6 +143,14 @@ impl RpcClient {
     /// See [`Self::status`].
     pub async fn providers(&self, key: Hash) -> Result<Vec<String>, RpcFailure> {
         self.answer(ApiClient::providers(&self.http, key).await)
+    }
+
+    /// A lookup of a peer id or a key, step by step.
+    ///
+    /// # Errors
+    /// See [`Self::status`].
+    pub async fn trace(&self, target: String) -> Result<TraceView, RpcFailure> {
+        self.answer(ApiClient::trace(&self.http, target).await)
     }
 
     /// Whom the peer knows in the distributed hash table.

@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 
-use weft_core::node::{DhtFailure, Input, Output};
+use weft_core::node::{Input, Output};
 
 use super::{
     event::{Event, Micros},
     peer::{Actor, PeerIx},
+    table::LOOKUP,
     world::World,
 };
 
@@ -102,8 +103,10 @@ impl World {
                 let reason = "there are no slots here".to_owned();
                 self.tell(ix, self.now, Input::SlotLost { relay, reason });
             }
-            // Kademlia is libp2p's, and not simulated.
-            Output::Dht(id, _) => self.tell(ix, self.now, Input::Dht(id, Err(DhtFailure::Off))),
+            Output::Dht(id, query) => {
+                let outcome = self.look_up(ix, query);
+                self.tell(ix, self.now + LOOKUP, Input::Dht(id, outcome));
+            }
             Output::Routable { .. } | Output::ServeDht(_) => {}
             Output::Request { id, peer, protocol, body } => {
                 let to = self.by_id.get(&peer).copied();

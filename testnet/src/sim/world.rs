@@ -17,6 +17,7 @@ use super::{
     jobs::Shared,
     network::{Network, country},
     peer::{Actor, Faults, NodeOptions, Peer, PeerIx, Puppet, Seen, address, peer_id},
+    table::Table,
     trace::Trace,
     traffic::{ByKind, Traffic},
     watch::Watch,
@@ -43,6 +44,7 @@ pub struct World {
     pub(super) peers: Vec<Peer>,
     /// Looked up only, so that its order is of no account.
     pub(super) by_id: HashMap<PeerId, PeerIx>,
+    pub(super) table: Option<Table>,
     pub(super) sides: BTreeMap<PeerIx, usize>,
     pub(super) partition: u64,
     pub(super) shared: Shared,
@@ -76,6 +78,7 @@ impl World {
             network: Network::default(),
             peers: Vec::new(),
             by_id: HashMap::new(),
+            table: None,
             sides: BTreeMap::new(),
             partition: 0,
             shared: Shared::default(),

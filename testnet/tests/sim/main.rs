@@ -24,6 +24,7 @@ mod measured;
 mod payments;
 mod pool_floods;
 mod pruning;
+mod records;
 mod relaying;
 mod scenarios;
 mod serving;

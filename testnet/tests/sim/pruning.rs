@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use weft_core::{
-    node::{Command, Prune, Reply, SyncPhase},
+    node::{Command, Discovery, Prune, Reply, SyncPhase},
     primitives::Height,
     sync::Strategy,
 };
@@ -111,6 +111,29 @@ fn whoever_wants_more_than_is_left_waits_for_somebody_who_has_it() {
     world.run_until(300_000, |world| is_there(world, full));
     blames_nobody(&mut world, full);
     blames_nobody(&mut world, archive);
+}
+
+#[test]
+fn whoever_wants_more_than_is_left_finds_somebody_who_has_it_in_the_table() {
+    for with_table in [true, false] {
+        let (mut world, archive) = world(3);
+        let pruned =
+            world.add_node(NodeOptions { prune: Prune::Light, bootstrap: vec![archive], ..options() });
+        world.run_until(300_000, |world| is_there(world, pruned));
+        world.kill(archive);
+        if with_table {
+            world.with_table();
+        }
+        // They share a neighbour, who has not what one needs and does not tell of the other.
+        let discovery = Discovery { dht: true, ..Discovery::OFF };
+        let named = || NodeOptions { bootstrap: vec![pruned], discovery, ..options() };
+        let archive = world.add_node(NodeOptions { storage: made().storage(), ..named() });
+        let full = world.add_node(named());
+        world.run_for(60_000);
+        assert_eq!(is_there(&mut world, full), with_table);
+        assert_eq!(world.is_connected(full, archive), with_table);
+        blames_nobody(&mut world, full);
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::{
     node::{
         Command, CommandError, Config, ConnectionId, DhtAnswer, DhtFailure, DhtQuery, Discovery, Input, Link,
         Node, Prune,
+        services::{archive_key, snapshot_key},
     },
     primitives::{Mono, Now, Wall},
     store::MemoryStore,
@@ -84,11 +85,16 @@ impl Harness {
         self.feed(Input::Connected { peer: who, connection, link: Link::Direct, address, outbound: true });
     }
 
-    /// Takes what was asked of the table for files.
+    /// Takes what was asked of the table for files; what is said of the chain is another matter.
     fn asked(&mut self) -> Vec<(crate::node::DhtId, DhtQuery)> {
+        let genesis = crate::node::tests::genesis().hash();
+        let chain = [archive_key(&genesis, 0), snapshot_key(&genesis)];
+        let of_chain = |query: &DhtQuery| {
+            matches!(query, DhtQuery::Refresh) || chain.map(DhtQuery::Provide).contains(query)
+        };
         let mut asked = Vec::new();
         self.outputs.retain(|output| match output {
-            Output::Dht(id, query) if *query != DhtQuery::Refresh => {
+            Output::Dht(id, query) if !of_chain(query) => {
                 asked.push((*id, *query));
                 false
             }

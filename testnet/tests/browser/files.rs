@@ -1,0 +1,100 @@
+//! Files that tabs put and get, from natives and from each other.
+
+use std::{fs, path::PathBuf};
+
+use serde_json::Value;
+use weft_core::content::{CHUNK_BYTES, Maker};
+use weft_testnet::live::{Process, answer, in_namespace};
+
+use super::{Network, Tab};
+
+/// A file of a few chunks on this machine, its name by its content, and its bytes.
+fn file(network: &Network, name: &str, seed: usize) -> (PathBuf, String, Vec<u8>) {
+    let bytes: Vec<u8> = (0..3 * CHUNK_BYTES - 77).map(|at| ((at * at + seed) >> 9) as u8).collect();
+    let mut maker = Maker::default();
+    bytes.chunks(CHUNK_BYTES).for_each(|chunk| maker.add(chunk).unwrap());
+    let path = network.chain.dir().join(name);
+    fs::write(&path, &bytes).unwrap();
+    (path, maker.finish(name).cid().to_string(), bytes)
+}
+
+/// `weft dht ...`, asked of a native.
+fn dht(network: &Network, native: &Process, arguments: &[&str]) -> Value {
+    let rpc = native.rpc_address().trim_start_matches("http://").to_owned();
+    answer(network.chain.weft().args(["--json", "dht"]).args(arguments).args(["--rpc", &rpc])).unwrap()
+}
+
+/// A person chooses a file on this machine.
+async fn put(tab: &Tab, path: &std::path::Path, cid: &str) {
+    tab.shows("[data-testid=\"file-put\"]").await.send_keys(path.to_str().unwrap()).await.unwrap();
+    tab.shows("[data-testid=\"file-result\"][data-state=\"put\"]").await;
+    here(tab, cid).await;
+}
+
+/// A person types the name of a file.
+async fn get(tab: &Tab, cid: &str) {
+    tab.fill("file-cid", cid).await;
+    tab.click("file-get").await;
+    tab.shows("[data-testid=\"file-result\"][data-state=\"here\"]").await;
+    here(tab, cid).await;
+}
+
+async fn here(tab: &Tab, cid: &str) {
+    tab.shows(&format!("[data-testid=\"file\"][data-cid=\"{cid}\"][data-state=\"here\"]")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tab_gets_what_a_native_put_and_a_native_gets_what_a_tab_put() {
+    let network = Network::start();
+    let tab = network.tab().await;
+    let (path, cid, _) = file(&network, "native.bin", 1);
+    let put_there = dht(&network, &network.relay, &["put", path.to_str().unwrap()]);
+    assert_eq!(put_there["cid"], cid.as_str());
+    get(&tab, &cid).await;
+
+    let (path, cid, bytes) = file(&network, "tab.bin", 2);
+    put(&tab, &path, &cid).await;
+    let to = network.chain.dir().join("from-the-tab.bin");
+    dht(&network, &network.relay, &["get", &cid, "-o", to.to_str().unwrap()]);
+    assert!(fs::read(&to).unwrap() == bytes, "other bytes came");
+
+    // What names no file is refused at once.
+    tab.fill("file-cid", "bafkr4inofile").await;
+    tab.click("file-get").await;
+    tab.shows("[data-testid=\"file-result\"][data-state=\"refused\"]").await;
+
+    tab.shows(&format!("[data-testid=\"file\"][data-cid=\"{cid}\"][data-told=\"true\"]")).await;
+    // Whom it knows in the table, who says that they have the file, and what nobody has.
+    tab.fill("table-text", &cid).await;
+    tab.click("table-ask").await;
+    tab.shows("[data-testid=\"table-result\"][data-state=\"found\"]").await;
+    let found = tab.text("table-found").await;
+    assert!(found.contains(&tab.peer().await), "{found}");
+    tab.fill("table-text", "silence").await;
+    tab.click("table-ask").await;
+    tab.shows("[data-testid=\"table-result\"][data-state=\"nobody\"]").await;
+    tab.click("table-show").await;
+    let known = format!("[data-testid=\"table-buckets\"] [data-full=\"{}\"]", network.relay.peer());
+    tab.shows(&known).await;
+    tab.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tab_gets_what_another_put_without_the_relay() {
+    if !in_namespace("files::a_tab_gets_what_another_put_without_the_relay") {
+        return;
+    }
+    let mut network = Network::start();
+    let (one, two) = tokio::join!(network.tab(), network.tab());
+    let first = one.peer().await;
+    let direct = format!(
+        "[data-testid=\"peer\"][data-peer=\"{first}\"] [data-testid=\"link\"][data-state=\"direct\"][data-transport=\"webrtc\"]"
+    );
+    two.shows(&direct).await;
+    let (path, cid, _) = file(&network, "tab.bin", 3);
+    put(&one, &path, &cid).await;
+    network.relay.kill();
+    get(&two, &cid).await;
+    one.close().await;
+    two.close().await;
+}
