@@ -8,7 +8,7 @@ use serde::Deserialize;
 use weft_core::{
     chain::Genesis,
     node::{Command, Reply},
-    peers::{MAX_NODE_LIST_BYTES, NodeList, NodeListError},
+    peers::{MAX_NODE_LIST_BYTES, NodeList, NodeListError, Scope},
     primitives::{Address, Hash, Height, SecretKey},
     swarm::Handle,
 };
@@ -120,6 +120,13 @@ async fn bootstrap() -> Result<NodeList, String> {
     serde_json::from_slice(&bytes).map_err(|error| NodeListError::Malformed(error.to_string()).to_string())
 }
 
+/// Whether this page may connect there: one that came over https only where TLS is, or to its own machine (Mixed Content, W3C).
+fn is_allowed(address: &Multiaddr) -> bool {
+    let secure_page = web_sys::window().is_some_and(|it| it.location().protocol().as_deref() == Ok("https:"));
+    let secure = address.iter().any(|part| matches!(part, Protocol::Tls | Protocol::Wss(_)));
+    !secure_page || secure || Scope::of(address) == Some(Scope::Machine)
+}
+
 /// The addresses in a list that a browser can dial, each with its peer id.
 fn dialable(list: &NodeList, chain: &Hash) -> Result<Vec<Multiaddr>, String> {
     let peers = list.verify(chain, clock::now().wall).map_err(|error| error.to_string())?;
@@ -132,6 +139,11 @@ fn dialable(list: &NodeList, chain: &Hash) -> Result<Vec<Multiaddr>, String> {
                 dialable.push(address);
             }
         }
+    }
+    let all = dialable.len();
+    dialable.retain(is_allowed);
+    if dialable.is_empty() && all > 0 {
+        return Err("this page came over https, so the browser lets it connect to wss addresses only, and the list of peers has none: the relay needs a certificate, or a proxy whose address it is told".into());
     }
     if dialable.is_empty() {
         return Err("the list of peers has no address that a browser can dial".into());

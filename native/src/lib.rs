@@ -1,5 +1,6 @@
 //! The native Weft peer: what a server or a desktop adds to the core that browsers share.
 
+pub mod certificate;
 pub mod cli;
 pub mod config;
 pub mod disk;

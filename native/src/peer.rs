@@ -39,6 +39,7 @@ pub use self::{
 };
 use self::{extra::Switches, shell::NativeShell, workers::Workers};
 use crate::{
+    certificate::CurrentCertificate,
     disk::{self, DiskError},
     dns::Dns,
     transport::{self, Security, transport},
@@ -76,6 +77,8 @@ pub struct PeerConfig {
     pub limits: Limits,
     /// What secures its TCP connections.
     pub security: Security,
+    /// What it shows to those who dial it by WebSocket over TLS; without it nobody can.
+    pub certificate: Option<CurrentCertificate>,
     /// Where its chain is kept.
     pub storage: Storage,
     /// How it joins the chain, unless its storage holds it already.
@@ -112,6 +115,7 @@ impl PeerConfig {
             discovery: Discovery::OFF,
             limits: Limits::PEER,
             security: Security::default(),
+            certificate: None,
             storage: Storage::Memory,
             strategy: Strategy::Full,
             prune: Prune::Archive,
@@ -234,7 +238,7 @@ impl Peer {
         let behaviour = Behaviour::new(&config.key, config.role, config.genesis.as_ref(), extra);
         let executor = swarm::Config::with_tokio_executor();
         let dns = Dns::new(config.dns);
-        let transport = transport(&config.key, config.security, &dns, through_relays)?;
+        let transport = transport(&config.key, config.security, &dns, config.certificate, through_relays)?;
         let mut swarm = weft_core::swarm::swarm(transport, behaviour, id, executor);
         for address in &config.listen {
             if in_use(address) {
@@ -348,9 +352,19 @@ fn in_use(address: &Multiaddr) -> bool {
     tried.is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
 }
 
+/// Whether an address is one of WebSocket over TLS.
+#[must_use]
+pub fn is_tls(address: &Multiaddr) -> bool {
+    address.iter().any(|part| matches!(part, Protocol::Tls | Protocol::Wss(_)))
+}
+
 fn refused(address: &Multiaddr, error: TransportError<io::Error>) -> PeerError {
     let address = address.clone();
     match error {
+        TransportError::MultiaddrNotSupported(asked) if is_tls(&asked) => PeerError::Listen {
+            address,
+            reason: "WebSocket over TLS takes a certificate, and there is none".to_owned(),
+        },
         TransportError::MultiaddrNotSupported(_) => PeerError::Listen {
             address,
             reason: "this is no address of TCP, QUIC or WebSocket with a number".to_owned(),

@@ -3,6 +3,7 @@
 //! TCP is secured by noise or by [TLS](Security), QUIC by the TLS it has built in, and WebSocket by noise, as browsers do. Every stream transport negotiates noise and yamux by the eager version of multistream-select, as browsers do: a mix
 //! of versions fails.
 
+mod renewed;
 mod security;
 
 use std::time::Duration;
@@ -15,9 +16,9 @@ use libp2p::{
     noise, quic, relay, tcp, tls, websocket, yamux,
 };
 
-use self::security::Secure;
 pub use self::security::Security;
-use crate::dns::Dns;
+use self::{renewed::Renewed, security::Secure};
+use crate::{certificate::CurrentCertificate, dns::Dns};
 
 /// How long a connection may take to be secured.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -36,7 +37,8 @@ pub enum TransportError {
     Tls(#[from] tls::certificate::GenError),
 }
 
-/// All transports in one, for the peer with this key. `relayed` is the one through relays.
+/// All transports in one, for the peer with this key. `relayed` is the one through relays. With a certificate it can listen for
+/// WebSocket over TLS.
 ///
 /// # Errors
 /// When the key cannot secure connections.
@@ -44,10 +46,12 @@ pub(crate) fn transport(
     key: &Keypair,
     security: Security,
     dns: &Dns,
+    certificate: Option<CurrentCertificate>,
     relayed: relay::client::Transport,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, TransportError> {
     let mut websocket = websocket::Config::new(dns.with_names(tcp()));
     websocket.set_max_data_size(MAX_FRAME);
+    let websocket = Renewed::new(websocket, certificate);
     let websocket = secured(websocket, Secure::new(key, Security::Noise)?);
     let quic = quic::tokio::Transport::new(quic::Config::new(key))
         .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));

@@ -1,4 +1,4 @@
-//! The HTTP server: the app, and what a tab has to know before it is a peer.
+//! The HTTP server, with TLS when there is a certificate: the app, and what a tab has to know before it is a peer.
 
 use std::{
     io,
@@ -20,7 +20,9 @@ use serde_json::json;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::timeout};
 use tower_http::services::{ServeDir, ServeFile};
 
-use crate::{RelayError, Served};
+use weft::certificate::CurrentCertificate;
+
+use crate::{RelayError, Served, https::SecureListener};
 
 /// Files whose name holds a hash of their content never change.
 const FOREVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
@@ -47,7 +49,12 @@ pub(crate) struct HttpServer {
 }
 
 impl HttpServer {
-    pub(crate) fn start(listener: TcpListener, app: Option<PathBuf>, served: Arc<Served>) -> Self {
+    pub(crate) fn start(
+        listener: TcpListener,
+        certificate: Option<CurrentCertificate>,
+        app: Option<PathBuf>,
+        served: Arc<Served>,
+    ) -> Self {
         let address = listener.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
         let mut router = Router::new()
             .route("/bootstrap.json", get(bootstrap))
@@ -60,7 +67,14 @@ impl HttpServer {
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {
             let stopped = async { drop(stopped.await) };
-            if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
+            let ended = match certificate {
+                Some(certificate) => {
+                    let listener = SecureListener::new(listener, certificate);
+                    axum::serve(listener, router).with_graceful_shutdown(stopped).await
+                }
+                None => axum::serve(listener, router).with_graceful_shutdown(stopped).await,
+            };
+            if let Err(error) = ended {
                 tracing::error!(%error, "the HTTP server ended");
             }
         });

@@ -1,6 +1,7 @@
 //! A peer for browsers to begin with: a full native peer that is also a circuit relay, and the server of the app.
 
 mod http;
+mod https;
 mod limits;
 mod options;
 pub mod stun;
@@ -21,9 +22,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 use weft::{
+    certificate::{CertificateError, CertificateFiles, CertificateKeeper},
     genesis::{self, GenesisFileError},
     keyfile::{self, KeyFileError, KeyKind},
-    peer::{DialBack, External, Limits, Peer, PeerConfig, PeerError, Storage},
+    peer::{DialBack, External, Limits, Peer, PeerConfig, PeerError, Storage, is_tls},
     rpc::{RpcError, RpcServer},
 };
 use weft_core::{
@@ -55,6 +57,12 @@ pub enum RelayError {
     /// The genesis file cannot be used.
     #[error(transparent)]
     Genesis(#[from] GenesisFileError),
+    /// The certificate for https and wss cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// There is nothing to secure connections at an address with.
+    #[error("{0} is for WebSocket over TLS, which takes a certificate: --tls-cert and --tls-key")]
+    NoCertificate(Multiaddr),
     /// The peer cannot start.
     #[error(transparent)]
     Peer(#[from] PeerError),
@@ -102,6 +110,7 @@ pub struct Relay {
     http: HttpServer,
     rpc: Option<RpcServer>,
     stun: Option<StunServer>,
+    certificate: Option<Arc<CertificateKeeper>>,
 }
 
 impl Relay {
@@ -124,6 +133,25 @@ impl Relay {
         };
         let genesis = options.genesis.as_deref().map(genesis::read).transpose()?;
         let key = keyfile::load_or_create_peer_key(&options.data.join("peer.key"))?;
+        let listen = options.addresses();
+        let certificate = match options.tls_cert.clone().zip(options.tls_key.clone()) {
+            Some((certificate, key)) => {
+                Some(Arc::new(CertificateKeeper::start(CertificateFiles { certificate, key })?))
+            }
+            None => match listen.iter().find(|address| is_tls(address)) {
+                Some(address) => return Err(RelayError::NoCertificate(address.clone())),
+                None => None,
+            },
+        };
+        if certificate.is_some() && !options.external.iter().chain(&listen).any(is_tls) {
+            tracing::warn!(
+                "pages that come over https can connect to wss only, and no --listen or --external address ends in it"
+            );
+        } else if certificate.is_some() && options.external.is_empty() {
+            tracing::warn!(
+                "browsers look for the name they dial in the certificate, and others are told of this relay's IP addresses: give names with --external"
+            );
+        }
         let listener = http::bind(options.http).await?;
         let stun = match options.stun {
             Some(address) => {
@@ -136,7 +164,8 @@ impl Relay {
         let mut config = PeerConfig::new(key.clone());
         config.role = Role::Relay;
         config.genesis = genesis.clone();
-        config.listen = options.listen;
+        config.listen = listen;
+        config.certificate = certificate.as_ref().map(|keeper| keeper.current());
         config.bootstrap = options.bootstrap;
         config.dns = options.dns_server;
         config.tx_mode = options.tx_mode;
@@ -157,7 +186,18 @@ impl Relay {
         let rpc = match options.rpc {
             Some(address) => {
                 let caller = peer.caller();
-                Some(RpcServer::start(address, false, move |command| caller.clone().call(command)).await?)
+                let certificate = certificate.clone();
+                let answer = move |command| {
+                    let (caller, certificate) = (caller.clone(), certificate.clone());
+                    async move {
+                        let mut reply = caller.call(command).await?;
+                        if let Reply::Metrics(snapshot) = &mut reply {
+                            snapshot.certificate = certificate.map(|keeper| keeper.measured());
+                        }
+                        Ok(reply)
+                    }
+                };
+                Some(RpcServer::start(address, false, answer).await?)
             }
             None => None,
         };
@@ -165,8 +205,13 @@ impl Relay {
         let seed = seed.as_ref().try_into().expect("an ed25519 secret has 32 bytes");
         let served =
             Served { peer: peer.handle().clone(), id, key: SecretKey::from_seed(seed), genesis, faucet };
-        let http = HttpServer::start(listener, options.app, Arc::new(served));
-        Ok(Self { peer, http, rpc, stun })
+        let http = HttpServer::start(
+            listener,
+            certificate.as_ref().map(|keeper| keeper.current()),
+            options.app,
+            Arc::new(served),
+        );
+        Ok(Self { peer, http, rpc, stun, certificate })
     }
 
     /// The relay's peer id.
@@ -179,6 +224,12 @@ impl Relay {
     #[must_use]
     pub const fn http_address(&self) -> SocketAddr {
         self.http.address()
+    }
+
+    /// Whether that is https.
+    #[must_use]
+    pub const fn is_secure(&self) -> bool {
+        self.certificate.is_some()
     }
 
     /// Where it answers JSON-RPC, if it does.

@@ -35,7 +35,7 @@ async fn main() -> ExitCode {
 async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     // Before anything starts, so that a signal cannot come too early.
     let stopped = stop_signal()?;
-    let (json, listeners) = (options.json, options.listen.len());
+    let (json, listeners) = (options.json, options.addresses().len());
     let mut relay = Relay::start(options).await?;
     announce(&relay, json, listeners).await?;
     tokio::select! {
@@ -54,7 +54,7 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
 async fn announce(relay: &Relay, json: bool, listeners: usize) -> io::Result<()> {
     let addresses = relay.addresses(listeners).await;
     let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
-    let http = format!("http://{}", relay.http_address());
+    let http = format!("{}://{}", if relay.is_secure() { "https" } else { "http" }, relay.http_address());
     let rpc = relay.rpc_address().map(|address| format!("http://{address}"));
     let mut out = io::stdout().lock();
     if json {

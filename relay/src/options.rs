@@ -22,12 +22,9 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     pub genesis: Option<PathBuf>,
 
-    /// Where to listen; may be given several times. Browsers need one that ends in /ws.
-    #[arg(long, value_name = "MULTIADDR", default_values = [
-        "/ip4/0.0.0.0/tcp/4200",
-        "/ip4/0.0.0.0/udp/4200/quic-v1",
-        "/ip4/0.0.0.0/tcp/4201/ws",
-    ])]
+    /// Where to listen; may be given several times. Browsers need one that ends in /ws, and pages that come over https one in
+    /// /wss. Default: TCP and QUIC on port 4200, WebSocket on port 4201, and with a certificate WebSocket over TLS on port 4202.
+    #[arg(long, value_name = "MULTIADDR")]
     pub listen: Vec<Multiaddr>,
 
     /// An address at which others reach this relay, when that is not one it listens on: behind a proxy that adds TLS,
@@ -65,6 +62,15 @@ pub struct Options {
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
     pub http: SocketAddr,
 
+    /// Serve https instead of http, and let browsers connect by wss, with the certificate in this PEM file, the chain that leads to
+    /// it included. Its files are read again when they change.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The private key of that certificate, in PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+
     /// Tell whoever asks by STUN at this UDP address from where it asks, so that tabs behind routers need no third party for that;
     /// 0.0.0.0:3478 is what others expect.
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -94,4 +100,23 @@ pub struct Options {
     /// When ready, say so in one line of JSON instead of words.
     #[arg(long)]
     pub json: bool,
+}
+
+impl Options {
+    /// Where it listens unless it is told otherwise.
+    const USUAL: [&str; 3] =
+        ["/ip4/0.0.0.0/tcp/4200", "/ip4/0.0.0.0/udp/4200/quic-v1", "/ip4/0.0.0.0/tcp/4201/ws"];
+    /// And what only a relay with a certificate can.
+    const USUAL_SECURE: &str = "/ip4/0.0.0.0/tcp/4202/wss";
+
+    /// Where to listen.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<Multiaddr> {
+        if !self.listen.is_empty() {
+            return self.listen.clone();
+        }
+        let secure = self.tls_cert.as_ref().map(|_| Self::USUAL_SECURE);
+        let usual = Self::USUAL.into_iter().chain(secure);
+        usual.map(|address| address.parse().expect("they are written as multiaddresses")).collect()
+    }
 }

@@ -1,6 +1,9 @@
 //! A whole relay on loopback: its HTTP server, its reservations, and what refuses to start.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
+#[path = "relay/secure.rs"]
+mod secure;
+
 use std::{fs, net::SocketAddr, path::Path, time::Duration};
 
 use clap::Parser;

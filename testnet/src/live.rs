@@ -6,6 +6,7 @@
 
 mod actor;
 mod cast;
+mod certificate;
 mod chain;
 mod links;
 mod names;
@@ -19,6 +20,7 @@ mod said;
 mod tab;
 mod told;
 
+pub use certificate::TestCertificate;
 pub use chain::{Chain, NodeOptions, Ports, RelayOptions, answer};
 pub use names::NameServer;
 pub use namespace::in_namespace;

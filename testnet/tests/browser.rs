@@ -17,6 +17,8 @@ mod joining;
 mod long;
 #[path = "browser/mixed.rs"]
 mod mixed;
+#[path = "browser/secure.rs"]
+mod secure;
 #[path = "browser/storage.rs"]
 mod storage;
 #[path = "browser/tab.rs"]

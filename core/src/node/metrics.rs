@@ -117,7 +117,7 @@ pub fn render(snapshot: &Snapshot) -> String {
 }
 
 /// Every metric there is.
-pub static METRICS: [Metric; 41] = [
+pub static METRICS: [Metric; 43] = [
     Metric {
         name: "weft_connected_peers",
         kind: Kind::Gauge,
@@ -470,6 +470,20 @@ pub static METRICS: [Metric; 41] = [
         help: "Bytes on disk of the chain and all that belongs to it; missing where nothing is kept.",
         labels: &[],
         read: |s, out| s.stored_bytes.iter().for_each(|bytes| out.add(&[], *bytes)),
+    },
+    Metric {
+        name: "weft_certificate_expiry_seconds",
+        kind: Kind::Gauge,
+        help: "When the certificate for https and wss ends, in seconds since 1970; missing where there is none.",
+        labels: &[],
+        read: |s, out| s.certificate.iter().for_each(|[until, _]| out.add(&[], *until)),
+    },
+    Metric {
+        name: "weft_certificate_refused_files",
+        kind: Kind::Gauge,
+        help: "1 while the files of the certificate cannot be used and the last good one is in use; missing where there is none.",
+        labels: &[],
+        read: |s, out| s.certificate.iter().for_each(|[_, refused]| out.add(&[], *refused)),
     },
 ];
 

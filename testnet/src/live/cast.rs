@@ -197,7 +197,15 @@ pub(super) fn cast(scenario: &Scenario, ground: &Ground, app: &Path) -> Result<V
             Role::Relay => {
                 let ports = pages.last().map(|(_, ports)| *ports).unwrap_or_default();
                 let app = tabs.then(|| app.to_owned());
-                Recipe::Relay(RelayOptions { app, ports, bootstrap, bootstrap_only, tx_mode, log })
+                Recipe::Relay(RelayOptions {
+                    app,
+                    ports,
+                    bootstrap,
+                    bootstrap_only,
+                    tx_mode,
+                    log,
+                    certificate: None,
+                })
             }
             Role::Browser => tab(ix, ground)?,
         };

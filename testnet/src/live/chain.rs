@@ -17,7 +17,7 @@ use weft_core::{
     sync::Strategy,
 };
 
-use super::{LiveError, Process, programs_dir};
+use super::{LiveError, Process, TestCertificate, programs_dir};
 use crate::fixture::{LongChain, TestChain, WriteError};
 
 /// What the account that has money holds at first.
@@ -51,6 +51,8 @@ pub struct RelayOptions {
     pub app: Option<PathBuf>,
     /// Where it listens.
     pub ports: Ports,
+    /// What it shows to browsers: https in place of http then, and wss in place of ws.
+    pub certificate: Option<TestCertificate>,
     /// Whom to connect to.
     pub bootstrap: Vec<String>,
     /// How to pass transactions on.
@@ -236,7 +238,11 @@ impl Chain {
         command.arg("--genesis").arg(self.genesis()).arg("--data").arg(self.data(name));
         command.args(["--rpc", "127.0.0.1:0", "--json", "--http", &format!("127.0.0.1:{}", ports.http)]);
         command.args(["--listen", &format!("/ip4/127.0.0.1/tcp/{}", ports.tcp)]);
-        command.args(["--listen", &format!("/ip4/127.0.0.1/tcp/{}/ws", ports.websocket)]);
+        let websocket = if options.certificate.is_some() { "wss" } else { "ws" };
+        command.args(["--listen", &format!("/ip4/127.0.0.1/tcp/{}/{websocket}", ports.websocket)]);
+        if let Some(certificate) = &options.certificate {
+            command.arg("--tls-cert").arg(&certificate.file).arg("--tls-key").arg(&certificate.key);
+        }
         command.arg("--demo-key").arg(self.faucet_key());
         if let Some(app) = &options.app {
             command.arg("--app").arg(app);

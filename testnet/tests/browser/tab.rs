@@ -32,7 +32,12 @@ impl Driver {
 
     /// Opens `url` in a browser with the profile of this name, which no other browser has open.
     pub(crate) async fn open_in(&self, profile: String, url: &str) -> Tab {
-        Tab { tab: self.driver.open(&profile, url, &[]).await.unwrap(), profile }
+        self.open_with(profile, url, &[]).await
+    }
+
+    /// The same in a browser that is started with further arguments.
+    pub(crate) async fn open_with(&self, profile: String, url: &str, arguments: &[String]) -> Tab {
+        Tab { tab: self.driver.open(&profile, url, arguments).await.unwrap(), profile }
     }
 }
 

@@ -47,6 +47,8 @@ pub struct Snapshot {
     pub requests: BTreeMap<&'static str, RequestTraffic>,
     /// By the shell: bytes on disk.
     pub stored_bytes: Option<u64>,
+    /// By a shell that serves TLS: when its certificate ends, in seconds since 1970, and 1 while its files cannot be used, else 0.
+    pub certificate: Option<[u64; 2]>,
 }
 
 /// The numbers of a chain.

@@ -22,6 +22,7 @@ fn full() -> Snapshot {
         requests: [("sync", requests)].into(),
         proven: [("test", 1)].into(),
         stored_bytes: Some(4096),
+        certificate: Some([1_800_000_000, 0]),
         chain: Some(ChainSnapshot {
             head: 17,
             justified: 16,
