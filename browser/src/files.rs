@@ -59,7 +59,7 @@ pub(crate) async fn put(
 
 /// Begins to fetch a file.
 pub(crate) async fn fetch(handle: &Handle, cid: Cid) -> Result<(), Trouble> {
-    ask(handle, ContentCommand::Fetch(cid)).await.map(|_| ())
+    ask(handle, ContentCommand::Fetch { cid, offer: true }).await.map(|_| ())
 }
 
 /// The files that are here or coming.

@@ -22,4 +22,4 @@ pub use manifest::{
     ManifestError,
 };
 pub use message::{ContentRequest, ContentResponse, MAX_CONTENT_REQUEST_BYTES, MAX_CONTENT_RESPONSE_BYTES};
-pub use shelf::{File, MAX_FILES, Shelf, ShelfError};
+pub use shelf::{File, MAX_FILES, Mark, Shelf, ShelfError};

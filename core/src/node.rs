@@ -188,8 +188,8 @@ impl Node {
             &mut connections,
             &mut fx,
         );
-        let (mut offers, mut seeking) = (Offers::default(), Seeking::new((config.local, config.role)));
-        let contents = Contents::open(&mut fx, config.role, &mut offers, &mut seeking);
+        let (offers, mut seeking) = (Offers::default(), Seeking::new((config.local, config.role)));
+        let contents = Contents::open(&mut fx, config.role, &mut seeking);
         let reaching = Reaching::new(config.role, config.slots);
         Ok(Self {
             local: config.local,
@@ -386,7 +386,8 @@ impl Node {
         self.finding.tick(&mut self.fx, &mut self.connections);
         self.seeds.tick(&mut self.fx);
         self.dht.tick(&mut self.fx);
-        self.contents.tick(&mut self.fx, &mut self.offers, &mut self.seeking);
+        let parts = (&mut self.dht, &mut self.offers, &mut self.seeking);
+        self.contents.tick(&mut self.fx, parts);
         let parts = (&mut self.dht, &mut self.offers, &mut self.seeking);
         self.services.tick(&mut self.fx, parts, self.chain.as_ref(), &self.rooms);
         self.offers.tick(&mut self.fx, &mut self.dht);
@@ -425,7 +426,11 @@ impl Node {
                     self.contents.provider(&key, peer);
                 }
             }
-            Told::Addresses(peer, addresses) => self.seeking.located(fx, connections, peer, addresses),
+            Told::Addresses(peer, mut addresses) => {
+                // The table does not know where those are who only ask it, as tabs do; their relay's other guests may.
+                addresses.extend(self.finding.addresses(&peer));
+                self.seeking.located(fx, connections, peer, addresses);
+            }
         }
     }
 

@@ -122,6 +122,31 @@ fn a_file_that_is_put_at_one_peer_is_got_at_another_by_its_name() {
 }
 
 #[test]
+fn who_got_a_file_provides_it_unless_told_not_to() {
+    let chain = Chain::new(SLOT_MILLIS, 1).unwrap();
+    let hub = node(&chain, "hub", None);
+    let [mut one, two, quiet, late] =
+        ["one", "two", "quiet", "late"].map(|name| node(&chain, name, Some(&hub)));
+    let (manifest, bytes) = song(3);
+    let path = write(&chain, "song.ogg", &bytes);
+    done(&chain, &one, &["put", path.to_str().unwrap()]);
+    let cid = manifest.cid().to_string();
+    let place = |name: &str| chain.dir().join(name).to_str().unwrap().to_owned();
+    done(&chain, &quiet, &["get", &cid, "--no-provide", "-o", &place("quiet.ogg")]);
+    done(&chain, &two, &["get", &cid, "-o", &place("two.ogg")]);
+    let told = |node: &Process| shown(&chain, node, &cid)["told"] == true;
+    wait_for("the second says that it has it", PATIENCE, || Ok(told(&two).then_some(()))).unwrap();
+    let said = String::from_utf8(dht(&chain, &late, &["providers", &cid]).stdout).unwrap();
+    assert!(said.contains(two.peer()) && !said.contains(quiet.peer()), "{said}");
+    assert!(!told(&quiet));
+
+    // The last one dials nobody but the hub of its own will, and the first has gone.
+    one.kill();
+    done(&chain, &late, &["get", &cid, "-o", &place("late.ogg")]);
+    assert_eq!(fs::read(place("late.ogg")).unwrap(), bytes);
+}
+
+#[test]
 fn a_file_comes_from_two_at_once_and_one_that_dies_half_way_is_replaced_after_a_restart() {
     let chain = Chain::new(SLOT_MILLIS, 1).unwrap();
     let hub = node(&chain, "hub", None);

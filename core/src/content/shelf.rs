@@ -27,6 +27,19 @@ const CHUNKS: Table = Table("cold/content-chunks");
 /// The most files, begun or whole: their manifests are in memory.
 pub const MAX_FILES: usize = 512;
 
+/// What a file is here for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// The person wants it kept, and others told that it is here.
+    Kept,
+    /// It is being fetched.
+    Wanted,
+    /// Others are to be told that it is here.
+    Offered,
+    /// It is fetched no longer.
+    Ended,
+}
+
 /// What is known of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
@@ -36,6 +49,8 @@ pub struct File {
     pub pinned: bool,
     /// It is being fetched, and goes on being so after a restart.
     pub wanted: bool,
+    /// Others are to be told that it is here, once all of it is.
+    pub offered: bool,
     /// When it was last asked for.
     used: Wall,
     have: Chunks,
@@ -45,12 +60,13 @@ pub struct File {
 struct Row {
     pinned: bool,
     wanted: bool,
+    offered: bool,
     used: u64,
     manifest: Vec<u8>,
 }
 
 /// The most bytes of a row: its manifest and what is beside it.
-const MAX_ROW_BYTES: usize = 1 + 1 + 8 + 4 + MAX_MANIFEST_BYTES;
+const MAX_ROW_BYTES: usize = 1 + 1 + 1 + 8 + 4 + MAX_MANIFEST_BYTES;
 
 /// Why a file is not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -94,8 +110,8 @@ impl File {
     }
 
     fn row(&self) -> Vec<u8> {
-        let Self { pinned, wanted, used, .. } = *self;
-        encode(&Row { pinned, wanted, used: used.0, manifest: self.manifest.to_bytes() })
+        let Self { pinned, wanted, offered, used, .. } = *self;
+        encode(&Row { pinned, wanted, offered, used: used.0, manifest: self.manifest.to_bytes() })
     }
 }
 
@@ -139,6 +155,7 @@ impl Shelf {
                         manifest,
                         pinned: row.pinned,
                         wanted: row.wanted,
+                        offered: row.offered,
                         used: Wall(row.used),
                         have,
                     })
@@ -181,9 +198,10 @@ impl Shelf {
     pub fn place(&mut self, manifest: Manifest, now: Wall, batch: &mut Batch) -> Result<Hash, ShelfError> {
         let content = manifest.hash();
         let old = self.files.get(&content);
-        let (pinned, wanted) = old.map_or((false, false), |file| (file.pinned, file.wanted));
+        let marks = |file: &File| (file.pinned, file.wanted, file.offered);
+        let (pinned, wanted, offered) = old.map_or((false, false, false), marks);
         let have = old.map_or_else(Chunks::default, |file| file.have);
-        let file = File { manifest, pinned, wanted, used: now, have };
+        let file = File { manifest, pinned, wanted, offered, used: now, have };
         if old.is_none() {
             self.make_room(file.weight(), batch)?;
         }
@@ -218,11 +236,15 @@ impl Shelf {
         Ok(())
     }
 
-    /// Changes what a file is here for: to be kept, to be fetched.
-    pub fn mark(&mut self, content: &Hash, pinned: Option<bool>, wanted: Option<bool>, batch: &mut Batch) {
+    /// Changes what a file is here for.
+    pub fn mark(&mut self, content: &Hash, mark: Mark, batch: &mut Batch) {
         if let Some(file) = self.files.get_mut(content) {
-            file.pinned = pinned.unwrap_or(file.pinned);
-            file.wanted = wanted.unwrap_or(file.wanted);
+            match mark {
+                Mark::Kept => (file.pinned, file.offered) = (true, true),
+                Mark::Wanted => file.wanted = true,
+                Mark::Offered => file.offered = true,
+                Mark::Ended => file.wanted = false,
+            }
             batch.put(FILES, content.0, file.row());
         }
     }

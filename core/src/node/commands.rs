@@ -22,12 +22,12 @@ impl Node {
             }
             Command::Dht(query) => {
                 if let DhtQuery::Provide(key) = &query {
-                    self.contents.pin(&mut self.fx, &mut self.offers, key);
+                    self.contents.pin(&mut self.fx, key);
                 }
                 return self.dht.command(&mut self.fx, id, query);
             }
             Command::Content(command) => {
-                let parts = (&mut self.dht, &mut self.offers, &mut self.seeking);
+                let parts = (&self.offers, &mut self.seeking);
                 return self.contents.command(&mut self.fx, parts, &self.connections, id, command);
             }
             // The driver fills it in.

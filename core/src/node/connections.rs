@@ -2,7 +2,7 @@
 
 mod room;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use libp2p::{Multiaddr, PeerId, multiaddr};
 
@@ -16,7 +16,7 @@ use super::{
     upgrades::{Act, Upgrades},
 };
 use crate::{
-    peers::{Consequence, Dialer, Ledger, Offence, Role, Scope, circuit_of},
+    peers::{Consequence, Dialer, Found, Ledger, Offence, Role, Scope, circuit_of},
     primitives::{Height, Mono},
 };
 
@@ -59,6 +59,9 @@ pub(super) struct Connections {
     /// Peers that turned out to be reached over a circuit only.
     given_up: Vec<PeerId>,
     local: PeerId,
+    role: Role,
+    /// Whom a person named since the start.
+    asked_for: BTreeSet<PeerId>,
     /// The most peers that are here because they connected to us.
     max_inbound: usize,
     /// Orders groups of addresses in a way that nobody else knows.
@@ -101,6 +104,8 @@ impl Connections {
             upgrades: Upgrades::new(local, role == Role::Browser),
             given_up: Vec::new(),
             local,
+            role,
+            asked_for: BTreeSet::new(),
             max_inbound,
             group_key,
             heal: Mono(0),
@@ -182,6 +187,9 @@ impl Connections {
     }
 
     pub(super) fn dial(&mut self, fx: &mut Effects, address: Multiaddr) {
+        if let Some(multiaddr::Protocol::P2p(peer)) = address.iter().last() {
+            self.asked_for.insert(peer);
+        }
         self.dialer.add_fixed(circuit_of(&address), fx.now.mono);
     }
 
@@ -203,6 +211,12 @@ impl Connections {
     /// Whether a person named the peer, or a list that a person named did.
     pub(super) fn is_named(&self, peer: &PeerId) -> bool {
         self.dialer.is_fixed(peer)
+    }
+
+    /// How it is known if it was named: a tab has those to begin with from a list, others have them from a person.
+    pub(super) fn naming(&self, peer: &PeerId) -> Option<Found> {
+        let by_list = self.role == Role::Browser && !self.asked_for.contains(peer);
+        self.is_named(peer).then_some(if by_list { Found::NodeList } else { Found::Named })
     }
 
     /// How many of the peers found along the way are being dialled.
@@ -430,7 +444,7 @@ impl Connections {
             other_chain: state.other_chain.clone(),
             ping_millis: state.ping_millis,
             found: finding
-                .found(peer, self.is_named(peer), state.connections.values().any(|it| !it.outbound))
+                .found(peer, self.naming(peer), state.connections.values().any(|it| !it.outbound))
                 .into_iter()
                 .map(|found| found.label().to_owned())
                 .collect(),

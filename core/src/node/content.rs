@@ -2,7 +2,7 @@
 
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use libp2p::PeerId;
 
@@ -16,7 +16,7 @@ use super::{
     seeking::Seeking,
 };
 use crate::{
-    content::{Arrival, Cid, ContentRequest, ContentResponse, Failed, Fetch, Part, Shelf},
+    content::{Arrival, Cid, ContentRequest, ContentResponse, Failed, Fetch, Mark, Part, Shelf},
     peers::{Offence, Role, Traffic},
     primitives::{Hash, Mono},
     store::Batch,
@@ -36,6 +36,8 @@ const MAX_PROBLEMS: usize = 64;
 struct Running {
     fetch: Fetch,
     neighbours: usize,
+    /// Whether others are to be told of the file.
+    offer: bool,
     /// When something came last.
     moved: Mono,
 }
@@ -47,29 +49,33 @@ pub(super) struct Contents {
     problems: BTreeMap<Hash, String>,
     /// What is not to be looked for any more.
     ended: Vec<Hash>,
+    /// Of which files others are told, and whether that may have changed.
+    offered: BTreeSet<Hash>,
+    changed: bool,
 }
 
 impl Contents {
-    /// What the store holds. What was being fetched is fetched on; what is whole and to be kept is offered.
-    pub(super) fn open(fx: &mut Effects, role: Role, offers: &mut Offers, seeking: &mut Seeking) -> Self {
+    /// What the store holds. What was being fetched is fetched on.
+    pub(super) fn open(fx: &mut Effects, role: Role, seeking: &mut Seeking) -> Self {
         let mut batch = Batch::default();
         let shelf = Shelf::open(&*fx.store, Shelf::capacity_of(role), &mut batch);
         if !batch.is_empty() {
             fx.refuse("stored-content-damaged");
             fx.apply(batch);
         }
-        let mut contents =
-            Self { shelf, running: BTreeMap::new(), problems: BTreeMap::new(), ended: Vec::new() };
-        let mut wanted = Vec::new();
-        for (content, file) in contents.shelf.files() {
-            if file.pinned && file.is_whole() {
-                offers.add(fx, *content);
-            } else if file.wanted {
-                wanted.push(*content);
-            }
-        }
-        for content in wanted.into_iter().take(MAX_FETCHES) {
-            contents.run(fx, seeking, content, std::iter::empty());
+        let mut contents = Self {
+            shelf,
+            running: BTreeMap::new(),
+            problems: BTreeMap::new(),
+            ended: Vec::new(),
+            offered: BTreeSet::new(),
+            changed: true,
+        };
+        let wanted = contents.shelf.files().filter(|(_, file)| file.wanted && !file.is_whole());
+        let wanted: Vec<_> =
+            wanted.map(|(content, file)| (*content, file.offered)).take(MAX_FETCHES).collect();
+        for (content, offer) in wanted {
+            contents.run(fx, seeking, (content, offer), std::iter::empty());
         }
         contents
     }
@@ -78,14 +84,14 @@ impl Contents {
         &mut self,
         fx: &Effects,
         seeking: &mut Seeking,
-        content: Hash,
+        (content, offer): (Hash, bool),
         neighbours: impl Iterator<Item = PeerId>,
     ) {
         let mut fetch =
             self.shelf.file(&content).map_or_else(|| Fetch::new(content), |file| Fetch::of(content, file));
         let neighbours = neighbours.take(MAX_NEIGHBOURS).filter(|peer| fetch.add(*peer)).count();
         self.problems.remove(&content);
-        self.running.insert(content, Running { fetch, neighbours, moved: fx.now.mono });
+        self.running.insert(content, Running { fetch, neighbours, offer, moved: fx.now.mono });
         seeking.want(fx, content, ENOUGH);
     }
 
@@ -93,7 +99,7 @@ impl Contents {
     pub(super) fn command(
         &mut self,
         fx: &mut Effects,
-        (dht, offers, seeking): (&mut Dht, &mut Offers, &mut Seeking),
+        (offers, seeking): (&Offers, &mut Seeking),
         connections: &Connections,
         id: CommandId,
         command: ContentCommand,
@@ -105,35 +111,30 @@ impl Contents {
                 .place(manifest, fx.now.wall, &mut batch)
                 .map_err(|error| ContentError::Shelf(error).into())
                 .map(|content| {
-                    self.shelf.mark(&content, Some(true), None, &mut batch);
-                    let missing: Vec<_> =
-                        self.shelf.file(&content).into_iter().flat_map(|file| file.missing()).collect();
-                    if missing.is_empty() {
-                        offers.add(fx, content);
-                    }
-                    Reply::Missing(missing)
+                    self.shelf.mark(&content, Mark::Kept, &mut batch);
+                    let file = self.shelf.file(&content);
+                    Reply::Missing(file.into_iter().flat_map(|file| file.missing()).collect())
                 }),
             ContentCommand::Put { cid: Cid(content), index, bytes } => match self.shelf.file(&content) {
                 None => Err(ContentError::NotHere.into()),
                 Some(file) if !file.manifest.is_chunk(index, &bytes) => Err(ContentError::NotTheChunk.into()),
                 Some(_) => {
                     self.shelf.keep(&content, index, bytes, &mut batch);
-                    if self.shelf.file(&content).is_some_and(|file| file.pinned && file.is_whole()) {
-                        offers.add(fx, content);
-                    }
                     Ok(Reply::Done)
                 }
             },
-            ContentCommand::Fetch(Cid(content)) => {
-                if self.shelf.file(&content).is_some_and(|file| file.is_whole())
-                    || self.running.contains_key(&content)
-                {
+            ContentCommand::Fetch { cid: Cid(content), offer } => {
+                if offer {
+                    self.shelf.mark(&content, Mark::Offered, &mut batch);
+                }
+                let running = self.running.get_mut(&content).map(|running| running.offer |= offer);
+                if self.shelf.file(&content).is_some_and(|file| file.is_whole()) || running.is_some() {
                     Ok(Reply::File(Box::new(self.view(fx, offers, &content))))
                 } else if self.running.len() >= MAX_FETCHES {
                     Err(ContentError::TooManyFetches(MAX_FETCHES).into())
                 } else {
-                    self.shelf.mark(&content, None, Some(true), &mut batch);
-                    self.run(fx, seeking, content, connections.direct());
+                    self.shelf.mark(&content, Mark::Wanted, &mut batch);
+                    self.run(fx, seeking, (content, offer), connections.direct());
                     Ok(Reply::File(Box::new(self.view(fx, offers, &content))))
                 }
             }
@@ -150,7 +151,6 @@ impl Contents {
             ContentCommand::Drop(Cid(content)) => {
                 let fetched = self.running.remove(&content).is_some();
                 seeking.found_enough(&content);
-                offers.remove(fx, dht, &content);
                 self.problems.remove(&content);
                 if self.shelf.remove(&content, &mut batch) || fetched {
                     Ok(Reply::Done)
@@ -163,19 +163,19 @@ impl Contents {
         fx.reply(id, outcome);
     }
 
-    fn write(&self, fx: &mut Effects, batch: Batch) {
+    fn write(&mut self, fx: &mut Effects, batch: Batch) {
         if !batch.is_empty() {
+            self.changed = true;
             fx.apply(batch);
         }
     }
 
     /// The person says that they have what this key names: if it is a file that is here, it is kept.
-    pub(super) fn pin(&mut self, fx: &mut Effects, offers: &mut Offers, content: &Hash) {
+    pub(super) fn pin(&mut self, fx: &mut Effects, content: &Hash) {
         if self.shelf.file(content).is_some_and(|file| file.is_whole()) {
             let mut batch = Batch::default();
-            self.shelf.mark(content, Some(true), None, &mut batch);
+            self.shelf.mark(content, Mark::Kept, &mut batch);
             self.write(fx, batch);
-            offers.add(fx, *content);
         }
     }
 
@@ -262,8 +262,14 @@ impl Contents {
         match running.fetch.answered(&peer, part, response, now) {
             Arrival::Manifest(manifest) => {
                 running.moved = now;
+                let offer = running.offer;
                 match self.shelf.place(manifest, fx.now.wall, &mut batch) {
-                    Ok(content) => self.shelf.mark(&content, None, Some(true), &mut batch),
+                    Ok(content) => {
+                        self.shelf.mark(&content, Mark::Wanted, &mut batch);
+                        if offer {
+                            self.shelf.mark(&content, Mark::Offered, &mut batch);
+                        }
+                    }
                     Err(error) => self.end(&content, Some(error.to_string())),
                 }
             }
@@ -302,7 +308,11 @@ impl Contents {
         self.running.values().filter_map(due).min()
     }
 
-    pub(super) fn tick(&mut self, fx: &mut Effects, offers: &mut Offers, seeking: &mut Seeking) {
+    pub(super) fn tick(
+        &mut self,
+        fx: &mut Effects,
+        (dht, offers, seeking): (&mut Dht, &mut Offers, &mut Seeking),
+    ) {
         let now = fx.now.mono;
         let (mut whole, mut stalled) = (Vec::new(), Vec::new());
         for (content, running) in &mut self.running {
@@ -326,10 +336,7 @@ impl Contents {
         for content in whole {
             tracing::info!(cid = %Cid(content), "a file is here");
             self.end(&content, None);
-            self.shelf.mark(&content, None, Some(false), &mut batch);
-            if self.shelf.file(&content).is_some_and(|file| file.pinned) {
-                offers.add(fx, content);
-            }
+            self.shelf.mark(&content, Mark::Ended, &mut batch);
         }
         for content in stalled {
             let minutes = GIVE_UP_MILLIS / 60_000;
@@ -337,12 +344,28 @@ impl Contents {
                 "nobody reached has sent any of it for {minutes} minutes; what is here stays, and another try goes on from there"
             );
             self.end(&content, Some(problem));
-            self.shelf.mark(&content, None, Some(false), &mut batch);
+            self.shelf.mark(&content, Mark::Ended, &mut batch);
         }
         for content in std::mem::take(&mut self.ended) {
             seeking.found_enough(&content);
         }
         self.write(fx, batch);
+        if std::mem::take(&mut self.changed) {
+            self.tell(fx, dht, offers);
+        }
+    }
+
+    /// Others are told of what is whole and meant for them, and no longer of what has made room for something else.
+    fn tell(&mut self, fx: &mut Effects, dht: &mut Dht, offers: &mut Offers) {
+        let whole = self.shelf.files().filter(|(_, file)| file.offered && file.is_whole());
+        let whole: BTreeSet<_> = whole.map(|(content, _)| *content).collect();
+        for content in whole.difference(&self.offered) {
+            offers.add(fx, *content);
+        }
+        for content in self.offered.difference(&whole) {
+            offers.remove(fx, dht, content);
+        }
+        self.offered = whole;
     }
 
     /// How many files are here or begun, and how many bytes of them.

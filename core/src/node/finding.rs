@@ -219,9 +219,8 @@ impl Finding {
         // Over a circuit that the other side opened we agreed on a connection without knowing where it is.
         if outbound && Scope::of(address).is_some() {
             let address = without_peer(address);
-            if connections.is_named(&peer) {
+            if let Some(found) = connections.naming(&peer) {
                 let teller = Group::of(&address);
-                let found = self.name();
                 let rumour = Rumour { peer, addresses: vec![address.clone()], record: None, found, teller };
                 self.book.heard(rumour, fx.now.wall);
             }
@@ -286,25 +285,23 @@ impl Finding {
     }
 
     /// All ways in which a connected peer was found.
-    pub(super) fn found(&self, peer: &PeerId, named: bool, inbound: bool) -> Vec<Found> {
+    pub(super) fn found(&self, peer: &PeerId, naming: Option<Found>, inbound: bool) -> Vec<Found> {
         let mut found: BTreeSet<_> = self.book.found(peer).collect();
-        if named {
-            found.insert(self.name());
-        }
+        found.extend(naming);
         if inbound {
             found.insert(Found::Inbound);
         }
         found.into_iter().collect()
     }
 
+    /// Where a peer is said to be by others, or was.
+    pub(super) fn addresses(&self, peer: &PeerId) -> Vec<Multiaddr> {
+        self.book.addresses(peer)
+    }
+
     /// The number of new and of tried peers in the book.
     pub(super) fn known(&self) -> (usize, usize) {
         self.book.count()
-    }
-
-    /// How the peers to begin with are known: a tab has them from a list, others from a person.
-    fn name(&self) -> Found {
-        if self.role == Role::Browser { Found::NodeList } else { Found::Named }
     }
 
     /// Another peer asks for peers.

@@ -505,7 +505,12 @@ pub enum ContentCommand {
         bytes: Vec<u8>,
     },
     /// Fetch a file, in the background; what is here of it already is not fetched again. [`Reply::File`]
-    Fetch(Cid),
+    Fetch {
+        /// The file.
+        cid: Cid,
+        /// Whether others are told that it is here, once all of it is and until it makes room for another.
+        offer: bool,
+    },
     /// How is it with this file? [`Reply::File`]
     Show(Cid),
     /// Which files are here or coming? [`Reply::Files`]

@@ -59,6 +59,9 @@ pub(super) struct GetArgs {
     /// Where to write it. Default: in this directory, as whoever put it called it. Nothing is overwritten.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Let the peer not say in the table that it has the file now.
+    #[arg(long)]
+    no_provide: bool,
     #[command(flatten)]
     rpc: RpcArgs,
 }

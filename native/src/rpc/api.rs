@@ -97,7 +97,7 @@ pub(super) trait Api {
     async fn put_chunk(&self, cid: Cid, index: u32, bytes: String) -> RpcResult<()>;
 
     #[method(name = "fetchFile")]
-    async fn fetch_file(&self, cid: Cid) -> RpcResult<FileView>;
+    async fn fetch_file(&self, cid: Cid, offer: Option<bool>) -> RpcResult<FileView>;
 
     #[method(name = "file")]
     async fn file(&self, cid: Cid) -> RpcResult<FileView>;
@@ -293,8 +293,9 @@ impl ApiServer for Peer {
         self.done(Command::Content(ContentCommand::Put { cid, index, bytes })).await
     }
 
-    async fn fetch_file(&self, cid: Cid) -> RpcResult<FileView> {
-        expect!(self.ask(Command::Content(ContentCommand::Fetch(cid))).await?, File).map(|file| *file)
+    async fn fetch_file(&self, cid: Cid, offer: Option<bool>) -> RpcResult<FileView> {
+        let fetch = ContentCommand::Fetch { cid, offer: offer.unwrap_or(true) };
+        expect!(self.ask(Command::Content(fetch)).await?, File).map(|file| *file)
     }
 
     async fn file(&self, cid: Cid) -> RpcResult<FileView> {

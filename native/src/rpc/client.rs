@@ -177,12 +177,12 @@ impl RpcClient {
         self.answer(ApiClient::put_chunk(&self.http, cid, index, hex::encode(bytes)).await)
     }
 
-    /// Lets the peer fetch a file in the background.
+    /// Lets the peer fetch a file in the background, and tell others that it has it unless `offer` is false.
     ///
     /// # Errors
     /// See [`Self::status`].
-    pub async fn fetch_file(&self, cid: Cid) -> Result<FileView, RpcFailure> {
-        self.answer(ApiClient::fetch_file(&self.http, cid).await)
+    pub async fn fetch_file(&self, cid: Cid, offer: bool) -> Result<FileView, RpcFailure> {
+        self.answer(ApiClient::fetch_file(&self.http, cid, Some(offer)).await)
     }
 
     /// How it is with a file.

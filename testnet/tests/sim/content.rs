@@ -109,7 +109,7 @@ fn a_file_comes_whole_from_peers_that_have_parts_of_it() {
         world.run_for(3_000);
         song.give(&mut world, even, |index| index % 2 == 0);
         song.give(&mut world, odd, |index| index % 2 == 1);
-        content(&mut world, asker, ContentCommand::Fetch(song.cid()));
+        content(&mut world, asker, ContentCommand::Fetch { cid: song.cid(), offer: true });
         wait_for(&mut world, asker, song.cid(), |view| view.state == FileState::Here);
         assert!(song.is_at(&mut world, asker), "seed {seed}");
         for other in [even, odd] {
@@ -140,7 +140,7 @@ fn a_provider_that_lies_is_blamed_alone_and_the_file_comes_from_the_honest_one()
             for ix in [liar, honest] {
                 song.give(&mut world, ix, |_| true);
             }
-            content(&mut world, asker, ContentCommand::Fetch(song.cid()));
+            content(&mut world, asker, ContentCommand::Fetch { cid: song.cid(), offer: true });
             wait_for(&mut world, asker, song.cid(), |view| view.state == FileState::Here);
             assert!(song.is_at(&mut world, asker), "seed {seed}");
             let blamed = offences(&mut world, asker, liar);
@@ -162,7 +162,7 @@ fn a_fetch_survives_the_end_of_its_provider_and_its_own_and_fetches_nothing_twic
         let asker = world.add_node(options(vec![half, whole]));
         world.run_for(3_000);
         song.give(&mut world, half, |index| index < 10);
-        content(&mut world, asker, ContentCommand::Fetch(song.cid()));
+        content(&mut world, asker, ContentCommand::Fetch { cid: song.cid(), offer: true });
         let view = wait_for(&mut world, asker, song.cid(), |view| view.bytes_here == 10 * CHUNK_BYTES as u64);
         assert_eq!(view.state, FileState::Coming, "seed {seed}");
         world.kill(half);

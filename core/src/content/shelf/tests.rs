@@ -61,14 +61,16 @@ fn what_is_kept_is_there_after_a_restart_and_the_rest_is_missing() {
         shelf.keep(&content, 3, chunks[3].clone(), batch);
         shelf.keep(&content, 1, chunks[1].clone(), batch);
         shelf.keep(&content, 9, vec![0], batch);
-        shelf.mark(&content, Some(true), Some(true), batch);
+        for mark in [Mark::Offered, Mark::Wanted] {
+            shelf.mark(&content, mark, batch);
+        }
     });
     let mut batch = Batch::default();
     let again = Shelf::open(&kept.store, 10 << 20, &mut batch);
     assert!(batch.is_empty());
     let file = again.file(&content).unwrap();
     assert_eq!(Some(file), kept.shelf.file(&content));
-    assert!(file.pinned && file.wanted && !file.is_whole());
+    assert!(file.offered && file.wanted && !file.pinned && !file.is_whole());
     assert_eq!(file.missing().collect::<Vec<_>>(), [0, 2]);
     assert_eq!(file.bytes_here(), CHUNK_BYTES as u64 + 7);
     assert_eq!(
@@ -85,14 +87,14 @@ fn what_is_kept_is_there_after_a_restart_and_the_rest_is_missing() {
 fn room_is_made_by_what_nobody_wants_kept_the_oldest_first() {
     let mut kept = Kept::new(3 * (CHUNK_BYTES as u64 + 32));
     let [old, pinned, newer] = [(1, 10), (2, 1), (3, 20)].map(|(seed, at)| kept.put(seed, CHUNK_BYTES, at));
-    kept.with(|shelf, _, batch| shelf.mark(&pinned, Some(true), None, batch));
+    kept.with(|shelf, _, batch| shelf.mark(&pinned, Mark::Kept, batch));
     let four = kept.put(4, CHUNK_BYTES, 30);
     let here = |kept: &Kept| kept.shelf.files().map(|(content, _)| *content).collect::<Vec<_>>();
     assert!(!here(&kept).contains(&old) && [pinned, newer, four].iter().all(|it| here(&kept).contains(it)));
     assert_eq!(kept.rows(), [3, 3, 3], "nothing is left of what went");
 
-    kept.with(|shelf, _, batch| shelf.mark(&newer, None, Some(true), batch));
-    kept.with(|shelf, _, batch| shelf.mark(&four, Some(true), None, batch));
+    kept.with(|shelf, _, batch| shelf.mark(&newer, Mark::Wanted, batch));
+    kept.with(|shelf, _, batch| shelf.mark(&four, Mark::Kept, batch));
     let before = here(&kept);
     assert_eq!(kept.place(&file(5, 1).0, 40), Err(ShelfError::Full(kept.shelf.capacity())));
     assert_eq!(here(&kept), before, "nothing went in vain");
@@ -108,12 +110,14 @@ fn files_are_counted_too() {
         let mut maker = Maker::default();
         maker.add(&seed.to_le_bytes()).unwrap();
         let content = kept.place(&maker.finish(""), seed).unwrap();
-        kept.with(|shelf, _, batch| shelf.mark(&content, Some(seed != 7), None, batch));
+        if seed != 7 {
+            kept.with(|shelf, _, batch| shelf.mark(&content, Mark::Kept, batch));
+        }
     }
     kept.put(1, 3, 1);
     assert_eq!(kept.shelf.files().count(), MAX_FILES);
     let last = kept.shelf.files().find(|(_, file)| !file.pinned).map(|(content, _)| *content).unwrap();
-    kept.with(|shelf, _, batch| shelf.mark(&last, Some(true), None, batch));
+    kept.with(|shelf, _, batch| shelf.mark(&last, Mark::Kept, batch));
     assert_eq!(kept.place(&file(9, 9).0, 1), Err(ShelfError::TooMany));
 }
 

@@ -9,6 +9,7 @@ use crate::{
         Node, Prune,
         services::{archive_key, snapshot_key},
     },
+    peers::Found,
     primitives::{Mono, Now, Wall},
     store::MemoryStore,
     sync::Strategy,
@@ -117,6 +118,10 @@ impl Harness {
     }
 }
 
+fn fetch(cid: Cid) -> Command {
+    Command::Content(ContentCommand::Fetch { cid, offer: true })
+}
+
 fn sample() -> (crate::content::Manifest, Vec<u8>) {
     let mut maker = Maker::default();
     maker.add(b"some bytes").unwrap();
@@ -178,7 +183,7 @@ fn who_is_said_to_have_a_file_is_looked_for_dialled_and_asked() {
     let (cid, content) = (manifest.cid(), manifest.hash());
     // Somebody near, so that near addresses mean something.
     node.connect(peer(5));
-    node.command(Command::Content(ContentCommand::Fetch(cid))).unwrap();
+    node.command(fetch(cid)).unwrap();
     let [(id, DhtQuery::Providers(key))] = node.asked()[..] else { panic!("nobody is looked for") };
     assert_eq!(key, content);
     let [(neighbour, whom, ContentRequest::Manifest(_))] = node.requests()[..] else { panic!() };
@@ -210,15 +215,60 @@ fn who_is_said_to_have_a_file_is_looked_for_dialled_and_asked() {
     assert_eq!(node.command(read), Ok(Reply::Chunk(bytes)));
     let Ok(Reply::File(view)) = node.command(Command::Content(ContentCommand::Show(cid))) else { panic!() };
     assert!(view.state == FileState::Here && !view.kept, "{view:?}");
+    assert!(matches!(node.asked()[..], [(_, DhtQuery::Provide(key))] if key == content), "others are told");
     node.wait(60_000);
     assert!(node.asked().is_empty(), "what is here is not looked for");
+}
+
+#[test]
+fn a_fetched_file_is_not_told_of_when_that_is_not_wanted_and_no_longer_when_it_made_room() {
+    let mut node = Harness::new();
+    node.connect(peer(2));
+    let file = |text: &str| {
+        let mut maker = Maker::default();
+        maker.add(text.as_bytes()).unwrap();
+        maker.finish(text)
+    };
+    let mut get = |text: &str, offer| {
+        let manifest = file(text);
+        let cid = manifest.cid();
+        node.now += 1;
+        node.command(Command::Content(ContentCommand::Fetch { cid, offer })).unwrap();
+        let answers = [
+            ContentResponse::Manifest(manifest.to_bytes()),
+            ContentResponse::Chunk(text.as_bytes().to_vec()),
+        ];
+        for answer in answers {
+            let [(id, ..)] = node.requests()[..] else { panic!("{text} is not asked for") };
+            node.feed(Input::Response { id, outcome: Ok(answer.to_bytes()) });
+        }
+        // What is said in the table of files while this one comes; the table answers at once.
+        let asked = node.asked();
+        for (id, query) in &asked {
+            let answer = match query {
+                DhtQuery::Providers(_) => DhtAnswer::Providers(Vec::new()),
+                _ => DhtAnswer::Done,
+            };
+            node.feed(Input::Dht(*id, Ok(answer)));
+        }
+        asked.into_iter().map(|(_, query)| query).collect::<Vec<_>>()
+    };
+    let [first, quiet] = ["first", "quiet"].map(|text| file(text).hash());
+    assert!(get("first", true).contains(&DhtQuery::Provide(first)));
+    assert!(!get("quiet", false).contains(&DhtQuery::Provide(quiet)));
+    for number in 2..crate::content::MAX_FILES {
+        assert!(!get(&number.to_string(), true).contains(&DhtQuery::Withdraw(first)));
+    }
+    assert!(get("one more", true).contains(&DhtQuery::Withdraw(first)));
+    assert!(!get("and another", true).contains(&DhtQuery::Withdraw(quiet)));
+    assert!(get("quiet", true).contains(&DhtQuery::Provide(quiet)), "it can be told later");
 }
 
 #[test]
 fn addresses_of_nearer_networks_than_ours_are_not_dialled() {
     let mut node = Harness::new();
     let (manifest, _) = sample();
-    node.command(Command::Content(ContentCommand::Fetch(manifest.cid()))).unwrap();
+    node.command(fetch(manifest.cid())).unwrap();
     let [(id, _)] = node.asked()[..] else { panic!() };
     node.feed(Input::Dht(id, Ok(DhtAnswer::Providers(vec![peer(2)]))));
     let [(id, _)] = node.asked()[..] else { panic!() };
@@ -229,11 +279,35 @@ fn addresses_of_nearer_networks_than_ours_are_not_dialled() {
 }
 
 #[test]
+fn a_provider_that_the_table_cannot_place_is_dialled_where_others_said_it_is() {
+    let mut node = Harness::new();
+    let address = "/ip4/8.8.8.8/tcp/9".parse().unwrap();
+    node.feed(Input::Discovered { peer: peer(2), address, found: Found::Exchange });
+    node.command(fetch(sample().0.cid())).unwrap();
+    let [(id, _)] = node.asked()[..] else { panic!() };
+    node.feed(Input::Dht(id, Ok(DhtAnswer::Providers(vec![peer(2), peer(3)]))));
+    for (id, query) in node.asked() {
+        assert!(matches!(query, DhtQuery::FindPeer(_)));
+        assert!(!node.outputs.iter().any(|output| matches!(output, Output::Dial(_))), "of its own will");
+        node.feed(Input::Dht(id, Ok(DhtAnswer::At(Vec::new()))));
+        let dials: Vec<_> = node.outputs.extract_if(.., |output| matches!(output, Output::Dial(_))).collect();
+        let expected = match query {
+            DhtQuery::FindPeer(whom) if whom == peer(2) => format!("/ip4/8.8.8.8/tcp/9/p2p/{whom}"),
+            _ => continue,
+        };
+        assert!(
+            matches!(&dials[..], [Output::Dial(address)] if address.to_string() == expected),
+            "{dials:?}"
+        );
+    }
+}
+
+#[test]
 fn a_fetch_that_brings_nothing_ends_and_says_why() {
     let mut node = Harness::new();
     let cid = sample().0.cid();
     for _ in 0..2 {
-        node.command(Command::Content(ContentCommand::Fetch(cid))).unwrap();
+        node.command(fetch(cid)).unwrap();
         node.wait(GIVE_UP_MILLIS);
         let Ok(Reply::File(view)) = node.command(Command::Content(ContentCommand::Show(cid))) else {
             panic!()
@@ -241,10 +315,7 @@ fn a_fetch_that_brings_nothing_ends_and_says_why() {
         assert!(view.state == FileState::Absent && view.problem.unwrap().contains("2 minutes"));
     }
     for fill in 0..MAX_FETCHES as u8 {
-        node.command(Command::Content(ContentCommand::Fetch(Cid(Hash([fill; 32]))))).unwrap();
+        node.command(fetch(Cid(Hash([fill; 32])))).unwrap();
     }
-    assert_eq!(
-        node.command(Command::Content(ContentCommand::Fetch(cid))),
-        Err(ContentError::TooManyFetches(MAX_FETCHES).into())
-    );
+    assert_eq!(node.command(fetch(cid)), Err(ContentError::TooManyFetches(MAX_FETCHES).into()));
 }

@@ -88,7 +88,7 @@ pub(super) async fn put(args: &PutArgs, output: Output, screen: &Screen) -> Resu
 
 pub(super) async fn get(args: &GetArgs, output: Output, screen: &Screen) -> Result<(), Failure> {
     let client = args.rpc.client()?;
-    let mut view = client.fetch_file(args.cid).await?;
+    let mut view = client.fetch_file(args.cid, !args.no_provide).await?;
     while view.state == FileState::Coming {
         if !output.is_json() {
             screen.show_at(view.permille(), view.to_string());
