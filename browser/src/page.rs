@@ -8,6 +8,7 @@ mod delays;
 mod feed;
 mod files;
 mod header;
+mod invite;
 mod lookup;
 mod mempool;
 mod model;
@@ -70,6 +71,7 @@ fn begin(model: Model, running: Running) {
                 let session = Arc::new(started.session);
                 model.guest.set(started.guest);
                 running.set_value(Some(session.clone()));
+                invite::follow(model, &session);
                 model.stage.set(Stage::Running);
                 feed::feed(model, session).await;
             }
@@ -124,12 +126,13 @@ fn dashboard() -> impl IntoView {
                 {wallet::card()}
                 {lookup::card()}
                 {mempool::card()}
+                {files::card()}
+                {table::card()}
             </div>
             <div class="column">
                 {chat::card()}
                 {network::peers()}
-                {files::card()}
-                {table::card()}
+                {invite::card()}
                 {network::this_peer()}
                 {settings::card()}
                 {begin::card()}

@@ -9,6 +9,7 @@ mod dialer;
 mod exchange;
 mod found;
 mod identity;
+mod invite;
 mod ledger;
 mod names;
 mod node_list;
@@ -27,6 +28,7 @@ pub use exchange::{
     EXCHANGE_ALLOWANCE, EXCHANGE_COST, MAX_RECORDS, PeersRequest, PeersResponse, verify_records,
 };
 pub use found::Found;
+pub use invite::{Invite, InviteError, MAX_INVITE_BYTES};
 pub use ledger::{Consequence, Ledger};
 pub use names::{MAX_TEXT_BYTES, MAX_TEXTS, NameError, Names, is_name};
 pub use node_list::{ListedPeer, MAX_NODE_LIST_BYTES, NodeList, NodeListError};

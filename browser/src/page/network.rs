@@ -13,7 +13,7 @@ use crate::text::grouped;
 pub(super) fn peers() -> impl IntoView {
     let model = expect_context::<Model>();
     view! {
-        <section class="card" data-in="network" aria-labelledby="peers-title">
+        <section class="card first" data-in="network" aria-labelledby="peers-title">
             <h2 id="peers-title">"Peers"</h2>
             <Show
                 when=move || model.peers.with(|peers| !peers.is_empty())

@@ -1,10 +1,10 @@
-//! The distributed hash table: where is a peer, who has something, and whom does this tab know.
+//! The distributed hash table: where is a peer, who has something, how does one get there, and whom does this tab know.
 
 use leptos::{ev::SubmitEvent, prelude::*};
 use libp2p::PeerId;
 use weft_core::{
     content::Cid,
-    node::{BucketView, Command, DhtQuery, Reply},
+    node::{BucketView, Command, DhtQuery, DhtTarget, Reply, TraceStep, TraceView},
     primitives::Hash,
 };
 
@@ -12,6 +12,7 @@ use super::{
     parts::{sentence, short},
     session,
 };
+use crate::text::{counted, shortened};
 
 /// What came of a question: a word for tests and styles, words, and a list.
 type Found = (&'static str, String, Vec<String>);
@@ -23,6 +24,15 @@ fn question(text: &str) -> Result<DhtQuery, &'static str> {
         return Ok(DhtQuery::FindPeer(peer));
     }
     key(text).map(DhtQuery::Providers)
+}
+
+/// The same question, watched step by step.
+fn trace(text: &str) -> Result<DhtQuery, &'static str> {
+    question(text).map(|query| match query {
+        DhtQuery::Providers(key) => DhtQuery::Trace(DhtTarget::Key(key)),
+        DhtQuery::FindPeer(peer) => DhtQuery::Trace(DhtTarget::Peer(peer)),
+        other => other,
+    })
 }
 
 /// As `weft dht` reads a key: a file's name, a hash, or a text that is hashed.
@@ -40,8 +50,33 @@ fn told(reply: Reply) -> Found {
         Reply::Addresses(at) => ("found", "It is said to be at:".into(), at),
         Reply::Providers(who) if who.is_empty() => ("nobody", "Nobody says that they have it.".into(), who),
         Reply::Providers(who) => ("found", "These say that they have it:".into(), who),
+        Reply::Trace(view) => ("found", ended(&view), view.steps.iter().map(step).collect()),
         _ => ("done", "It is said in the table.".into(), Vec::new()),
     }
+}
+
+fn ended(trace: &TraceView) -> String {
+    let answered = trace.steps.iter().filter(|step| step.failed.is_none()).count();
+    let (asked, known) = (trace.steps.len(), counted(trace.known as u64, "peer"));
+    format!(
+        "From {known} in this tab's own table, {answered} of {asked} asked have answered in {} ms:",
+        trace.took_millis
+    )
+}
+
+/// One question: how far the one who was asked is from what is looked for, and what came of it.
+fn step(step: &TraceStep) -> String {
+    let peer = shortened(&step.peer, 8, 6);
+    let from = match step.told_by {
+        0 => "own table".to_owned(),
+        other => format!("step {other}"),
+    };
+    let outcome = match (&step.failed, step.took_millis) {
+        (None, Some(millis)) => format!("{millis} ms, told of {}, {} nearer", step.told, step.nearer),
+        (Some(why), _) => why.clone(),
+        (None, None) => String::new(),
+    };
+    format!("{} bits away: {peer} (from {from}): {outcome}", step.distance_bits)
 }
 
 pub(super) fn card() -> impl IntoView {
@@ -71,6 +106,10 @@ pub(super) fn card() -> impl IntoView {
             run(question(&text.get_untracked()));
         }
     };
+    let watch = {
+        let run = run.clone();
+        move |_| run(trace(&text.get_untracked()))
+    };
     let provide = move |_| run(key(&text.get_untracked()).map(DhtQuery::Provide));
     let handle = session.handle.clone();
     let show = move |_| {
@@ -97,8 +136,9 @@ pub(super) fn card() -> impl IntoView {
                     data-testid="table-text"
                     bind:value=text
                 />
-                <div class="send-line">
+                <div class="send-line wrapping">
                     <button type="submit" data-testid="table-ask">"Look up"</button>
+                    <button type="button" data-testid="table-trace" on:click=watch>"Step by step"</button>
                     <button type="button" data-testid="table-provide" on:click=provide>"Say that this tab has it"</button>
                 </div>
                 <p

@@ -70,6 +70,10 @@ async fn a_tab_gets_what_a_native_put_and_a_native_gets_what_a_tab_put() {
     tab.shows("[data-testid=\"table-result\"][data-state=\"found\"]").await;
     let found = tab.text("table-found").await;
     assert!(found.contains(&tab.peer().await), "{found}");
+    tab.click("table-trace").await;
+    let steps = "[...document.querySelectorAll(\"[data-testid=table-found] li\")].map(it => it.textContent).join(\" \")";
+    let told = format!("{steps}.includes(\"bits away\") && {steps}.includes(\"told of\")");
+    tab.until("each step is shown", &told).await;
     tab.fill("table-text", "silence").await;
     tab.click("table-ask").await;
     tab.shows("[data-testid=\"table-result\"][data-state=\"nobody\"]").await;
