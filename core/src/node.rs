@@ -13,6 +13,7 @@ pub mod metrics;
 mod offers;
 mod pruning;
 mod reaching;
+pub(crate) mod rendezvous;
 mod rooms;
 mod seeds;
 mod seeking;
@@ -47,6 +48,7 @@ use self::{
     finding::Finding,
     offers::Offers,
     reaching::Reaching,
+    rendezvous::Rendezvous,
     rooms::Rooms,
     seeds::Seeds,
     seeking::Seeking,
@@ -150,6 +152,7 @@ pub struct Node {
     services: Services,
     contents: Contents,
     reaching: Reaching,
+    rendezvous: Rendezvous,
     rooms: Rooms,
     chain: Option<Chain>,
 }
@@ -180,6 +183,13 @@ impl Node {
         }
         let rooms = Rooms::new(config.local, config.role == Role::Relay);
         let dht = Dht::new((config.local, config.role), config.discovery.dht && chain.is_some());
+        let rendezvous = Rendezvous::new(
+            (config.local, config.role),
+            config.key.clone(),
+            chain.as_ref().map(Chain::id),
+            config.discovery.rendezvous,
+            &mut fx,
+        );
         let finding = Finding::new(
             (config.local, config.role),
             config.key,
@@ -204,6 +214,7 @@ impl Node {
             services: Services::default(),
             contents,
             reaching,
+            rendezvous,
             rooms,
             chain,
         })
@@ -245,6 +256,7 @@ impl Node {
                     self.finding.disconnected(&self.fx, &peer);
                     self.seeds.disconnected(&self.fx, &peer);
                     self.reaching.left(&self.fx, &peer);
+                    self.rendezvous.peer_left(&peer);
                     if let Some(chain) = &mut self.chain {
                         chain.peer_left(&self.fx, &peer);
                     }
@@ -281,16 +293,19 @@ impl Node {
             Input::Listening(address) => {
                 self.connections.listening(address);
                 self.dht.reachable(&mut self.fx, &self.connections.addresses);
+                self.rendezvous.moved(&mut self.fx);
             }
             Input::NotListening(address) => {
                 self.connections.not_listening(&address);
                 self.dht.reachable(&mut self.fx, &self.connections.addresses);
+                self.rendezvous.moved(&mut self.fx);
             }
             Input::Reachable { address, by } => self.reaching.reachable(address, by),
             Input::Unreachable(address) => self.reaching.unreachable(&self.fx, &address),
             Input::SlotGranted(relay) => {
                 if self.reaching.granted(&relay) {
                     self.finding.tell_soon(&mut self.fx);
+                    self.rendezvous.moved(&mut self.fx);
                 }
             }
             Input::SlotLost { relay, reason } => self.reaching.lost(&mut self.fx, &relay, &reason),
@@ -342,7 +357,7 @@ impl Node {
         let reaching = self.reaching.next_due(self.fx.now.mono);
         let finding = [self.finding.next_due(), self.seeds.next_due(), self.dht.next_due(), reaching];
         let contents = self.contents.next_due(self.fx.now.mono);
-        let finding = finding.into_iter().flatten().chain(contents);
+        let finding = finding.into_iter().flatten().chain(contents).chain(self.rendezvous.next_due());
         let finding = finding.chain(self.offers.next_due()).chain(self.seeking.next_due());
         let finding = finding.chain(self.services.next_due(&self.dht));
         chain.into_iter().chain(finding).chain(self.connections.next_due(self.fx.now.mono)).min()
@@ -384,6 +399,7 @@ impl Node {
         }
         self.connections.book(&mut self.fx);
         self.finding.tick(&mut self.fx, &mut self.connections);
+        self.rendezvous.tick(&mut self.fx, &self.finding, &self.connections);
         self.seeds.tick(&mut self.fx);
         self.dht.tick(&mut self.fx);
         let parts = (&mut self.dht, &mut self.offers, &mut self.seeking);
@@ -438,6 +454,8 @@ impl Node {
         let ours = self.chain.as_ref().map(|chain| chain.id().short());
         self.connections.identified(&mut self.fx, &peer, agent, protocols, ours.as_deref());
         self.reaching.identified(&self.fx, &self.connections, peer, protocols);
+        let direct = self.connections.direct_link(&peer).is_some();
+        self.rendezvous.identified(&mut self.fx, peer, protocols, direct);
         let serves = self.chain.as_ref().is_some_and(|chain| protocols.contains(&dht_protocol(&chain.id())));
         if let Some((at, outbound)) = self.connections.direct_link(&peer).filter(|_| serves) {
             self.dht.met(&mut self.fx, peer, &at.clone(), outbound, addresses);
@@ -481,6 +499,9 @@ impl Node {
             (Protocol::Chat, _) => self.rooms.asked(&mut self.fx, id, peer, body),
             (Protocol::Peers, _) => self.finding.asked(&mut self.fx, &self.connections, id, peer, body),
             (Protocol::Content, _) => self.contents.asked(&mut self.fx, id, peer, body),
+            (Protocol::Rendezvous, _) => {
+                self.rendezvous.asked(&mut self.fx, &self.connections, id, peer, body);
+            }
             (_, None) => self.fx.push(Output::Refuse(id)),
         }
     }
@@ -501,6 +522,10 @@ impl Node {
             (Ask::Light(ask), Some(chain)) => chain.light_answered(fx, peer, ask.clone(), outcome),
             (Ask::History(room), _) => self.rooms.answered(fx, peer, room, outcome),
             (Ask::Peers, _) => self.finding.answered(fx, &self.connections, peer, outcome),
+            (Ask::Register | Ask::Discover, _) => {
+                let (finding, connections) = (&mut self.finding, &self.connections);
+                self.rendezvous.answered(fx, finding, connections, (peer, &ask), outcome);
+            }
             (Ask::Content(content, part), _) => self.contents.answered(fx, peer, (*content, *part), outcome),
             (_, None) => {}
         }

@@ -28,6 +28,7 @@ pub use exchange::{
     EXCHANGE_ALLOWANCE, EXCHANGE_COST, MAX_RECORDS, PeersRequest, PeersResponse, verify_records,
 };
 pub use found::Found;
+pub(crate) use identity::peer_id;
 pub use invite::{Invite, InviteError, MAX_INVITE_BYTES};
 pub use ledger::{Consequence, Ledger};
 pub use names::{MAX_TEXT_BYTES, MAX_TEXTS, NameError, Names, is_name};

@@ -13,7 +13,7 @@ mod channel;
 mod frame;
 mod message;
 mod prefixed;
-mod protobuf;
+pub(crate) mod protobuf;
 mod sdp;
 mod session;
 

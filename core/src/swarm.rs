@@ -14,6 +14,8 @@ mod direct_only;
 mod driver;
 mod gossip;
 mod handle;
+#[cfg(test)]
+mod records;
 mod requests;
 mod shell;
 mod trace;

@@ -83,6 +83,9 @@ pub struct NodeOptions {
     /// Take no part in the distributed hash table.
     #[arg(long)]
     pub no_dht: bool,
+    /// Neither register with relays, so that others find this peer there, nor ask them for others.
+    #[arg(long)]
+    pub no_rendezvous: bool,
     /// Keep so many connections to others open, those to --bootstrap among them, and find peers for them in the address
     /// book; 0 for those to --bootstrap alone. Default: 8.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(0..=60))]
@@ -175,6 +178,7 @@ impl NodeOptions {
             relays: self.relays.or(file.relays),
             no_exchange: self.no_exchange || file.no_exchange,
             no_dht: self.no_dht || file.no_dht,
+            no_rendezvous: self.no_rendezvous || file.no_rendezvous,
             outbound: self.outbound.or(file.outbound),
         }
     }

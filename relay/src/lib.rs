@@ -172,6 +172,7 @@ impl Relay {
         config.discovery = Discovery {
             exchange: !options.no_exchange,
             dht: !options.no_dht,
+            rendezvous: !options.no_rendezvous,
             outbound: usize::from(options.outbound),
         };
         config.limits = Limits::RELAY;

@@ -49,6 +49,10 @@ pub struct Options {
     #[arg(long)]
     pub no_dht: bool,
 
+    /// Keep no list of those who want to be found, and be in nobody's.
+    #[arg(long)]
+    pub no_rendezvous: bool,
+
     /// Keep so many connections to others open, those to --bootstrap among them, and find peers for them in the address
     /// book; 0 for those to --bootstrap alone.
     #[arg(long, value_name = "COUNT", default_value_t = 8, value_parser = clap::value_parser!(u8).range(0..=60))]

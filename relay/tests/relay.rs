@@ -1,6 +1,8 @@
 //! A whole relay on loopback: its HTTP server, its reservations, and what refuses to start.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
+#[path = "relay/rendezvous.rs"]
+mod rendezvous;
 #[path = "relay/secure.rs"]
 mod secure;
 

@@ -8,7 +8,7 @@ const SLOT_MILLIS: u64 = 200;
 
 fn start(chain: &Chain, name: &str, options: &NodeOptions, flags: &[&str]) -> Process {
     let mut command = chain.node_command(name, options);
-    command.arg("--no-dht").args(flags);
+    command.args(["--no-dht", "--no-rendezvous"]).args(flags);
     Process::start_ready(name, command, chain.dir()).unwrap()
 }
 

@@ -8,7 +8,7 @@ const NAME: &str = "/dnsaddr/seeds.example";
 
 fn node(chain: &Chain, name: &str, options: &NodeOptions, flags: &[&str]) -> Process {
     let mut command = chain.node_command(name, options);
-    command.args(["--no-dht", "--no-exchange", "--outbound", "0"]).args(flags);
+    command.args(["--no-dht", "--no-exchange", "--no-rendezvous", "--outbound", "0"]).args(flags);
     Process::start_ready(name, command, chain.dir()).unwrap()
 }
 

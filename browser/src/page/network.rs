@@ -77,6 +77,7 @@ fn words(found: &str) -> &str {
         "node-list" => "from the relay's list",
         "exchange" => "told by a peer",
         "dht" => "by a lookup",
+        "rendezvous" => "at a relay’s rendezvous",
         "inbound" => "it called",
         other => other,
     }

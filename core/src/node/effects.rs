@@ -42,6 +42,10 @@ pub(super) enum Ask {
     History(Room),
     /// Who else is there?
     Peers,
+    /// Tell others of us.
+    Register,
+    /// Who has registered?
+    Discover,
     /// A part of this file.
     Content(Hash, Part),
     /// What joining by proof needs.

@@ -64,19 +64,21 @@ pub struct Discovery {
     pub outbound: usize,
     /// Take part in the distributed hash table: `/weft/<chain>/kad/1`.
     pub dht: bool,
+    /// Register with relays, and ask them for others: `/rendezvous/1.0.0`; as a relay, let others do so.
+    pub rendezvous: bool,
 }
 
 impl Discovery {
     /// Only peers that are named are dialled, and nobody is told of.
-    pub const OFF: Self = Self { exchange: false, outbound: 0, dht: false };
+    pub const OFF: Self = Self { exchange: false, outbound: 0, dht: false, rendezvous: false };
 
     /// What a peer of this kind does unless it is told otherwise.
     #[must_use]
     pub const fn of(role: Role) -> Self {
         match role {
-            Role::Native | Role::Relay => Self { exchange: true, outbound: 8, dht: true },
+            Role::Native | Role::Relay => Self { exchange: true, outbound: 8, dht: true, rendezvous: true },
             // Each is a WebSocket, a gossip neighbour and a server of blocks: a tab needs fewer.
-            Role::Browser => Self { exchange: true, outbound: 4, dht: true },
+            Role::Browser => Self { exchange: true, outbound: 4, dht: true, rendezvous: true },
         }
     }
 }
@@ -376,8 +378,6 @@ impl Finding {
     ) {
         // Who has left cannot be asked where it told this from.
         let Some(from) = connections.direct_address(&teller) else { return };
-        let scope = Scope::of(from).unwrap_or(Scope::World);
-        let group = Group::of(from);
         if verify_records(&records, &self.chain).contains(&false) {
             fx.offend(teller, Offence::BadSignature);
             return;
@@ -388,35 +388,61 @@ impl Finding {
                 fx.refuse("peer-record-out-of-date");
                 continue;
             }
-            let is_believed = |address: &Multiaddr| {
-                can_reach(self.role, address) && Scope::of(address).is_some_and(|reach| reach >= scope)
-            };
-            let addresses: Vec<_> = record
-                .addresses()
-                .iter()
-                .filter(|address| is_of(address, &peer))
-                .map(without_peer)
-                .filter(is_believed)
-                .collect();
+            let addresses = self.believed(from, &peer, &record.addresses());
             if addresses.is_empty() {
                 if !self.guests.contains_key(&peer) {
                     fx.refuse("peer-record-without-use");
                 }
                 continue;
             }
-            let rumour = Rumour {
-                peer,
-                addresses,
-                record: Some(record),
-                found: Found::Exchange,
-                teller: group.clone(),
-            };
+            let teller = Group::of(from);
+            let rumour = Rumour { peer, addresses, record: Some(record), found: Found::Exchange, teller };
             if !self.book.heard(rumour, fx.now.wall) {
                 fx.refuse("address-book-full");
             }
         }
         self.dirty(fx);
         self.look_soon(fx);
+    }
+
+    /// Those of a peer's addresses that somebody who is connected from `from` can tell of: no nearer than itself, and such as can be
+    /// dialled here.
+    fn believed(&self, from: &Multiaddr, peer: &PeerId, addresses: &[Multiaddr]) -> Vec<Multiaddr> {
+        let scope = Scope::of(from).unwrap_or(Scope::World);
+        let is_believed = |address: &Multiaddr| {
+            can_reach(self.role, address) && Scope::of(address).is_some_and(|reach| reach >= scope)
+        };
+        let own = addresses.iter().filter(|address| is_of(address, peer));
+        own.map(without_peer).filter(is_believed).collect()
+    }
+
+    /// A peer that another one wrote down as it was told, as at a rendezvous.
+    pub(super) fn met(
+        &mut self,
+        fx: &mut Effects,
+        connections: &Connections,
+        teller: PeerId,
+        peer: PeerId,
+        addresses: &[Multiaddr],
+    ) {
+        let Some(from) = connections.direct_address(&teller) else { return };
+        let addresses = self.believed(from, &peer, addresses);
+        if addresses.is_empty() {
+            // One that only peers of another kind can dial.
+            return;
+        }
+        let rumour =
+            Rumour { peer, addresses, record: None, found: Found::Rendezvous, teller: Group::of(from) };
+        if !self.book.heard(rumour, fx.now.wall) {
+            fx.refuse("address-book-full");
+        }
+        self.dirty(fx);
+        self.look_soon(fx);
+    }
+
+    /// How many connections to others are missing.
+    pub(super) fn missing(&self, connections: &Connections) -> usize {
+        self.discovery.outbound.saturating_sub(self.outbound.len() + connections.seeking())
     }
 
     /// Keeps what a connected peer says of itself that only tabs can make use of, to tell other tabs while it is connected.
@@ -445,6 +471,21 @@ impl Finding {
     /// What we say of ourselves; nothing while nobody can dial us.
     fn own_record(&mut self, fx: &Effects, connections: &Connections) -> Option<&PeerRecord> {
         let key = self.key.as_ref()?;
+        let addresses = self.own_addresses(connections);
+        let is_current = self.own.as_ref().is_some_and(|(known, record)| {
+            *known == addresses
+                && record.issued() <= fx.now.wall
+                && fx.now.wall.0 < record.issued().0.saturating_add(SIGN_MILLIS)
+        });
+        if !is_current {
+            let record = PeerRecord::sign(key, &self.chain, fx.now.wall, &addresses);
+            self.own = Some((addresses, record));
+        }
+        self.own.as_ref().filter(|(addresses, _)| !addresses.is_empty()).map(|(_, record)| record)
+    }
+
+    /// Where others reach us.
+    pub(super) fn own_addresses(&self, connections: &Connections) -> Vec<Multiaddr> {
         let mut addresses: Vec<_> = connections
             .addresses
             .iter()
@@ -457,16 +498,7 @@ impl Finding {
         // The furthest first: of too many the nearest are left out.
         addresses.sort_by_key(|address| (std::cmp::Reverse(Scope::of(address)), is_circuit(address)));
         addresses.dedup();
-        let is_current = self.own.as_ref().is_some_and(|(known, record)| {
-            *known == addresses
-                && record.issued() <= fx.now.wall
-                && fx.now.wall.0 < record.issued().0.saturating_add(SIGN_MILLIS)
-        });
-        if !is_current {
-            let record = PeerRecord::sign(key, &self.chain, fx.now.wall, &addresses);
-            self.own = Some((addresses, record));
-        }
-        self.own.as_ref().filter(|(addresses, _)| !addresses.is_empty()).map(|(_, record)| record)
+        addresses
     }
 
     /// Whether others of our kind reach us through a relay at this address.
@@ -561,8 +593,7 @@ impl Finding {
 
     /// Dials one more peer if connections are missing, and says when to look again.
     fn fill(&mut self, fx: &mut Effects, connections: &mut Connections) -> Option<Mono> {
-        let missing = self.discovery.outbound.saturating_sub(self.outbound.len() + connections.seeking());
-        if missing == 0 {
+        if self.missing(connections) == 0 {
             self.hurry_pause = FIRST_HURRY_MILLIS;
             return None;
         }

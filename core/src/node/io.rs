@@ -6,6 +6,7 @@ use super::{
     content::FileView,
     dht::{DhtAnswer, DhtFailure, DhtId, DhtQuery},
     metrics::Snapshot,
+    rendezvous::{self, RENDEZVOUS_PROTOCOL},
     view::{
         AccountView, AuthoritiesView, BlockSummary, BlockView, BucketView, ChatView, MempoolView, PeerView,
         StatusView, SyncView, TraceView, TransactionStatus,
@@ -76,12 +77,21 @@ pub enum Protocol {
     Peers,
     /// Files: `/weft/content/1`.
     Content,
+    /// Who else is on this chain, asked of a relay: libp2p's `/rendezvous/1.0.0`.
+    Rendezvous,
 }
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Sync, Self::Archive, Self::Transactions, Self::Chat, Self::Peers, Self::Content];
+    pub const ALL: [Self; 7] = [
+        Self::Sync,
+        Self::Archive,
+        Self::Transactions,
+        Self::Chat,
+        Self::Peers,
+        Self::Content,
+        Self::Rendezvous,
+    ];
 
     /// The name in metrics.
     #[must_use]
@@ -93,6 +103,7 @@ impl Protocol {
             Self::Chat => "chat",
             Self::Peers => "peers",
             Self::Content => "content",
+            Self::Rendezvous => "rendezvous",
         }
     }
 
@@ -101,6 +112,8 @@ impl Protocol {
     pub fn name(self, genesis: Option<&Hash>) -> Option<String> {
         match self {
             Self::Chat | Self::Peers | Self::Content => Some(format!("/weft/{}/1", self.label())),
+            // Its messages name the chain.
+            Self::Rendezvous => genesis.map(|_| RENDEZVOUS_PROTOCOL.to_owned()),
             _ => genesis.map(|genesis| format!("/weft/{}/{}/1", genesis.short(), self.label())),
         }
     }
@@ -114,6 +127,7 @@ impl Protocol {
             Self::Chat => 1 << 10,
             Self::Peers => 4 << 10,
             Self::Content => MAX_CONTENT_REQUEST_BYTES,
+            Self::Rendezvous => rendezvous::MAX_REQUEST_BYTES,
         }
     }
 
@@ -127,6 +141,7 @@ impl Protocol {
             Self::Chat => 512 << 10,
             Self::Peers => 64 << 10,
             Self::Content => MAX_CONTENT_RESPONSE_BYTES,
+            Self::Rendezvous => rendezvous::MAX_RESPONSE_BYTES,
         }
     }
 }

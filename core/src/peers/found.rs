@@ -19,6 +19,8 @@ pub enum Found {
     Inbound,
     /// The DNS has it (`/dnsaddr`).
     Dns,
+    /// It registered with a relay (libp2p's rendezvous).
+    Rendezvous,
 }
 
 impl Found {
@@ -33,6 +35,7 @@ impl Found {
             Self::Dht => "dht",
             Self::Inbound => "inbound",
             Self::Dns => "dns",
+            Self::Rendezvous => "rendezvous",
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::primitives::PublicKey;
 const ED25519: [u8; 6] = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
 
 /// The id of the peer with this key.
-pub(super) fn peer_id(key: &PublicKey) -> Option<PeerId> {
+pub(crate) fn peer_id(key: &PublicKey) -> Option<PeerId> {
     PeerId::from_bytes(&[ED25519.as_slice(), &key.0].concat()).ok()
 }
 

@@ -90,6 +90,12 @@ impl SecretKey {
     pub fn sign(&self, domain: Domain, genesis: &Hash, payload: &[u8]) -> Signature {
         Signature(self.0.sign(&signed_bytes(domain, genesis, payload)).to_bytes())
     }
+
+    /// Signs what another protocol has put its own tag in front of.
+    #[must_use]
+    pub(crate) fn sign_foreign(&self, tagged: &[u8]) -> Signature {
+        Signature(self.0.sign(tagged).to_bytes())
+    }
 }
 
 impl PublicKey {
@@ -98,6 +104,12 @@ impl PublicKey {
     pub fn verify(&self, domain: Domain, genesis: &Hash, payload: &[u8], signature: &Signature) -> bool {
         VerificationKey::try_from(self.0)
             .is_ok_and(|key| key.verify(&signature.0.into(), &signed_bytes(domain, genesis, payload)).is_ok())
+    }
+
+    /// Whether `signature` is this key's on what another protocol has put its own tag in front of.
+    #[must_use]
+    pub(crate) fn verify_foreign(&self, tagged: &[u8], signature: &Signature) -> bool {
+        VerificationKey::try_from(self.0).is_ok_and(|key| key.verify(&signature.0.into(), tagged).is_ok())
     }
 }
 

@@ -101,7 +101,7 @@ impl Prefixed {
 /// A message with its length before it.
 pub(super) fn prefixed(message: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(message.len() + 3);
-    put_number(&mut bytes, message.len());
+    put_number(&mut bytes, message.len() as u64);
     bytes.extend_from_slice(message);
     bytes
 }
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn too_long_a_message_is_refused_before_it_comes() {
         let mut long = Vec::new();
-        put_number(&mut long, MAX + 1);
+        put_number(&mut long, MAX as u64 + 1);
         assert_eq!(cut(&long, 1), Err(Malformed::TooLong));
         assert_eq!(cut(&[0xff, 0xff, 0xff, 0xff], 1), Err(Malformed::TooLong));
         assert_eq!(cut(&[0x81, 0x80, 0x00], 1), Err(Malformed::TooLong), "no number is written in two ways");

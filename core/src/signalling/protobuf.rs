@@ -1,10 +1,10 @@
-//! The little of Protocol Buffers that the messages of this folder need.
+//! The little of Protocol Buffers that the messages of this folder, and those of a rendezvous, need.
 
 use super::Malformed;
 
 /// The value of a field, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Value<'a> {
+pub(crate) enum Value<'a> {
     Number(u64),
     Bytes(&'a [u8]),
     /// Of a kind that none of our fields has.
@@ -13,7 +13,7 @@ pub(super) enum Value<'a> {
 
 /// The fields of a message, in their order.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fields<'a>(pub(super) &'a [u8]);
+pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Fields<'a> {
     fn number(&mut self) -> Result<u64, Malformed> {
@@ -71,7 +71,7 @@ impl<'a> Iterator for Fields<'a> {
 }
 
 /// Adds a number of seven bits a byte.
-pub(super) fn put_number(bytes: &mut Vec<u8>, mut number: usize) {
+pub(crate) fn put_number(bytes: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         bytes.push((number & 0x7f) as u8 | 0x80);
         number >>= 7;
@@ -84,10 +84,16 @@ pub(super) fn put_small(bytes: &mut Vec<u8>, field: u8, number: u8) {
     bytes.extend([field << 3, number & 0x7f]);
 }
 
+/// Adds a field with a number.
+pub(crate) fn put_value(bytes: &mut Vec<u8>, field: u8, number: u64) {
+    bytes.push(field << 3);
+    put_number(bytes, number);
+}
+
 /// Adds a field of bytes.
-pub(super) fn put_bytes(bytes: &mut Vec<u8>, field: u8, value: &[u8]) {
+pub(crate) fn put_bytes(bytes: &mut Vec<u8>, field: u8, value: &[u8]) {
     bytes.push(field << 3 | 2);
-    put_number(bytes, value.len());
+    put_number(bytes, value.len() as u64);
     bytes.extend_from_slice(value);
 }
 
@@ -128,10 +134,10 @@ mod tests {
 
     #[test]
     fn numbers_are_read_as_they_were_written() {
-        for number in [0_usize, 1, 127, 128, 300, 16_383, 16_384, u32::MAX as usize] {
+        for number in [0, 1, 127, 128, 300, 16_383, 16_384, u64::from(u32::MAX), u64::MAX] {
             let mut bytes = vec![0x08];
             put_number(&mut bytes, number);
-            assert_eq!(fields(&bytes).unwrap(), [(1, Value::Number(number as u64))]);
+            assert_eq!(fields(&bytes).unwrap(), [(1, Value::Number(number))]);
         }
     }
 }

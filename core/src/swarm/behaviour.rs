@@ -58,6 +58,7 @@ pub struct Behaviour<X: NetworkBehaviour> {
     pub(super) chat: Requesting,
     pub(super) peers: Requesting,
     pub(super) content: Requesting,
+    pub(super) rendezvous: Requesting,
 }
 
 impl<X: NetworkBehaviour> Behaviour<X> {
@@ -75,10 +76,15 @@ impl<X: NetworkBehaviour> Behaviour<X> {
         let requests = |protocol: Protocol| {
             let name =
                 protocol.name(chain.as_ref()).and_then(|name| StreamProtocol::try_from_owned(name).ok());
+            // Whoever says that it speaks this keeps a place where others register, which relays do.
+            let support = match protocol {
+                Protocol::Rendezvous if role != Role::Relay => ProtocolSupport::Outbound,
+                _ => ProtocolSupport::Full,
+            };
             DirectOnly::new(
                 request_response::Behaviour::with_codec(
                     Codec { protocol },
-                    name.map(|name| (name, ProtocolSupport::Full)),
+                    name.map(|name| (name, support.clone())),
                     request_response::Config::default()
                         .with_request_timeout(REQUEST_TIMEOUT)
                         .with_max_concurrent_streams(MAX_STREAMS),
@@ -107,6 +113,7 @@ impl<X: NetworkBehaviour> Behaviour<X> {
             chat: requests(Protocol::Chat),
             peers: requests(Protocol::Peers),
             content: requests(Protocol::Content),
+            rendezvous: requests(Protocol::Rendezvous),
         }
     }
 
@@ -118,6 +125,7 @@ impl<X: NetworkBehaviour> Behaviour<X> {
             Protocol::Chat => &mut self.chat,
             Protocol::Peers => &mut self.peers,
             Protocol::Content => &mut self.content,
+            Protocol::Rendezvous => &mut self.rendezvous,
         }
     }
 }

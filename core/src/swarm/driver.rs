@@ -605,6 +605,7 @@ impl<S: Shell, N: Machine> Engine<S, N> {
             BehaviourEvent::Chat(event) => self.request_event(Protocol::Chat, event),
             BehaviourEvent::Peers(event) => self.request_event(Protocol::Peers, event),
             BehaviourEvent::Content(event) => self.request_event(Protocol::Content, event),
+            BehaviourEvent::Rendezvous(event) => self.request_event(Protocol::Rendezvous, event),
             _ => {}
         }
     }

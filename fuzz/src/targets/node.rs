@@ -34,7 +34,8 @@ const FAILURE: u8 = 9;
 const WAIT: u8 = 10;
 const PEERS: u8 = 11; // a request too
 const CONTENT: u8 = 12; // and one more
-const KINDS: u8 = 13;
+const RENDEZVOUS: u8 = 13; // and the last
+const KINDS: u8 = 14;
 const SECOND_PEER: u8 = 0x80;
 
 /// A peer with the shell's side of it: every effect ends at once.
@@ -173,6 +174,7 @@ impl Shell {
                 let protocol = match kind {
                     PEERS => Protocol::Peers,
                     CONTENT => Protocol::Content,
+                    RENDEZVOUS => Protocol::Rendezvous,
                     _ => PROTOCOLS[usize::from(kind - REQUEST)],
                 };
                 let body = data[..data.len().min(protocol.max_request())].to_vec();
@@ -259,6 +261,8 @@ pub fn node_seeds() -> Vec<Vec<u8>> {
         (VOTE, super::chain::vote_seeds()),
         (EVIDENCE, super::chain::evidence_seeds()),
         (CHAT, super::gossip::chat_seeds()[..1].to_vec()),
+        // Who is in the namespace `a`?
+        (RENDEZVOUS, vec![vec![8, 3, 42, 3, 10, 1, b'a']]),
     ] {
         seeds.iter().for_each(|seed| asked.extend(encoded(kind, seed)));
     }

@@ -134,6 +134,7 @@ fn peer_config(options: NodeOptions) -> Result<PeerConfig, Failure> {
         discovery: Discovery {
             exchange: !options.no_exchange,
             dht: !options.no_dht,
+            rendezvous: !options.no_rendezvous,
             outbound: options.outbound.map_or(Discovery::of(Role::Native).outbound, usize::from),
         },
         storage: Storage::Disk(data),

@@ -12,7 +12,8 @@ use super::{
 #[derive(Debug, Args)]
 pub(super) struct PeersArgs {
     /// Say how each peer was found: named (its address was given), mdns (in the local network), exchange (another peer passed
-    /// on what it says of itself), dht (it is in the distributed hash table), inbound (it connected to this peer).
+    /// on what it says of itself), dht (it is in the distributed hash table), dns (a /dnsaddr name stands for it), rendezvous (it
+    /// registered with a relay), inbound (it connected to this peer).
     #[arg(long)]
     why: bool,
     #[command(flatten)]

@@ -214,7 +214,7 @@ impl Chain {
         command.args(["--prune", &options.prune.to_string()]);
         command.args(["--tx-mode", &options.tx_mode.to_string()]);
         if options.bootstrap_only {
-            command.args(["--no-exchange", "--no-dht", "--outbound", "0"]);
+            command.args(["--no-exchange", "--no-dht", "--no-rendezvous", "--outbound", "0"]);
         }
         if let Some(log) = &options.log {
             command.args(["--log", log]);
@@ -252,7 +252,7 @@ impl Chain {
         }
         command.args(["--tx-mode", &options.tx_mode.to_string()]);
         if options.bootstrap_only {
-            command.args(["--no-exchange", "--no-dht", "--outbound", "0"]);
+            command.args(["--no-exchange", "--no-dht", "--no-rendezvous", "--outbound", "0"]);
         }
         if let Some(log) = &options.log {
             command.args(["--log", log]);

@@ -119,8 +119,10 @@ impl World {
             Role::Relay => "relay",
             Role::Browser => "browser",
         };
-        let protocols =
-            Protocol::ALL.iter().filter_map(|protocol| protocol.name(peer.chain.as_ref())).collect();
+        let speaks =
+            |protocol: &Protocol| *protocol != Protocol::Rendezvous || peer.config.role == Role::Relay;
+        let spoken = Protocol::ALL.into_iter().filter(speaks);
+        let protocols = spoken.filter_map(|protocol| protocol.name(peer.chain.as_ref())).collect();
         (format!("weft/{} ({role})", env!("CARGO_PKG_VERSION")), protocols)
     }
 

@@ -42,11 +42,13 @@ pub enum Kind {
     Peers,
     /// Requests and responses of `/weft/content/1`.
     Content,
+    /// Requests and responses of `/rendezvous/1.0.0`.
+    Rendezvous,
 }
 
 impl Kind {
     /// All of them, in the order of reports.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Block,
         Self::Vote,
         Self::Evidence,
@@ -58,6 +60,7 @@ impl Kind {
         Self::History,
         Self::Peers,
         Self::Content,
+        Self::Rendezvous,
     ];
 
     /// What messages of a topic are.
@@ -79,6 +82,7 @@ impl Kind {
             Protocol::Chat => Self::History,
             Protocol::Peers => Self::Peers,
             Protocol::Content => Self::Content,
+            Protocol::Rendezvous => Self::Rendezvous,
         }
     }
 
@@ -97,6 +101,7 @@ impl Kind {
             Self::History => "history",
             Self::Peers => "peers",
             Self::Content => "content",
+            Self::Rendezvous => "rendezvous",
         }
     }
 }

@@ -87,7 +87,7 @@ fn answer(
             Some(encode(&BodiesResponse(bodies.collect())))
         }
         Protocol::Transactions => Some(TxResponse::Done.to_bytes()),
-        Protocol::Chat | Protocol::Peers | Protocol::Content => None,
+        Protocol::Chat | Protocol::Peers | Protocol::Content | Protocol::Rendezvous => None,
     }
 }
 

@@ -14,7 +14,7 @@ use weft_testnet::{
 
 use crate::town::{SLOT, seeds};
 
-const ON: Discovery = Discovery { exchange: true, outbound: 4, dht: false };
+const ON: Discovery = Discovery { exchange: true, outbound: 4, ..Discovery::OFF };
 
 fn chain() -> TestChain {
     TestChain::new(EPOCH, SLOT, 1, 2)

@@ -99,7 +99,11 @@ fn of_many_branches_for_one_slot_two_are_downloaded() {
                 };
                 encode(&BodiesResponse(keys.iter().map(find).collect()))
             }
-            Protocol::Transactions | Protocol::Chat | Protocol::Peers | Protocol::Content => return,
+            Protocol::Transactions
+            | Protocol::Chat
+            | Protocol::Peers
+            | Protocol::Content
+            | Protocol::Rendezvous => return,
         };
         outputs.push(Output::Respond { id, body });
     });

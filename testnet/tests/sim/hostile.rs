@@ -33,6 +33,8 @@ fn bad_requests_are_refused_and_answers_never_owed() {
             Protocol::Chat => vec![1, 0, 0, 0, b'x'],
             Protocol::Peers => encode(&PeersRequest { chain: Hash::ZERO, own: None }),
             Protocol::Content => encode(&ContentRequest::Chunk { content: Hash::ZERO, index: 0 }),
+            // Who is in the namespace `a`?
+            Protocol::Rendezvous => vec![8, 3, 42, 3, 10, 1, b'a'],
         };
         let most = protocol.max_request();
         let mut bad = vec![Vec::new(), vec![0xff; most.min(64)], vec![0xff; most]];

@@ -54,7 +54,11 @@ impl Library {
                 let body = |height: Height| self.bodies.get(height.0 as usize - 1).cloned();
                 Some(encode(&BodiesResponse(keys.iter().map(|(height, _)| body(*height)).collect())))
             }
-            Protocol::Transactions | Protocol::Chat | Protocol::Peers | Protocol::Content => None,
+            Protocol::Transactions
+            | Protocol::Chat
+            | Protocol::Peers
+            | Protocol::Content
+            | Protocol::Rendezvous => None,
         }
     }
 

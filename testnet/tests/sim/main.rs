@@ -26,6 +26,7 @@ mod pool_floods;
 mod pruning;
 mod records;
 mod relaying;
+mod rendezvous;
 mod scenarios;
 mod serving;
 mod siege;

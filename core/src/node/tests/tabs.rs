@@ -51,7 +51,7 @@ fn meet(alone: &mut Alone, seed: u8) -> PeerId {
 
 #[test]
 fn a_relay_tells_tabs_of_the_tabs_that_are_connected_to_it_and_of_no_others() {
-    let discovery = Discovery { exchange: true, outbound: 0, dht: false };
+    let discovery = Discovery { exchange: true, ..Discovery::OFF };
     let mut relay_node = with(Role::Relay, discovery);
     let tabs = [11, 12].map(|seed| meet(&mut relay_node, seed));
     let own = |seed: u8, address: &str| {
