@@ -173,6 +173,7 @@ impl Node {
         let (names, bootstrap) = std::mem::take(&mut config.bootstrap).into_iter().partition(is_name);
         let mut connections =
             Connections::new((config.local, config.role), bootstrap, (config.max_inbound, group_key), &fx);
+        connections.restore(&mut fx);
         let seeds = Seeds::new(config.role, names, &mut fx);
         let chain = match config.genesis.take() {
             Some(genesis) => Some(Chain::open(&config, genesis, &mut fx)?),
@@ -388,6 +389,7 @@ impl Node {
 
     /// What follows from whatever happened.
     fn settle(&mut self) {
+        self.connections.answer_durable(&mut self.fx);
         if let Some(chain) = &mut self.chain {
             match self.fx.storage_failed.clone() {
                 Some(reason) => chain.break_promises(&mut self.fx, &reason),

@@ -6,6 +6,7 @@
 //! This folder is exempt from core's rule against clocks and entropy, because libp2p's behaviours read both themselves.
 //! It knows no transport and no async runtime.
 
+mod barred;
 mod behaviour;
 mod codec;
 mod connections;

@@ -15,17 +15,18 @@ mod peers;
 mod progress;
 mod send;
 mod signals;
+mod standing;
 mod status;
 mod sync;
 mod tx;
 
-use std::{net::SocketAddr, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use self::{failure::Failure, output::Output, progress::Screen};
-use crate::rpc::{RpcClient, RpcFailure};
+use crate::rpc::{RpcClient, Token};
 
 /// Where a node's RPC is unless told otherwise.
 const DEFAULT_RPC: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4102);
@@ -69,6 +70,14 @@ enum Command {
     Sync(sync::SyncArgs),
     /// Who is connected to the peer?
     Peers(peers::PeersArgs),
+    /// Have nothing to do with a peer, or with an address or range of addresses, for a time.
+    Ban(standing::BanArgs),
+    /// End a ban.
+    Unban(standing::UnbanArgs),
+    /// Never disconnect or ban a peer, whatever it does.
+    Trust(standing::TrustArgs),
+    /// Who is banned, why and for how long; who is trusted.
+    Bans(RpcArgs),
     /// Ask the distributed hash table of the chain's peers.
     #[command(subcommand)]
     Dht(dht::DhtCommand),
@@ -95,11 +104,19 @@ struct RpcArgs {
     /// Where the peer's RPC listens.
     #[arg(long, value_name = "ADDR", env = "WEFT_RPC", default_value_t = DEFAULT_RPC)]
     rpc: SocketAddr,
+    /// The file with the token that a peer wants to hear before it changes anything. Default: `rpc.token` where the user's data is.
+    #[arg(long, value_name = "FILE", env = "WEFT_RPC_TOKEN")]
+    rpc_token: Option<PathBuf>,
 }
 
 impl RpcArgs {
-    fn client(&self) -> Result<RpcClient, RpcFailure> {
-        RpcClient::new(self.rpc)
+    fn client(&self) -> Result<RpcClient, Failure> {
+        let token = match &self.rpc_token {
+            Some(path) => Some(Token::load(path)?),
+            // Without one it can be asked all the same, and says what is missing when more is wanted.
+            None => Token::path(None).and_then(|path| Token::load(&path)).ok(),
+        };
+        Ok(RpcClient::new(self.rpc, token.as_ref())?)
     }
 }
 
@@ -135,6 +152,10 @@ impl Cli {
                 Command::Status(args) => status::run(&args, output).await,
                 Command::Sync(args) => sync::run(args, output, &screen).await,
                 Command::Peers(args) => peers::run(&args, output).await,
+                Command::Ban(args) => standing::ban(args, output).await,
+                Command::Unban(args) => standing::unban(args, output).await,
+                Command::Trust(args) => standing::trust(args, output).await,
+                Command::Bans(args) => standing::list(&args, output).await,
                 Command::Dht(command) => dht::run(command, output, &screen).await,
                 Command::Account(args) => account::run(args, output).await,
                 Command::Authority(command) => authority::run(command, output).await,

@@ -54,7 +54,11 @@ pub struct NodeOptions {
     /// Answer JSON-RPC here. Default: 127.0.0.1:4102.
     #[arg(long, value_name = "ADDR")]
     pub rpc: Option<SocketAddr>,
-    /// Let other machines use the RPC. Whoever reaches it commands this peer.
+    /// The file with the token that clients must say before they change anything, made when there is none. Default: `rpc.token`
+    /// where the user's data is, where the commands look for it too.
+    #[arg(long, value_name = "FILE")]
+    pub rpc_token: Option<PathBuf>,
+    /// Let other machines use the RPC: whoever reaches it sees what this peer does, and commands it with the token.
     #[arg(long)]
     pub rpc_allow_remote: bool,
     /// Do not answer JSON-RPC.
@@ -169,6 +173,7 @@ impl NodeOptions {
             prune: self.prune.or(file.prune),
             tx_mode: self.tx_mode.or(file.tx_mode),
             rpc: self.rpc.or(file.rpc),
+            rpc_token: self.rpc_token.or(file.rpc_token),
             rpc_allow_remote: self.rpc_allow_remote || file.rpc_allow_remote,
             no_rpc,
             dns_server: self.dns_server.or(file.dns_server),

@@ -4,15 +4,15 @@
 //! overwritten: losing a key is the one thing nobody can repair.
 
 use std::{
-    fmt,
-    fs::{self, File, OpenOptions},
-    io::{self, Read, Write},
+    fmt, io,
     path::{Path, PathBuf},
 };
 
 use libp2p::identity::Keypair;
 use serde::{Deserialize, Serialize};
 use weft_core::primitives::{PublicKey, SecretKey};
+
+use crate::private_file;
 
 /// The most bytes a key file may have; ours have about 200.
 const MAX_LEN: u64 = 4096;
@@ -93,12 +93,16 @@ struct Document {
 /// # Errors
 /// When the file exists or cannot be written.
 pub fn create(path: &Path, kind: KeyKind) -> Result<SecretKey, KeyFileError> {
-    let key = SecretKey::from_seed(random()?);
+    let seed = private_file::random().map_err(|error| KeyFileError::Entropy(error.to_string()))?;
+    let key = SecretKey::from_seed(seed);
     let document = Document { kind, public: key.public(), seed: hex::encode(key.seed()) };
     let mut text = serde_json::to_string_pretty(&document)
         .expect("a struct of an enum without data and two texts is always JSON");
     text.push('\n');
-    write_new(path, text.as_bytes())?;
+    private_file::write_new(path, text.as_bytes()).map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => KeyFileError::Exists { path: path.to_owned() },
+        _ => KeyFileError::Access { path: path.to_owned(), source },
+    })?;
     Ok(key)
 }
 
@@ -121,13 +125,10 @@ pub fn load(path: &Path, wanted: KeyKind) -> Result<SecretKey, KeyFileError> {
 pub fn load_any(path: &Path) -> Result<(KeyKind, SecretKey), KeyFileError> {
     let access = |source| KeyFileError::Access { path: path.to_owned(), source };
     let corrupt = |reason: String| KeyFileError::Corrupt { path: path.to_owned(), reason };
-    let file = File::open(path).map_err(access)?;
-    warn_if_exposed(path, &file).map_err(access)?;
-    let mut bytes = Vec::new();
-    file.take(MAX_LEN + 1).read_to_end(&mut bytes).map_err(access)?;
-    if bytes.len() as u64 > MAX_LEN {
-        return Err(corrupt(format!("it has more than {MAX_LEN} bytes")));
-    }
+    let bytes = private_file::read(path, MAX_LEN).map_err(|source| match source.kind() {
+        io::ErrorKind::InvalidData => corrupt(source.to_string()),
+        _ => access(source),
+    })?;
     let document: Document = serde_json::from_slice(&bytes).map_err(|error| corrupt(error.to_string()))?;
     let mut seed = [0; 32];
     hex::decode_to_slice(&document.seed, &mut seed)
@@ -158,60 +159,10 @@ pub fn load_or_create_peer_key(path: &Path) -> Result<Keypair, KeyFileError> {
         .map_err(|error| KeyFileError::Corrupt { path: path.to_owned(), reason: error.to_string() })
 }
 
-fn random<const N: usize>() -> Result<[u8; N], KeyFileError> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|error| KeyFileError::Entropy(error.to_string()))?;
-    Ok(bytes)
-}
-
-/// Writes a file that did not exist, whole or not at all: first under another name, which then becomes a second name
-/// of the finished file. Unlike a rename, that never replaces a file.
-fn write_new(path: &Path, bytes: &[u8]) -> Result<(), KeyFileError> {
-    let failed = |source: io::Error| match source.kind() {
-        io::ErrorKind::AlreadyExists => KeyFileError::Exists { path: path.to_owned() },
-        _ => KeyFileError::Access { path: path.to_owned(), source },
-    };
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    fs::create_dir_all(&directory).map_err(failed)?;
-    let temporary = directory.join(format!(".new-key-{}", hex::encode(random::<8>()?)));
-    let written = (|| {
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::hard_link(&temporary, path)
-    })();
-    // Only a second name of the file, or nothing, is lost when this fails.
-    let _ = fs::remove_file(&temporary);
-    written.map_err(failed)?;
-    #[cfg(unix)]
-    File::open(&directory).and_then(|opened| opened.sync_all()).map_err(failed)?;
-    Ok(())
-}
-
-#[cfg(unix)]
-fn warn_if_exposed(path: &Path, file: &File) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = file.metadata()?.permissions().mode();
-    if mode & 0o077 != 0 {
-        tracing::warn!("{0} can be read by others: run `chmod 600 {0}`", path.display());
-    }
-    Ok(())
-}
-
-#[cfg(not(unix))]
-fn warn_if_exposed(_: &Path, _: &File) -> io::Result<()> {
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use tempfile::TempDir;
 
     use super::*;

@@ -8,5 +8,6 @@ mod dns;
 pub mod genesis;
 pub mod keyfile;
 pub mod peer;
+mod private_file;
 pub mod rpc;
 pub mod transport;

@@ -2,20 +2,25 @@
 //!
 //! It is for the person who runs the peer: it listens on loopback, and no web page can use it. A request with an `Origin`
 //! comes from a page and is refused, as is one whose `Host` is not this machine, which is how a page of a hostile name
-//! that resolves to 127.0.0.1 would look. The same goes for `GET /metrics`, which Prometheus asks for.
+//! that resolves to 127.0.0.1 would look. What changes something takes a [token](Token) besides. The same goes for `GET /metrics`, which Prometheus asks for.
 
 mod api;
 mod client;
 mod guard;
 mod metrics;
+mod token;
 
 use std::{fmt, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use jsonrpsee::server::{BatchRequestConfig, Server, ServerConfig, ServerHandle};
+use jsonrpsee::{
+    core::middleware::RpcServiceBuilder,
+    server::{BatchRequestConfig, Server, ServerConfig, ServerHandle},
+};
 use weft_core::node::{Command, CommandError, Reply};
 
 pub use api::{BlockParam, code};
 pub use client::{RpcClient, RpcFailure};
+pub use token::{Token, TokenError};
 
 /// The most bytes a request may have: a chunk of a file as hex digits with room to spare.
 const MAX_REQUEST: u32 = 576 << 10;
@@ -60,11 +65,17 @@ pub struct RpcServer {
 }
 
 impl RpcServer {
-    /// Listens on `address` (port 0: any free port) and answers with what `call` answers.
+    /// Listens on `address` (port 0: any free port) and answers with what `call` answers; what changes something, to whoever says
+    /// the token.
     ///
     /// # Errors
     /// When the address is not loopback and `allow_remote` is not set, or cannot be listened on.
-    pub async fn start<C, F>(address: SocketAddr, allow_remote: bool, call: C) -> Result<Self, RpcError>
+    pub async fn start<C, F>(
+        address: SocketAddr,
+        allow_remote: bool,
+        token: Token,
+        call: C,
+    ) -> Result<Self, RpcError>
     where
         C: Fn(Command) -> F + Send + Sync + 'static,
         F: Future<Output = Result<Reply, CommandError>> + Send + 'static,
@@ -80,12 +91,13 @@ impl RpcServer {
             .set_batch_request_config(BatchRequestConfig::Disabled)
             .set_first_request_timeout(Some(FIRST_REQUEST))
             .build();
-        let guard = guard::layer(allow_remote);
+        let guard = guard::layer(allow_remote, token);
         let call: metrics::Call = Arc::new(move |command| Box::pin(call(command)));
         let metrics = metrics::MetricsLayer(call.clone());
         let bind = |source| RpcError::Bind { address, source };
         let server = Server::builder()
             .set_config(config)
+            .set_rpc_middleware(RpcServiceBuilder::new().layer_fn(guard::Gate))
             .set_http_middleware(tower::ServiceBuilder::new().layer(guard).layer(metrics))
             .build(address)
             .await

@@ -1,5 +1,8 @@
 //! The HTTP server, with TLS when there is a certificate: the app, and what a tab has to know before it is a peer.
 
+mod guests;
+mod policy;
+
 use std::{
     io,
     net::SocketAddr,
@@ -13,11 +16,12 @@ use axum::{
     body::Body,
     extract::{Request, State},
     http::{HeaderValue, Method, StatusCode, header},
+    middleware::map_response,
     response::{IntoResponse, Response},
     routing::get,
 };
 use serde_json::json;
-use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle, time::timeout};
+use tokio::{fs, net::TcpListener, sync::oneshot, task::JoinHandle, time::timeout};
 use tower_http::services::{ServeDir, ServeFile};
 
 use weft::certificate::CurrentCertificate;
@@ -64,18 +68,15 @@ impl HttpServer {
         if let Some(folder) = app {
             router = router.fallback(move |request| file(folder.clone(), request));
         }
+        let router = router.layer(map_response(say_what_is_allowed));
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {
             let stopped = async { drop(stopped.await) };
-            let ended = match certificate {
+            match certificate {
                 Some(certificate) => {
-                    let listener = SecureListener::new(listener, certificate);
-                    axum::serve(listener, router).with_graceful_shutdown(stopped).await
+                    guests::serve(SecureListener::new(listener, certificate), router, stopped).await;
                 }
-                None => axum::serve(listener, router).with_graceful_shutdown(stopped).await,
-            };
-            if let Err(error) = ended {
-                tracing::error!(%error, "the HTTP server ended");
+                None => guests::serve(listener, router, stopped).await,
             }
         });
         Self { address, stop, task }
@@ -92,6 +93,12 @@ impl HttpServer {
             task.abort();
         }
     }
+}
+
+/// What browsers are to know of every answer.
+async fn say_what_is_allowed(mut response: Response) -> Response {
+    response.headers_mut().extend(policy::HEADERS);
+    response
 }
 
 async fn bootstrap(State(served): State<Arc<Served>>) -> Response {
@@ -136,6 +143,9 @@ async fn file(folder: PathBuf, request: Request) -> Response {
         }
     };
     let lasting = response.status().is_success() && is_hashed(Path::new(&name));
+    // A worker is bound by the policy that its own file comes with.
+    let page = fs::read_to_string(folder.join("index.html")).await.unwrap_or_default();
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy::content_security_policy(&page));
     response.headers_mut().insert(header::CACHE_CONTROL, if lasting { FOREVER } else { ASK_AGAIN });
     response
 }

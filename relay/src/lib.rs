@@ -26,7 +26,7 @@ use weft::{
     genesis::{self, GenesisFileError},
     keyfile::{self, KeyFileError, KeyKind},
     peer::{DialBack, External, Limits, Peer, PeerConfig, PeerError, Storage, is_tls},
-    rpc::{RpcError, RpcServer},
+    rpc::{RpcError, RpcServer, Token, TokenError},
 };
 use weft_core::{
     chain::Genesis,
@@ -69,6 +69,9 @@ pub enum RelayError {
     /// The JSON-RPC server cannot start.
     #[error(transparent)]
     Rpc(#[from] RpcError),
+    /// The token for it cannot be used.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// Another program has the HTTP port.
     #[error("cannot serve HTTP on {0}: the port is in use; stop the program that uses it, or choose another")]
     HttpInUse(SocketAddr),
@@ -131,6 +134,12 @@ impl Relay {
             Some(path) => Some(keyfile::load(path, KeyKind::Account)?),
             None => None,
         };
+        let rpc = match options.rpc {
+            Some(address) => {
+                Some((address, Token::load_or_create(&Token::path(options.rpc_token.as_deref())?)?))
+            }
+            None => None,
+        };
         let genesis = options.genesis.as_deref().map(genesis::read).transpose()?;
         let key = keyfile::load_or_create_peer_key(&options.data.join("peer.key"))?;
         let listen = options.addresses();
@@ -184,8 +193,8 @@ impl Relay {
         let services =
             Services { relay: RelayServer::new(id, options.limits.config()), dial_back: DialBack::default() };
         let peer = Peer::start_with(config, services).await?;
-        let rpc = match options.rpc {
-            Some(address) => {
+        let rpc = match rpc {
+            Some((address, token)) => {
                 let caller = peer.caller();
                 let certificate = certificate.clone();
                 let answer = move |command| {
@@ -198,7 +207,7 @@ impl Relay {
                         Ok(reply)
                     }
                 };
-                Some(RpcServer::start(address, false, answer).await?)
+                Some(RpcServer::start(address, false, token, answer).await?)
             }
             None => None,
         };

@@ -92,6 +92,11 @@ pub struct Options {
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub rpc: Option<SocketAddr>,
 
+    /// The file with the token that clients must say before they change anything, made when there is none. Default: `rpc.token`
+    /// where the user's data is, where the `weft` commands look for it too.
+    #[arg(long, value_name = "FILE")]
+    pub rpc_token: Option<PathBuf>,
+
     /// For a demo on this machine only: serve the secret of this account key file as /demo.json, so that every page can
     /// spend from it. Refused unless --http is a loopback address.
     #[arg(long, value_name = "FILE")]

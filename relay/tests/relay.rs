@@ -106,6 +106,12 @@ async fn it_serves_the_app_with_types_and_lifetimes() {
         );
         assert!(head.contains("cache-control: no-cache"), "{page}: {head}");
         assert_eq!(body, b"<title>the page</title>");
+        for said in
+            ["x-content-type-options: nosniff", "x-frame-options: deny", "referrer-policy: no-referrer"]
+        {
+            assert!(head.contains(said), "{page} without {said}: {head}");
+        }
+        assert!(head.contains("content-security-policy: default-src 'none'; script-src 'self'"), "{head}");
     }
     let wasm = "/weft-0123456789abcdef_bg.wasm";
     let (head, body) = get(address, wasm, "").await;

@@ -150,6 +150,8 @@ async fn a_payment_made_in_a_tab_is_in_a_block_that_every_peer_has() {
             .unwrap();
         tab.shows(&format!("[data-testid=\"block-details\"] [data-id=\"{id}\"][data-amount=\"123\"]")).await;
     }
+    // The app needs nothing that its content security policy does not let it have.
+    assert_eq!(payer.refused_by_policy().await, Vec::<String>::new());
     payer.close().await;
     other.close().await;
 }

@@ -187,6 +187,6 @@ fn a_validator_killed_a_hundred_times_loses_nothing_and_never_signs_two_things_t
     for peer in [&other, &watcher] {
         assert_eq!(peer.authorities().unwrap().set_id, 0, "nobody has proof against it");
         let scores: Vec<i32> = peer.peers().unwrap().iter().map(|peer| peer.score).collect();
-        assert!(scores.iter().all(|score| *score == 0), "nobody is blamed for dying: {scores:?}");
+        assert!(scores.iter().all(|score| *score >= 0), "nobody is blamed for dying: {scores:?}");
     }
 }

@@ -1,14 +1,14 @@
 //! Who this tab is connected to, and how; and what it is itself.
 
 use leptos::prelude::*;
-use weft_core::node::{LinkState, LinkView, PeerView};
+use weft_core::node::{DeedView, LinkState, LinkView, PeerView};
 
 use super::{
     model::Model,
     parts::{colour, copy, short},
     session,
 };
-use crate::text::grouped;
+use crate::text::{grouped, time_of_day};
 
 pub(super) fn peers() -> impl IntoView {
     let model = expect_context::<Model>();
@@ -44,13 +44,26 @@ fn row(peer: &PeerView) -> impl IntoView + use<> {
             <span class="spacer"></span>
             <span class="dim">{peer.height.map(|height| format!("at {}", grouped(height.0)))}</span>
             <span class="dim">{peer.ping_millis.map(|millis| format!("{millis} ms"))}</span>
-            {(peer.score < 0)
-                .then(|| view! { <span class="score" title="Reputation: below -20 it is disconnected">{peer.score}</span> })}
+            {standing(peer)}
             <span class="tags" data-testid="peer-transport">
                 {peer.links.iter().map(tag).collect_view()}
             </span>
         </li>
     }
+}
+
+/// What this tab thinks of a peer, when there is something to think, and why.
+fn standing(peer: &PeerView) -> Option<impl IntoView + use<>> {
+    let deed =
+        |deed: &DeedView| format!("{} {}: {} points", time_of_day(deed.at), deed.offence, -deed.points);
+    let mut lines = vec!["Reputation: of use up to 20, disconnected below -20, banned below -50".to_owned()];
+    lines.extend(peer.deeds.iter().map(deed));
+    let class = if peer.score < 0 { "score" } else { "score good" };
+    (peer.score != 0 || !peer.deeds.is_empty()).then(|| {
+        view! {
+            <span class=class data-testid="peer-score" title=lines.join("\n")>{format!("{:+}", peer.score)}</span>
+        }
+    })
 }
 
 /// One connection: over what, and whether it is direct.

@@ -30,6 +30,8 @@ impl Node {
                 let parts = (&self.offers, &mut self.seeking);
                 return self.contents.command(&mut self.fx, parts, &self.connections, id, command);
             }
+            Command::Standing(command) => return self.connections.decide(&mut self.fx, id, command),
+            Command::Bans => Ok(Reply::Bans(self.connections.bans(self.fx.now))),
             // The driver fills it in.
             Command::RoutingTable => Ok(Reply::RoutingTable(Vec::new())),
             Command::Join(room) => {

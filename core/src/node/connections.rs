@@ -1,12 +1,13 @@
 //! Who is connected, and how that came about.
 
 mod room;
+mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use libp2p::{Multiaddr, PeerId, multiaddr};
 
-use self::room::Virtues;
+use self::{room::Virtues, standing::Written};
 use super::{
     ConnectionId, Event, Link, LinkState, LinkView, Output, PeerView,
     effects::Effects,
@@ -16,7 +17,7 @@ use super::{
     upgrades::{Act, Upgrades},
 };
 use crate::{
-    peers::{Consequence, Dialer, Found, Ledger, Offence, Role, Scope, circuit_of},
+    peers::{AddressRange, Dialer, Found, Ledger, Offence, Role, Scope, circuit_of},
     primitives::{Height, Mono},
 };
 
@@ -30,6 +31,8 @@ const MAX_ADDRESSES: usize = 64;
 struct Connection {
     link: Link,
     address: Multiaddr,
+    /// Where that is, if hosts can be told apart there.
+    host: Option<AddressRange>,
     outbound: bool,
     /// There was a circuit when it was opened.
     upgraded: bool,
@@ -54,6 +57,7 @@ pub(super) struct Connections {
     peers: BTreeMap<PeerId, Peer>,
     pub(super) addresses: Vec<Multiaddr>,
     ledger: Ledger,
+    written: Written,
     dialer: Dialer,
     upgrades: Upgrades,
     /// Peers that turned out to be reached over a circuit only.
@@ -100,6 +104,7 @@ impl Connections {
             peers: BTreeMap::new(),
             addresses: Vec::new(),
             ledger: Ledger::default(),
+            written: Written::default(),
             dialer,
             upgrades: Upgrades::new(local, role == Role::Browser),
             given_up: Vec::new(),
@@ -123,7 +128,9 @@ impl Connections {
         address: Multiaddr,
         outbound: bool,
     ) -> Presence {
-        if self.ledger.is_banned(&peer, fx.now.mono) {
+        let barred = link == Link::Direct && self.ledger.is_barred(&peer, &address, fx.now.mono);
+        if barred || self.ledger.is_banned(&peer, fx.now.mono) {
+            self.dialer.forget(&peer);
             fx.push(Output::Disconnect(peer));
         }
         self.dialer.connected(peer, &address, fx.now.mono);
@@ -136,14 +143,18 @@ impl Connections {
         let had_direct = state.is_direct();
         let has_circuit = state.connections.values().any(|it| it.link == Link::Relayed);
         let upgraded = link == Link::Direct && has_circuit;
-        state.connections.insert(connection, Connection { link, address, outbound, upgraded });
+        state.connections.insert(
+            connection,
+            Connection { link, host: AddressRange::of_host(&address), address, outbound, upgraded },
+        );
         fx.notify(Event::Peers);
         if had_direct || !state.is_direct() {
             return Presence::Same;
         }
         state.told = 0;
-        state.tell(fx, peer, self.ledger.score(&peer, fx.now.mono));
-        self.hurt |= state.told != 0;
+        let host = state.host();
+        self.tell(fx, peer);
+        self.tell_neighbours(fx, host);
         if !outbound {
             self.make_room(fx, peer);
         }
@@ -158,13 +169,14 @@ impl Connections {
     ) -> Presence {
         let Some(state) = self.peers.get_mut(&peer) else { return Presence::Same };
         self.upgrades.disconnected(peer, connection, fx.now.mono);
-        let had_direct = state.is_direct();
+        let (had_direct, host) = (state.is_direct(), state.host());
         state.connections.remove(&connection);
         let direct = state.is_direct();
         if state.connections.is_empty() {
             self.peers.remove(&peer);
             self.dialer.disconnected(peer, fx.now.mono);
         }
+        self.tell_neighbours(fx, host);
         fx.notify(Event::Peers);
         if had_direct && !direct { Presence::Left } else { Presence::Same }
     }
@@ -195,7 +207,7 @@ impl Connections {
 
     /// Dials a peer that was found along the way, until it has failed so many times in a row.
     pub(super) fn found(&mut self, fx: &Effects, peer: PeerId, address: Multiaddr, tries: u32) {
-        if peer != self.local {
+        if peer != self.local && !is_unwanted(&self.ledger, Some(&peer), &address, fx.now.mono) {
             let address = address.with_p2p(peer).unwrap_or_else(|unchanged| unchanged);
             // What is reached by `/webrtc` is first reached over the relay.
             self.dialer.add_found(circuit_of(&address), tries, fx.now.mono);
@@ -334,19 +346,15 @@ impl Connections {
         for (peer, offence) in std::mem::take(&mut fx.offences) {
             fx.refuse(offence.name());
             *self.booked.entry(offence.name()).or_default() += 1;
-            let consequence = self.ledger.report(peer, offence, fx.now.mono);
+            let host = self.peers.get(&peer).and_then(Peer::host);
+            let consequence = self.ledger.report(peer, offence, host, fx.now);
             let score = self.ledger.score(&peer, fx.now.mono);
             tracing::warn!(%peer, %offence, score, ?consequence, "a peer misbehaved");
             if let Some(state) = self.peers.get_mut(&peer) {
                 *state.offences.entry(offence).or_default() += 1;
-                state.tell(fx, peer, score);
-                self.hurt |= state.told != 0;
             }
-            match consequence {
-                Consequence::None => {}
-                Consequence::Disconnect => fx.push(Output::Disconnect(peer)),
-                Consequence::Ban => fx.push(Output::Ban(peer)),
-            }
+            self.tell(fx, peer);
+            self.follow(fx, peer, &consequence);
             fx.notify(Event::Peers);
         }
     }
@@ -356,16 +364,14 @@ impl Connections {
         let now = fx.now.mono;
         if self.heal <= now {
             self.heal = now + HEAL_MILLIS;
-            for (peer, state) in &mut self.peers {
-                state.tell(fx, *peer, self.ledger.score(peer, now));
-            }
-            self.hurt = self.peers.values().any(|state| state.told != 0);
+            self.tell_all(fx);
+            self.write_down(fx);
         }
-        for peer in self.ledger.end_bans(now) {
-            fx.push(Output::Unban(peer));
+        for whom in self.ledger.end_bans(now) {
+            fx.push(Output::Unban(whom));
         }
         let ledger = &self.ledger;
-        for address in self.dialer.due(now, |peer| ledger.is_banned(peer, now)) {
+        for address in self.dialer.due(now, |peer, at| is_unwanted(ledger, peer, at, now)) {
             fx.push(Output::Dial(address));
         }
         for act in self.upgrades.tick(now) {
@@ -398,8 +404,8 @@ impl Connections {
     }
 
     pub(super) fn next_due(&self, now: Mono) -> Option<Mono> {
-        let dial = self.dialer.next_due(|peer| self.ledger.is_banned(peer, now));
-        let heal = self.hurt.then_some(self.heal);
+        let dial = self.dialer.next_due(|peer, at| is_unwanted(&self.ledger, peer, at, now));
+        let heal = (self.hurt || !self.written.changed.is_empty()).then_some(self.heal);
         dial.into_iter().chain(self.ledger.next_end()).chain(heal).chain(self.upgrades.next_due()).min()
     }
 
@@ -440,6 +446,8 @@ impl Connections {
                 .collect(),
             height: height(peer),
             score: self.ledger.score(peer, fx.now.mono),
+            trusted: self.ledger.is_trusted(peer),
+            deeds: self.deeds(peer),
             offences: state.offences.iter().map(|(offence, count)| (offence.to_string(), *count)).collect(),
             other_chain: state.other_chain.clone(),
             ping_millis: state.ping_millis,
@@ -453,19 +461,16 @@ impl Connections {
     }
 }
 
+/// Whether a peer, or an address, is banned.
+fn is_unwanted(ledger: &Ledger, peer: Option<&PeerId>, address: &Multiaddr, now: Mono) -> bool {
+    peer.is_some_and(|peer| ledger.is_banned(peer, now) || ledger.is_barred(peer, address, now))
+}
+
 fn unreachable_prefix(address: &Multiaddr) -> String {
     format!("cannot reach {address}")
 }
 
 impl Peer {
-    /// Tells gossip the peer's score, if it has changed and there is a connection that gossip uses.
-    fn tell(&mut self, fx: &mut Effects, peer: PeerId, score: i32) {
-        if self.told != score && self.is_direct() {
-            self.told = score;
-            fx.push(Output::Score(peer, score));
-        }
-    }
-
     fn is_direct(&self) -> bool {
         self.connections.values().any(|connection| connection.link == Link::Direct)
     }

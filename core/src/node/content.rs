@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     content::{Arrival, Cid, ContentRequest, ContentResponse, Failed, Fetch, Mark, Part, Shelf},
-    peers::{Offence, Role, Traffic},
+    peers::{Offence, Role, Service, Traffic},
     primitives::{Hash, Mono},
     store::Batch,
 };
@@ -275,6 +275,7 @@ impl Contents {
             }
             Arrival::Chunk(index, bytes) => {
                 running.moved = now;
+                fx.services.push((peer, Service::Answer));
                 self.shelf.keep(&content, index, bytes, &mut batch);
             }
             Arrival::Wrong(offence) => {

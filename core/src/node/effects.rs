@@ -13,7 +13,7 @@ use super::{
 use crate::{
     content::Part,
     gossip::{OutgoingId, Room},
-    peers::{Offence, Quotas, Traffic},
+    peers::{Offence, Quotas, Service, Traffic},
     primitives::{Hash, Height, Now},
     store::{ArchiveRequest, Batch, Seq, Store},
     sync::Piece,
@@ -79,13 +79,6 @@ pub(super) struct Asked {
     pub(super) ask: Ask,
 }
 
-/// Something good that a peer brought before others did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Service {
-    Block,
-    Transaction,
-}
-
 pub(super) struct Effects {
     pub(super) now: Now,
     pub(super) rng: ChaCha8Rng,
@@ -97,7 +90,7 @@ pub(super) struct Effects {
     pub(super) asked: BTreeMap<OutboundId, Asked>,
     /// Misbehaviour noticed since the last look; the node books it.
     pub(super) offences: Vec<(PeerId, Offence)>,
-    /// What peers were the first to bring since the last look; the node notes it.
+    /// Of what use peers were since the last look; the node notes it.
     pub(super) services: Vec<(PeerId, Service)>,
     /// How often something was refused, by reason.
     pub(super) refusals: BTreeMap<&'static str, u64>,

@@ -8,8 +8,8 @@ use super::{
     metrics::Snapshot,
     rendezvous::{self, RENDEZVOUS_PROTOCOL},
     view::{
-        AccountView, AuthoritiesView, BlockSummary, BlockView, BucketView, ChatView, MempoolView, PeerView,
-        StatusView, SyncView, TraceView, TransactionStatus,
+        AccountView, AuthoritiesView, BansView, BlockSummary, BlockView, BucketView, ChatView, MempoolView,
+        PeerView, StatusView, SyncView, TraceView, TransactionStatus,
     },
     work::{Job, JobResult, WorkId},
 };
@@ -18,7 +18,7 @@ use crate::{
     content::{Cid, MAX_CONTENT_REQUEST_BYTES, MAX_CONTENT_RESPONSE_BYTES, Manifest, ShelfError},
     gossip::{Room, SayError, Topic},
     mempool::AdmissionError,
-    peers::{Found, NameError},
+    peers::{Found, NameError, TooMany, Whom},
     primitives::{Address, Hash},
     store::{ArchiveAnswer, ArchiveFailure, ArchiveRequest, Seq},
 };
@@ -380,10 +380,10 @@ pub enum Output {
     },
     /// Give the slot on a relay back. Ends in `SlotLost`.
     Release(PeerId),
-    /// Close all connections to a peer and accept none until `Unban`.
-    Ban(PeerId),
-    /// Accept the peer again.
-    Unban(PeerId),
+    /// Close all connections to a peer, or accept none from these addresses, until `Unban`.
+    Ban(Whom),
+    /// Accept the peer, or these addresses, again.
+    Unban(Whom),
     /// Ask the DNS for the TXT records of this name. Ends in `Resolved`.
     Resolve(String),
     /// Look something up in the distributed hash table. Ends in `Dht`.
@@ -493,6 +493,10 @@ pub enum Command {
     RoutingTable,
     /// Something about files.
     Content(ContentCommand),
+    /// Think otherwise of a peer than the ledger does. [`Reply::Done`] once it is durable
+    Standing(StandingCommand),
+    /// Who is banned, and who is trusted? [`Reply::Bans`]
+    Bans,
     /// Take part in a chat room. [`Reply::Done`]
     Join(Room),
     /// Leave a chat room. [`Reply::Done`]
@@ -503,6 +507,27 @@ pub enum Command {
     History(Room),
     /// The rooms this peer takes part in. [`Reply::Rooms`]
     Rooms,
+}
+
+/// What a person can decide about peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StandingCommand {
+    /// Have nothing to do with a peer, or with whoever connects from there, for so many milliseconds and at most a year.
+    Ban {
+        /// Whom.
+        whom: Whom,
+        /// For how long.
+        millis: u64,
+    },
+    /// End a ban, and forget what led to it.
+    Unban(Whom),
+    /// Never disconnect, evict or ban a peer for what it does, or do so again.
+    Trust {
+        /// Which peer.
+        peer: PeerId,
+        /// Whether to.
+        trust: bool,
+    },
 }
 
 /// What a person can ask for about files.
@@ -574,6 +599,8 @@ pub enum Reply {
     Chunk(Vec<u8>),
     /// To [`DhtQuery::Trace`].
     Trace(Box<TraceView>),
+    /// To [`Command::Bans`].
+    Bans(BansView),
     /// To [`Command::RoutingTable`]: the buckets that are not empty, the nearest first.
     RoutingTable(Vec<BucketView>),
     /// To [`Command::Submit`]: the transaction's id.
@@ -633,6 +660,15 @@ pub enum CommandError {
     /// Something about files cannot be done.
     #[error(transparent)]
     Content(#[from] ContentError),
+    /// There is no such ban to end.
+    #[error("that peer or range is not banned")]
+    NotBanned,
+    /// A peer does not think about itself.
+    #[error("that is this peer itself")]
+    Oneself,
+    /// There is no room for another ban of a range, or another trusted peer.
+    #[error(transparent)]
+    TooManyDecisions(#[from] TooMany),
     /// The disk no longer takes writes, so nothing can be promised.
     #[error("storage failed, so nothing is accepted any more: {0}")]
     Storage(String),

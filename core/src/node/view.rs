@@ -241,8 +241,14 @@ pub struct PeerView {
     pub links: Vec<LinkView>,
     /// The height it last said it is at.
     pub height: Option<Height>,
-    /// Its reputation: 0 is neutral, below -20 it is disconnected, below -50 banned.
+    /// Its reputation: 0 is neutral, up to 20 it was of use, below -20 it is disconnected, below -50 banned.
     pub score: i32,
+    /// A person trusts it: nothing follows from its score.
+    #[serde(default)]
+    pub trusted: bool,
+    /// The last things it did wrong, the oldest first, also before it connected.
+    #[serde(default)]
+    pub deeds: Vec<DeedView>,
     /// What it did wrong while connected, and how often.
     pub offences: BTreeMap<String, u32>,
     /// The first digits of the genesis hash of the chain it follows, if that is another.
@@ -251,6 +257,37 @@ pub struct PeerView {
     pub ping_millis: Option<u64>,
     /// All ways in which it was found: `named`, `node-list`, `mdns`, `exchange`, `inbound`.
     pub found: Vec<String>,
+}
+
+/// Something that a peer did wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeedView {
+    /// When, in milliseconds since 1970.
+    pub at: u64,
+    /// What.
+    pub offence: String,
+    /// The points that it cost.
+    pub points: i32,
+}
+
+/// A ban.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BanView {
+    /// A peer's id, or a range of addresses.
+    pub whom: String,
+    /// What for: an offence, or in words.
+    pub cause: String,
+    /// When it ends, in milliseconds since 1970.
+    pub until: u64,
+}
+
+/// Whom this peer has nothing to do with, and whom it forgives everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BansView {
+    /// The bans.
+    pub bans: Vec<BanView>,
+    /// The ids of trusted peers.
+    pub trusted: Vec<String>,
 }
 
 /// A k-bucket of the distributed hash table: peers at about the same distance, of which there are at most 20.

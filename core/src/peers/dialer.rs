@@ -105,6 +105,11 @@ impl Dialer {
         self.targets.retain(|target| target.fixed || target.peer != Some(*peer));
     }
 
+    /// Tries these no more, unless a person named them: a target that is passed over would count as sought for ever.
+    pub fn forget_banned(&mut self, banned: impl Fn(Option<&PeerId>, &Multiaddr) -> bool) {
+        self.targets.retain(|target| target.fixed || !banned(target.peer.as_ref(), &target.address));
+    }
+
     /// Whether a person named an address of this peer.
     #[must_use]
     pub fn is_fixed(&self, peer: &PeerId) -> bool {
@@ -133,7 +138,7 @@ impl Dialer {
     }
 
     /// The addresses to dial now. `banned` ones are passed over.
-    pub fn due(&mut self, now: Mono, banned: impl Fn(&PeerId) -> bool) -> Vec<Multiaddr> {
+    pub fn due(&mut self, now: Mono, banned: impl Fn(Option<&PeerId>, &Multiaddr) -> bool) -> Vec<Multiaddr> {
         let mut due: Vec<Multiaddr> = Vec::new();
         for index in 0..self.targets.len() {
             if self.ready_at(index, &banned).is_some_and(|at| at <= now) {
@@ -146,14 +151,14 @@ impl Dialer {
 
     /// When [`Self::due`] next has something to say, as long as nobody's ban begins or ends.
     #[must_use]
-    pub fn next_due(&self, banned: impl Fn(&PeerId) -> bool) -> Option<Mono> {
+    pub fn next_due(&self, banned: impl Fn(Option<&PeerId>, &Multiaddr) -> bool) -> Option<Mono> {
         (0..self.targets.len()).filter_map(|index| self.ready_at(index, &banned)).min()
     }
 
     /// When a target may be dialled: after its pause, and after dials to the same peer at other addresses.
-    fn ready_at(&self, index: usize, banned: &impl Fn(&PeerId) -> bool) -> Option<Mono> {
+    fn ready_at(&self, index: usize, banned: &impl Fn(Option<&PeerId>, &Multiaddr) -> bool) -> Option<Mono> {
         let target = &self.targets[index];
-        if target.connected || target.peer.as_ref().is_some_and(banned) {
+        if target.connected || banned(target.peer.as_ref(), &target.address) {
             return None;
         }
         let own = match target.state {
@@ -193,10 +198,10 @@ mod tests {
         dialer.add_fixed(target.clone(), now);
         let mut last = 0;
         for round in 0..20 {
-            assert_eq!(dialer.due(now, |_| false), std::slice::from_ref(&target));
-            assert!(dialer.due(now, |_| false).is_empty(), "one dial at a time");
+            assert_eq!(dialer.due(now, |_, _| false), std::slice::from_ref(&target));
+            assert!(dialer.due(now, |_, _| false).is_empty(), "one dial at a time");
             dialer.failed(&target, 0, now);
-            let pause = dialer.next_due(|_| false).unwrap() - now;
+            let pause = dialer.next_due(|_, _| false).unwrap() - now;
             assert!(pause >= last && pause <= LONGEST_PAUSE_MILLIS, "round {round}: {pause}");
             last = pause;
             now = now + pause;
@@ -208,24 +213,33 @@ mod tests {
     fn a_lost_peer_is_dialled_again_and_a_connected_one_is_not() {
         let (mut dialer, target) = (Dialer::default(), address(1, 1));
         dialer.add_fixed(target.clone(), Mono(0));
-        dialer.due(Mono(0), |_| false);
+        dialer.due(Mono(0), |_, _| false);
         dialer.connected(peer(1), &target, Mono(5));
-        assert_eq!((dialer.due(Mono(99_999), |_| false), dialer.next_due(|_| false)), (Vec::new(), None));
+        assert_eq!(
+            (dialer.due(Mono(99_999), |_, _| false), dialer.next_due(|_, _| false)),
+            (Vec::new(), None)
+        );
         dialer.disconnected(peer(1), Mono(100_000));
-        assert_eq!(dialer.due(Mono(100_000 + FIRST_PAUSE_MILLIS), |_| false), [target]);
+        assert_eq!(dialer.due(Mono(100_000 + FIRST_PAUSE_MILLIS), |_, _| false), [target]);
     }
 
     #[test]
     fn a_found_address_is_dropped_after_failures_and_banned_peers_are_not_dialled() {
         let (mut dialer, target) = (Dialer::default(), address(1, 1));
         dialer.add_found(target.clone(), 3, Mono(0));
-        assert!(dialer.due(Mono(0), |_| true).is_empty());
-        assert_eq!(dialer.next_due(|_| true), None, "a ban is nothing to wake up for");
+        assert!(dialer.due(Mono(0), |_, _| true).is_empty());
+        assert_eq!(dialer.next_due(|_, _| true), None, "a ban is nothing to wake up for");
+        let mut named = dialer.clone();
+        named.add_fixed(target.clone(), Mono(0));
+        for (dialer, left) in [(&mut named, 1), (&mut dialer.clone(), 0)] {
+            dialer.forget_banned(|_, _| true);
+            assert_eq!(dialer.targets.len(), left);
+        }
         for _ in 0..3 {
             assert_eq!(dialer.seeking(), 1);
             dialer.failed(&target, 0, Mono(0));
         }
-        assert!(dialer.due(Mono(1_000_000), |_| false).is_empty());
+        assert!(dialer.due(Mono(1_000_000), |_, _| false).is_empty());
     }
 
     #[test]
@@ -233,10 +247,10 @@ mod tests {
         let mut dialer = Dialer::default();
         dialer.add_fixed(address(1, 1), Mono(0));
         dialer.add_fixed(address(2, 1), Mono(0));
-        assert_eq!(dialer.due(Mono(0), |_| false), [address(1, 1)]);
-        assert_eq!(dialer.next_due(|_| false), Some(Mono(DIAL_TIMEOUT_MILLIS)));
+        assert_eq!(dialer.due(Mono(0), |_, _| false), [address(1, 1)]);
+        assert_eq!(dialer.next_due(|_, _| false), Some(Mono(DIAL_TIMEOUT_MILLIS)));
         dialer.failed(&address(1, 1), 0, Mono(10));
-        assert_eq!(dialer.due(Mono(10), |_| false), [address(2, 1)]);
+        assert_eq!(dialer.due(Mono(10), |_, _| false), [address(2, 1)]);
     }
 
     #[test]

@@ -1,29 +1,48 @@
-//! The reputation ledger: one score a peer, lowered by offences, healed by time.
+//! The reputation ledger: one score a peer, lowered by offences, raised a little by service, healed by time; who is banned for
+//! it, or because a person says so; and whom a person trusts.
+//!
+//! Good deeds do not buy bad ones: an offence first takes away all credit, and nobody below zero earns any. A peer's key costs
+//! nothing to replace, so when several peers from one [host](AddressRange::of_host) were banned, the host is.
 
-use std::collections::BTreeMap;
+mod account;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use libp2p::PeerId;
 
-use super::{Offence, Severity};
-use crate::primitives::Mono;
+pub use account::{Deed, Stored};
+
+use self::account::Account;
+use super::{AddressRange, Offence, Service, Severity};
+use crate::primitives::{Mono, Now};
 
 /// Points are kept in thousandths, so that decay does not round them away.
 const SCALE: i64 = 1000;
 /// The lowest score there is.
 const FLOOR: i64 = -100 * SCALE;
+/// The highest: enough to tell who is of use, and no more.
+const CEILING: i64 = 20 * SCALE;
 /// Below this a peer is disconnected.
 const DISCONNECT_BELOW: i64 = -20 * SCALE;
 /// Below this a peer is banned.
 const BAN_BELOW: i64 = -50 * SCALE;
-/// A score halves in ten minutes.
-const HALF_LIFE_MILLIS: u64 = 10 * 60 * 1000;
-/// How long a ban lasts.
+/// How long the ledger's own ban of a peer lasts.
 const BAN_MILLIS: u64 = 24 * 60 * 60 * 1000;
+/// How long that of a host does. Shorter, since others may have its address next, or share it.
+const HOST_BAN_MILLIS: u64 = 60 * 60 * 1000;
+/// So many peers of a host are banned by the ledger, within the time a ban lasts, before the host is.
+const HOST_STRIKES: usize = 3;
+/// The longest ban: a year.
+pub const MAX_BAN_MILLIS: u64 = 366 * 24 * 60 * 60 * 1000;
 /// The most peers remembered; past it the one with the best score is forgotten.
-const MAX_PEERS: usize = 4096;
+const MAX_ACCOUNTS: usize = 4096;
+/// The most hosts whose banned peers are counted.
+const MAX_HOSTS: usize = 1024;
+/// The most ranges that are banned at a time, and the most peers that a person trusts.
+const MAX_DECISIONS: usize = 256;
 
 /// What follows from an offence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Consequence {
     /// Remember it.
     None,
@@ -31,76 +50,250 @@ pub enum Consequence {
     Disconnect,
     /// Close the connections and accept no more until the ban ends.
     Ban,
+    /// The same, and accept nobody else from this host.
+    BanHost(AddressRange),
 }
 
-#[derive(Clone, Debug)]
-struct Account {
-    score: i64,
-    as_of: Mono,
-    banned_until: Option<Mono>,
+/// Whom a ban is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Whom {
+    /// The peer with this id, wherever it is.
+    Peer(PeerId),
+    /// Whoever connects directly from there, or would be dialled there.
+    Range(AddressRange),
 }
 
-impl Account {
-    fn score_at(&self, now: Mono) -> i64 {
-        let elapsed = now - self.as_of;
-        let halvings = elapsed / HALF_LIFE_MILLIS;
-        if halvings >= 40 {
-            return 0;
+/// Why somebody is banned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Its last offence.
+    Offence(Offence),
+    /// Several peers of this host were banned.
+    Host,
+    /// A person says so.
+    Person,
+}
+
+impl Cause {
+    /// The name for people and in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Offence(offence) => offence.name(),
+            Self::Host => "several peers there were banned",
+            Self::Person => "by hand",
         }
-        let whole = self.score >> halvings;
-        // Between two halvings the score moves in a straight line: near enough, and the same on every machine.
-        let part = i64::try_from(elapsed % HALF_LIFE_MILLIS).expect("less than a half-life");
-        whole - whole * part / (2 * i64::try_from(HALF_LIFE_MILLIS).expect("a small constant"))
     }
 }
 
-/// Scores, and who is banned.
+/// A ban.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ban {
+    /// When it ends.
+    pub until: Mono,
+    /// What for.
+    pub cause: Cause,
+}
+
+/// As many ranges are banned, or peers trusted, as may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there are already {MAX_DECISIONS} of these, as many as may be: end one first")]
+pub struct TooMany;
+
+/// Scores, who is banned, and who is trusted.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     accounts: BTreeMap<PeerId, Account>,
+    ranges: BTreeMap<AddressRange, Ban>,
+    trusted: BTreeSet<PeerId>,
+    /// Which peers of a host were banned, and when.
+    strikes: BTreeMap<AddressRange, BTreeMap<PeerId, Mono>>,
 }
 
 impl Ledger {
-    /// Books an offence and says what follows.
-    pub fn report(&mut self, peer: PeerId, offence: Offence, now: Mono) -> Consequence {
-        let account =
-            self.accounts.entry(peer).or_insert(Account { score: 0, as_of: now, banned_until: None });
+    /// Books an offence and says what follows. `host` is where the peer is connected from, if that could be banned. Of whom a person
+    /// trusts it is remembered, and nothing follows.
+    pub fn report(
+        &mut self,
+        peer: PeerId,
+        offence: Offence,
+        host: Option<AddressRange>,
+        now: Now,
+    ) -> Consequence {
+        let trusted = self.trusted.contains(&peer);
+        let account = self.accounts.entry(peer).or_insert_with(|| Account::new(now.mono));
         let points = i64::from(offence.severity().points()) * SCALE;
-        account.score = (account.score_at(now) - points).max(FLOOR);
-        account.as_of = now;
-        let consequence = if account.score < BAN_BELOW || offence.severity() == Severity::Fatal {
-            account.banned_until = Some(now + BAN_MILLIS);
-            Consequence::Ban
-        } else if account.score < DISCONNECT_BELOW {
+        account.score = (account.score_at(now.mono).min(0) - points).max(FLOOR);
+        account.as_of = now.mono;
+        account.remember(offence, now.wall);
+        let (score, severity) = (account.score, offence.severity());
+        let consequence = if trusted {
+            Consequence::None
+        } else if score < BAN_BELOW || severity == Severity::Fatal {
+            account.ban = Some(Ban { until: now.mono + BAN_MILLIS, cause: Cause::Offence(offence) });
+            match host.filter(|host| self.strike(*host, peer, now.mono)) {
+                Some(host) => Consequence::BanHost(host),
+                None => Consequence::Ban,
+            }
+        } else if score < DISCONNECT_BELOW {
             Consequence::Disconnect
         } else {
             Consequence::None
         };
-        self.forget_surplus(now);
+        self.forget_surplus(now.mono);
         consequence
     }
 
-    /// The peer's score in whole points: 0 is neutral.
+    /// Counts a banned peer of a host, and says whether that bans the host.
+    fn strike(&mut self, host: AddressRange, peer: PeerId, now: Mono) -> bool {
+        if !self.strikes.contains_key(&host) && self.strikes.len() >= MAX_HOSTS {
+            for peers in self.strikes.values_mut() {
+                peers.retain(|_, at| now - *at < BAN_MILLIS);
+            }
+            self.strikes.retain(|_, peers| !peers.is_empty());
+            if self.strikes.len() >= MAX_HOSTS {
+                return false;
+            }
+        }
+        let peers = self.strikes.entry(host).or_default();
+        peers.retain(|_, at| now - *at < BAN_MILLIS);
+        peers.insert(peer, now);
+        if peers.len() < HOST_STRIKES || self.ranges.len() >= MAX_DECISIONS {
+            return false;
+        }
+        self.strikes.remove(&host);
+        let until = now + HOST_BAN_MILLIS;
+        let ban = self.ranges.entry(host).or_insert(Ban { until, cause: Cause::Host });
+        ban.until = ban.until.max(until);
+        true
+    }
+
+    /// Books that a peer was of use.
+    pub fn credit(&mut self, peer: PeerId, service: Service, now: Mono) {
+        let account = self.accounts.entry(peer).or_insert_with(|| Account::new(now));
+        let score = account.score_at(now);
+        if score >= 0 {
+            account.score = (score + service.thousandths()).min(CEILING);
+            account.as_of = now;
+        }
+        self.forget_surplus(now);
+    }
+
+    /// The peer's score in whole points, rounded towards zero: 0 is neutral, -100 the lowest, 20 the highest.
     #[must_use]
     pub fn score(&self, peer: &PeerId, now: Mono) -> i32 {
         let score = self.accounts.get(peer).map_or(0, |account| account.score_at(now));
-        i32::try_from(score / SCALE).expect("between the floor and zero")
+        i32::try_from(score / SCALE).expect("between the floor and the ceiling")
+    }
+
+    /// The last offences of a peer, the oldest first.
+    pub fn deeds(&self, peer: &PeerId) -> impl Iterator<Item = &Deed> {
+        self.accounts.get(peer).into_iter().flat_map(|account| &account.deeds)
     }
 
     /// Whether the peer is banned.
     #[must_use]
     pub fn is_banned(&self, peer: &PeerId, now: Mono) -> bool {
-        self.accounts.get(peer).and_then(|account| account.banned_until).is_some_and(|until| now < until)
+        let ban = self.accounts.get(peer).and_then(|account| account.ban);
+        ban.is_some_and(|ban| now < ban.until) && !self.trusted.contains(peer)
+    }
+
+    /// Whether a peer may not be here because of where it is; `address` is that of a connection, or where one would be made.
+    #[must_use]
+    pub fn is_barred(&self, peer: &PeerId, address: &libp2p::Multiaddr, now: Mono) -> bool {
+        !self.ranges.is_empty()
+            && !self.trusted.contains(peer)
+            && self.ranges.iter().any(|(range, ban)| now < ban.until && range.covers(address))
+    }
+
+    /// Whether a person trusts the peer.
+    #[must_use]
+    pub fn is_trusted(&self, peer: &PeerId) -> bool {
+        self.trusted.contains(peer)
+    }
+
+    /// Bans because a person says so, for so many milliseconds and at most [`MAX_BAN_MILLIS`]. A trusted peer is trusted no longer.
+    ///
+    /// # Errors
+    /// When there are too many ranges.
+    pub fn ban(&mut self, whom: Whom, millis: u64, now: Mono) -> Result<(), TooMany> {
+        let ban = Ban { until: now + millis.min(MAX_BAN_MILLIS), cause: Cause::Person };
+        match whom {
+            Whom::Peer(peer) => {
+                self.trusted.remove(&peer);
+                self.accounts.entry(peer).or_insert_with(|| Account::new(now)).ban = Some(ban);
+                self.forget_surplus(now);
+            }
+            Whom::Range(range) => {
+                if self.ranges.len() >= MAX_DECISIONS && !self.ranges.contains_key(&range) {
+                    return Err(TooMany);
+                }
+                self.ranges.insert(range, ban);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a ban, and forgives what led to it; `false` when there was none.
+    pub fn unban(&mut self, whom: Whom) -> bool {
+        match whom {
+            Whom::Peer(peer) => {
+                let banned = self.accounts.get(&peer).is_some_and(|account| account.ban.is_some());
+                if banned {
+                    self.accounts.remove(&peer);
+                }
+                banned
+            }
+            Whom::Range(range) => {
+                self.strikes.remove(&range);
+                self.ranges.remove(&range).is_some()
+            }
+        }
+    }
+
+    /// Trusts a peer, or no longer: a trusted one is never disconnected or banned for what it does. A ban of it ends.
+    ///
+    /// # Errors
+    /// When there are too many.
+    pub fn trust(&mut self, peer: PeerId, trust: bool) -> Result<(), TooMany> {
+        if !trust {
+            self.trusted.remove(&peer);
+        } else if self.trusted.len() >= MAX_DECISIONS && !self.trusted.contains(&peer) {
+            return Err(TooMany);
+        } else {
+            self.trusted.insert(peer);
+            self.unban(Whom::Peer(peer));
+        }
+        Ok(())
+    }
+
+    /// Who is banned.
+    pub fn bans(&self, now: Mono) -> impl Iterator<Item = (Whom, Ban)> + '_ {
+        let peers =
+            self.accounts.iter().filter_map(|(peer, account)| Some((Whom::Peer(*peer), account.ban?)));
+        let ranges = self.ranges.iter().map(|(range, ban)| (Whom::Range(*range), *ban));
+        peers.chain(ranges).filter(move |(_, ban)| now < ban.until)
+    }
+
+    /// Whom a person trusts.
+    pub fn trusted(&self) -> impl Iterator<Item = &PeerId> {
+        self.trusted.iter()
     }
 
     /// Ends bans that are over, and returns whose.
-    pub fn end_bans(&mut self, now: Mono) -> Vec<PeerId> {
+    pub fn end_bans(&mut self, now: Mono) -> Vec<Whom> {
         let mut ended = Vec::new();
         for (peer, account) in &mut self.accounts {
-            if account.banned_until.is_some_and(|until| until <= now) {
-                account.banned_until = None;
-                ended.push(*peer);
+            if account.ban.is_some_and(|ban| ban.until <= now) {
+                account.ban = None;
+                ended.push(Whom::Peer(*peer));
             }
+        }
+        let over: Vec<_> =
+            self.ranges.iter().filter(|(_, ban)| ban.until <= now).map(|(range, _)| *range).collect();
+        for range in over {
+            self.ranges.remove(&range);
+            ended.push(Whom::Range(range));
         }
         ended
     }
@@ -108,12 +301,46 @@ impl Ledger {
     /// When the next ban ends.
     #[must_use]
     pub fn next_end(&self) -> Option<Mono> {
-        self.accounts.values().filter_map(|account| account.banned_until).min()
+        let peers = self.accounts.values().filter_map(|account| account.ban);
+        peers.chain(self.ranges.values().copied()).map(|ban| ban.until).min()
+    }
+
+    /// What is to be kept of a peer for the next start; `None` when nothing.
+    #[must_use]
+    pub fn stored(&self, peer: &PeerId, now: Now) -> Option<Stored> {
+        self.accounts.get(peer).and_then(|account| account.stored(now))
+    }
+
+    /// What is to be kept of a range: when its ban ends, in milliseconds of the wall clock, and whether a person says so.
+    #[must_use]
+    pub fn stored_range(&self, range: &AddressRange, now: Now) -> Option<(u64, bool)> {
+        let ban = self.ranges.get(range).filter(|ban| now.mono < ban.until)?;
+        Some((now.wall.0.saturating_add(ban.until - now.mono), ban.cause == Cause::Person))
+    }
+
+    /// Takes up what was kept of a peer.
+    pub fn restore(&mut self, peer: PeerId, stored: Stored, now: Now) {
+        if self.accounts.len() < MAX_ACCOUNTS {
+            self.accounts.insert(peer, Account::restored(stored, now));
+        }
+    }
+
+    /// Takes up what was kept of a range.
+    pub fn restore_range(&mut self, range: AddressRange, (until, by_hand): (u64, bool), now: Now) {
+        let (cause, longest) =
+            if by_hand { (Cause::Person, MAX_BAN_MILLIS) } else { (Cause::Host, HOST_BAN_MILLIS) };
+        let left = until.saturating_sub(now.wall.0).min(longest);
+        if left > 0 && self.ranges.len() < MAX_DECISIONS {
+            self.ranges.insert(range, Ban { until: now.mono + left, cause });
+        }
     }
 
     fn forget_surplus(&mut self, now: Mono) {
-        if self.accounts.len() > MAX_PEERS {
-            let best = self.accounts.iter().max_by_key(|(_, account)| account.score_at(now));
+        if self.accounts.len() > MAX_ACCOUNTS {
+            let best = self.accounts.iter().max_by_key(|(_, account)| {
+                // Neither a ban nor what was done wrong is forgotten while somebody's credit can be.
+                (account.ban.is_none(), account.score_at(now))
+            });
             if let Some(peer) = best.map(|(peer, _)| *peer) {
                 self.accounts.remove(&peer);
             }
@@ -122,65 +349,4 @@ impl Ledger {
 }
 
 #[cfg(test)]
-mod tests {
-    #[cfg(target_arch = "wasm32")]
-    use wasm_bindgen_test::wasm_bindgen_test as test;
-
-    use super::*;
-
-    fn peer(byte: u8) -> PeerId {
-        let mut seed = [byte; 32];
-        libp2p::identity::Keypair::ed25519_from_bytes(&mut seed).unwrap().public().to_peer_id()
-    }
-
-    #[test]
-    fn offences_add_up_to_disconnection_and_then_to_a_ban_that_ends() {
-        let mut ledger = Ledger::default();
-        let (mallory, now) = (peer(1), Mono(1000));
-        assert_eq!(ledger.report(mallory, Offence::Malformed, now), Consequence::None);
-        assert_eq!(ledger.report(mallory, Offence::Malformed, now), Consequence::None);
-        assert_eq!(ledger.report(mallory, Offence::Malformed, now), Consequence::Disconnect);
-        ledger.report(mallory, Offence::Malformed, now);
-        ledger.report(mallory, Offence::Malformed, now);
-        assert!(!ledger.is_banned(&mallory, now));
-        assert_eq!(ledger.report(mallory, Offence::Malformed, now), Consequence::Ban);
-        assert!(ledger.is_banned(&mallory, now) && !ledger.is_banned(&peer(2), now));
-        let end = ledger.next_end().unwrap();
-        assert_eq!(ledger.end_bans(end), [mallory]);
-        assert!(!ledger.is_banned(&mallory, end));
-        assert_eq!(ledger.score(&mallory, end), 0);
-    }
-
-    #[test]
-    fn proven_malice_bans_at_once() {
-        let mut ledger = Ledger::default();
-        assert_eq!(ledger.report(peer(1), Offence::BadSignature, Mono(0)), Consequence::Ban);
-    }
-
-    #[test]
-    fn scores_halve_in_ten_minutes() {
-        let mut ledger = Ledger::default();
-        ledger.report(peer(1), Offence::Malformed, Mono(0));
-        ledger.report(peer(1), Offence::Malformed, Mono(0));
-        assert_eq!(ledger.score(&peer(1), Mono(0)), -20);
-        assert_eq!(ledger.score(&peer(1), Mono(HALF_LIFE_MILLIS / 2)), -15);
-        assert_eq!(ledger.score(&peer(1), Mono(HALF_LIFE_MILLIS)), -10);
-        assert_eq!(ledger.score(&peer(1), Mono(2 * HALF_LIFE_MILLIS)), -5);
-    }
-
-    #[test]
-    fn the_ledger_stays_bounded_and_forgets_the_best_first() {
-        let mut ledger = Ledger::default();
-        let id = |index: usize| {
-            let mut seed = [0; 32];
-            seed[..8].copy_from_slice(&(index as u64).to_le_bytes());
-            libp2p::identity::Keypair::ed25519_from_bytes(&mut seed).unwrap().public().to_peer_id()
-        };
-        ledger.report(id(0), Offence::BadSignature, Mono(0));
-        for index in 1..=MAX_PEERS + 3 {
-            ledger.report(id(index), Offence::Flood, Mono(0));
-        }
-        assert_eq!(ledger.accounts.len(), MAX_PEERS);
-        assert!(ledger.is_banned(&id(0), Mono(1)));
-    }
-}
+mod tests;

@@ -54,6 +54,31 @@ pub enum Offence {
 }
 
 impl Offence {
+    /// All of them. Their places here are their codes on disk.
+    const ALL: [Self; 10] = [
+        Self::WrongGenesis,
+        Self::BadSignature,
+        Self::BadProof,
+        Self::InvalidBlock,
+        Self::WrongBody,
+        Self::Malformed,
+        Self::Unrequested,
+        Self::InvalidTransaction,
+        Self::FalseAnnouncement,
+        Self::Flood,
+    ];
+
+    /// The number it is stored as.
+    pub(super) fn code(self) -> u8 {
+        let place = Self::ALL.iter().position(|other| *other == self).unwrap_or(Self::ALL.len());
+        u8::try_from(place).expect("there are few of them")
+    }
+
+    /// The offence stored as this number.
+    pub(super) fn of_code(code: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(code)).copied()
+    }
+
     /// How bad it is.
     #[must_use]
     pub const fn severity(self) -> Severity {

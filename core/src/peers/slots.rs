@@ -22,6 +22,8 @@ const BY_PING: usize = 8;
 /// So many because they were the last to be first with a transaction, and as many with a block.
 const BY_TRANSACTIONS: usize = 4;
 const BY_BLOCKS: usize = 4;
+/// So many because they were of most use, whatever for.
+const BY_SERVICE: usize = 4;
 
 /// A peer that has connected to us, as far as that counts here.
 #[derive(Clone, Debug)]
@@ -38,7 +40,7 @@ pub struct Guest {
     pub block: Option<Mono>,
     /// When it last was the first to bring a transaction that was good.
     pub transaction: Option<Mono>,
-    /// Its score, at most 0. Who has done wrong has no virtue.
+    /// Its score. Who has done wrong has no virtue; above 0 it was of use.
     pub score: i32,
 }
 
@@ -55,6 +57,7 @@ pub fn to_leave(guests: &[Guest], key: &[u8; 32]) -> Option<PeerId> {
     keep(&mut rest, BY_PING, |guest| guest.ping.map(Reverse));
     keep(&mut rest, BY_TRANSACTIONS, |guest| guest.transaction);
     keep(&mut rest, BY_BLOCKS, |guest| guest.block);
+    keep(&mut rest, BY_SERVICE, |guest| (guest.score > 0).then_some(guest.score));
     let half = rest.len() / 2;
     keep(&mut rest, half, |guest| Some(Reverse(guest.since)));
     youngest_of_largest_group(&rest)

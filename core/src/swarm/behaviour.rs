@@ -15,6 +15,7 @@ use libp2p::{
 };
 
 use super::{
+    barred::Barred,
     codec::Codec,
     dht::{Kademlia, kademlia},
     direct_only::DirectOnly,
@@ -44,6 +45,7 @@ pub(super) type Requesting = DirectOnly<request_response::Behaviour<Codec>>;
 #[derive(NetworkBehaviour)]
 pub struct Behaviour<X: NetworkBehaviour> {
     // Those that refuse connections come first: the others take for open what none before them has refused.
+    pub(super) barred: Barred,
     pub(super) banned: allow_block_list::Behaviour<BlockedPeers>,
     /// The shell's own.
     pub extra: X,
@@ -93,6 +95,7 @@ impl<X: NetworkBehaviour> Behaviour<X> {
             )
         };
         Self {
+            barred: Barred::default(),
             banned: allow_block_list::Behaviour::default(),
             extra,
             identify: identify::Behaviour::new(

@@ -38,7 +38,7 @@ use crate::{
         Command, CommandError, CommandId, DhtFailure, DhtQuery, GossipMessage, Input, Link, Node, Output,
         Protocol, Reply, RequestFailure, Verdict, metrics::Snapshot,
     },
-    peers::Found,
+    peers::{Found, Whom},
     primitives::{Hash, Mono, Now},
 };
 
@@ -321,10 +321,10 @@ impl<S: Shell, N: Machine> Engine<S, N> {
                     self.swarm.remove_listener(*listener);
                 }
             }
-            Output::Ban(peer) => {
+            Output::Ban(Whom::Peer(peer)) => {
                 self.swarm.behaviour_mut().banned.block_peer(peer);
             }
-            Output::Unban(peer) => {
+            Output::Unban(Whom::Peer(peer)) => {
                 self.swarm.behaviour_mut().banned.unblock_peer(peer);
             }
             Output::Dht(id, DhtQuery::Trace(target)) => {
@@ -337,6 +337,8 @@ impl<S: Shell, N: Machine> Engine<S, N> {
                     self.trace();
                 }
             }
+            Output::Ban(Whom::Range(range)) => self.swarm.behaviour_mut().barred.close(range),
+            Output::Unban(Whom::Range(range)) => self.swarm.behaviour_mut().barred.open(&range),
             Output::Dht(id, query) => {
                 let kademlia = &mut self.swarm.behaviour_mut().kademlia;
                 if let Some(outcome) = self.lookups.begin(kademlia, id, query) {

@@ -5,7 +5,7 @@ use crate::{
     disk::DiskError,
     genesis::GenesisFileError,
     keyfile::KeyFileError,
-    rpc::{RpcError, RpcFailure},
+    rpc::{RpcError, RpcFailure, TokenError},
 };
 
 /// Why a command did not do what it was asked.
@@ -65,4 +65,4 @@ macro_rules! local_file {
     )*};
 }
 
-local_file!(ConfigError, DiskError, GenesisFileError, KeyFileError);
+local_file!(ConfigError, DiskError, GenesisFileError, KeyFileError, TokenError);

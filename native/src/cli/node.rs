@@ -20,7 +20,7 @@ use crate::{
     genesis,
     keyfile::{self, KeyKind},
     peer::{Caller, External, Peer, PeerConfig, PeerError, Storage},
-    rpc::RpcServer,
+    rpc::{RpcServer, Token},
 };
 
 /// Where a node listens unless told otherwise.
@@ -61,13 +61,18 @@ pub(super) async fn run(args: NodeArgs, output: Output, screen: &Screen) -> Resu
     let mut signals = Signals::new()?;
     let rpc_address = (!options.no_rpc).then(|| options.rpc.unwrap_or(DEFAULT_RPC));
     let allow_remote = options.rpc_allow_remote;
+    // Before anything runs: a peer that nobody can command is of little use.
+    let rpc_address = match rpc_address {
+        Some(address) => Some((address, Token::load_or_create(&Token::path(options.rpc_token.as_deref())?)?)),
+        None => None,
+    };
     let bar = screen.is_terminal() && !output.is_json();
     let config = PeerConfig { log_progress: !bar, ..peer_config(options)? };
     let listeners = config.listen.len();
     let mut peer = Peer::start(config).await?;
     let rpc = match rpc_address {
         None => None,
-        Some(address) => match serve(address, allow_remote, peer.caller()).await {
+        Some((address, token)) => match serve(address, allow_remote, token, peer.caller()).await {
             Ok(rpc) => Some(rpc),
             Err(failure) => {
                 // What failed first is what the person should read.
@@ -146,8 +151,13 @@ fn default_listen() -> Vec<Multiaddr> {
     DEFAULT_LISTEN.iter().map(|text| text.parse().expect("the literals above are multiaddresses")).collect()
 }
 
-async fn serve(address: SocketAddr, allow_remote: bool, peer: Caller) -> Result<RpcServer, Failure> {
-    Ok(RpcServer::start(address, allow_remote, move |command| peer.clone().call(command)).await?)
+async fn serve(
+    address: SocketAddr,
+    allow_remote: bool,
+    token: Token,
+    peer: Caller,
+) -> Result<RpcServer, Failure> {
+    Ok(RpcServer::start(address, allow_remote, token, move |command| peer.clone().call(command)).await?)
 }
 
 /// Shows how far the peer is until it stops.

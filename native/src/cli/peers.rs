@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use weft_core::node::LinkState;
+use weft_core::node::{LinkState, PeerView};
 
 use super::{
     Failure, Output, RpcArgs,
@@ -18,6 +18,20 @@ pub(super) struct PeersArgs {
     why: bool,
     #[command(flatten)]
     rpc: RpcArgs,
+}
+
+/// The score, and why it is below what it was.
+fn standing(peer: &PeerView) -> String {
+    let mut offences: Vec<&str> = peer.deeds.iter().map(|deed| deed.offence.as_str()).collect();
+    offences.dedup();
+    let mut parts = vec![peer.score.to_string()];
+    if peer.trusted {
+        parts.push("trusted".to_owned());
+    }
+    if !offences.is_empty() {
+        parts.push(printable(&offences.join(", ")));
+    }
+    parts.join(" ")
 }
 
 pub(super) async fn run(args: &PeersArgs, output: Output) -> Result<(), Failure> {
@@ -46,7 +60,7 @@ pub(super) async fn run(args: &PeersArgs, output: Output) -> Result<(), Failure>
                 via.join(", "),
                 or_dash(peer.height.map(|height| height.to_string())),
                 or_dash(peer.ping_millis.map(|millis| format!("{millis} ms"))),
-                peer.score.to_string(),
+                standing(peer),
                 if args.why {
                     peer.found.iter().map(|found| printable(found)).collect::<Vec<_>>().join(", ")
                 } else {

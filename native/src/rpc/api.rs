@@ -11,17 +11,18 @@ use jsonrpsee::{
     server::RpcModule,
     types::{ErrorObjectOwned, error::INTERNAL_ERROR_CODE, error::INVALID_PARAMS_CODE},
 };
-use libp2p::Multiaddr;
+use libp2p::{Multiaddr, PeerId};
 use serde::{Deserialize, Serialize};
 use weft_core::{
     chain::{Change, Transaction},
     content::{CHUNK_BYTES, Cid, MAX_MANIFEST_BYTES, Manifest},
     gossip::Room,
     node::{
-        AccountView, AuthoritiesView, BlockRef, BlockSummary, BlockView, BucketView, ChatView, Command,
-        CommandError, ContentCommand, DhtQuery, DhtTarget, FileView, MempoolView, PeerView, Reply,
-        StatusView, TraceView, TransactionStatus,
+        AccountView, AuthoritiesView, BansView, BlockRef, BlockSummary, BlockView, BucketView, ChatView,
+        Command, CommandError, ContentCommand, DhtQuery, DhtTarget, FileView, MempoolView, PeerView, Reply,
+        StandingCommand, StatusView, TraceView, TransactionStatus,
     },
+    peers::Whom,
     primitives::{Address, Hash, decode},
 };
 
@@ -39,6 +40,28 @@ pub enum BlockParam {
 
 /// The blocks or transactions answered when no number is given.
 const DEFAULT_COUNT: usize = 20;
+
+/// The methods that change nothing, which anybody on this machine may call. All others need the token.
+pub(super) const READS: &[&str] = &[
+    "weft_status",
+    "weft_peers",
+    "weft_account",
+    "weft_block",
+    "weft_transaction",
+    "weft_recentBlocks",
+    "weft_mempool",
+    "weft_authorities",
+    "weft_bans",
+    "weft_findPeer",
+    "weft_providers",
+    "weft_routingTable",
+    "weft_trace",
+    "weft_file",
+    "weft_files",
+    "weft_readChunk",
+    "weft_history",
+    "weft_rooms",
+];
 
 #[rpc(server, client, namespace = "weft")]
 pub(super) trait Api {
@@ -74,6 +97,18 @@ pub(super) trait Api {
 
     #[method(name = "propose")]
     async fn propose(&self, change: Change) -> RpcResult<()>;
+
+    #[method(name = "ban")]
+    async fn ban(&self, whom: String, millis: u64) -> RpcResult<()>;
+
+    #[method(name = "unban")]
+    async fn unban(&self, whom: String) -> RpcResult<()>;
+
+    #[method(name = "trust")]
+    async fn trust(&self, peer: String, trust: bool) -> RpcResult<()>;
+
+    #[method(name = "bans")]
+    async fn bans(&self) -> RpcResult<BansView>;
 
     #[method(name = "findPeer")]
     async fn find_peer(&self, peer: String) -> RpcResult<Vec<String>>;
@@ -168,6 +203,9 @@ pub const fn code(error: &CommandError) -> i32 {
         CommandError::Dht(_) => -32014,
         CommandError::Name(_) => -32015,
         CommandError::Content(_) => -32016,
+        CommandError::NotBanned => -32020,
+        CommandError::Oneself => -32021,
+        CommandError::TooManyDecisions(_) => -32022,
     }
 }
 
@@ -185,6 +223,20 @@ fn from_hex(text: &str, max: usize) -> RpcResult<Vec<u8>> {
         return Err(invalid(format!("at most {max} bytes")));
     }
     hex::decode(text).map_err(|error| invalid(format!("not hex: {error}")))
+}
+
+fn peer_id(text: &str) -> RpcResult<PeerId> {
+    text.parse().map_err(|error| invalid(format!("not a peer id: {error}")))
+}
+
+/// A peer's id, or a range of addresses.
+fn from_text(whom: &str) -> RpcResult<Whom> {
+    match whom.parse() {
+        Ok(peer) => Ok(Whom::Peer(peer)),
+        Err(_) => {
+            whom.parse().map(Whom::Range).map_err(|error| invalid(format!("not a peer id, and {error}")))
+        }
+    }
 }
 
 /// Takes the wanted kind out of a reply.
@@ -255,8 +307,25 @@ impl ApiServer for Peer {
         self.done(Command::Propose(change)).await
     }
 
+    async fn ban(&self, whom: String, millis: u64) -> RpcResult<()> {
+        self.done(Command::Standing(StandingCommand::Ban { whom: from_text(&whom)?, millis })).await
+    }
+
+    async fn unban(&self, whom: String) -> RpcResult<()> {
+        self.done(Command::Standing(StandingCommand::Unban(from_text(&whom)?))).await
+    }
+
+    async fn trust(&self, peer: String, trust: bool) -> RpcResult<()> {
+        let peer = peer_id(&peer)?;
+        self.done(Command::Standing(StandingCommand::Trust { peer, trust })).await
+    }
+
+    async fn bans(&self) -> RpcResult<BansView> {
+        expect!(self.ask(Command::Bans).await?, Bans)
+    }
+
     async fn find_peer(&self, peer: String) -> RpcResult<Vec<String>> {
-        let peer = peer.parse().map_err(|error| invalid(format!("not a peer id: {error}")))?;
+        let peer = peer_id(&peer)?;
         expect!(self.ask(Command::Dht(DhtQuery::FindPeer(peer))).await?, Addresses)
     }
 

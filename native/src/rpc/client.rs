@@ -3,20 +3,21 @@
 use std::{fmt, net::SocketAddr, time::Duration};
 
 use jsonrpsee::core::client::Error;
-use jsonrpsee_http_client::{HttpClient, HttpClientBuilder};
+use jsonrpsee_http_client::{HeaderMap, HeaderValue, HttpClient, HttpClientBuilder};
 use libp2p::PeerId;
 use weft_core::{
     chain::{Change, Transaction},
     content::{Cid, Manifest},
     node::{
-        AccountView, AuthoritiesView, BlockView, BucketView, FileView, MempoolView, PeerView, StatusView,
-        TraceView, TransactionStatus,
+        AccountView, AuthoritiesView, BansView, BlockView, BucketView, FileView, MempoolView, PeerView,
+        StandingCommand, StatusView, TraceView, TransactionStatus,
     },
+    peers::Whom,
     primitives::{Address, Hash, encode},
 };
 
 use super::{
-    MAX_REQUEST, MAX_RESPONSE,
+    MAX_REQUEST, MAX_RESPONSE, Token,
     api::{ApiClient, BlockParam},
 };
 
@@ -51,15 +52,21 @@ pub struct RpcClient {
 }
 
 impl RpcClient {
-    /// A client of the peer whose RPC listens on `address`. Nothing is sent yet.
+    /// A client of the peer whose RPC listens on `address`. Without the token it can only ask. Nothing is sent yet.
     ///
     /// # Errors
     /// When no client can be made for the address.
-    pub fn new(address: SocketAddr) -> Result<Self, RpcFailure> {
+    pub fn new(address: SocketAddr, token: Option<&Token>) -> Result<Self, RpcFailure> {
+        let said = token.and_then(|token| HeaderValue::from_str(&token.header()).ok());
+        let mut headers = HeaderMap::new();
+        if let Some(said) = said {
+            headers.insert("authorization", said);
+        }
         let http = HttpClientBuilder::default()
             .max_request_size(MAX_REQUEST)
             .max_response_size(MAX_RESPONSE)
             .request_timeout(PATIENCE)
+            .set_headers(headers)
             .build(format!("http://{address}"))
             .map_err(|error| RpcFailure::Unreachable { address, reason: words(&error) })?;
         Ok(Self { address, http })
@@ -119,6 +126,32 @@ impl RpcClient {
     /// See [`Self::status`].
     pub async fn propose(&self, change: &Change) -> Result<(), RpcFailure> {
         self.answer(ApiClient::propose(&self.http, change.clone()).await)
+    }
+
+    /// Lets the peer think otherwise of another.
+    ///
+    /// # Errors
+    /// See [`Self::status`].
+    pub async fn decide(&self, command: StandingCommand) -> Result<(), RpcFailure> {
+        let name = |whom| match whom {
+            Whom::Peer(peer) => peer.to_string(),
+            Whom::Range(range) => range.to_string(),
+        };
+        self.answer(match command {
+            StandingCommand::Ban { whom, millis } => ApiClient::ban(&self.http, name(whom), millis).await,
+            StandingCommand::Unban(whom) => ApiClient::unban(&self.http, name(whom)).await,
+            StandingCommand::Trust { peer, trust } => {
+                ApiClient::trust(&self.http, peer.to_string(), trust).await
+            }
+        })
+    }
+
+    /// Whom the peer has banned, and whom it trusts.
+    ///
+    /// # Errors
+    /// See [`Self::status`].
+    pub async fn bans(&self) -> Result<BansView, RpcFailure> {
+        self.answer(ApiClient::bans(&self.http).await)
     }
 
     /// Where a peer is, as the distributed hash table says; empty when nobody knows.

@@ -1,32 +1,46 @@
-//! Who may ask at all: not web pages, and not through another machine's name.
+//! Who may ask at all: not web pages, and not through another machine's name. And who may change something: whoever says the
+//! [token](super::Token).
 
 use std::{
+    future::ready,
     net::IpAddr,
     pin::Pin,
     task::{Context, Poll},
 };
 
+use futures::future::Either;
 use jsonrpsee::{
-    core::BoxError,
+    MethodResponse,
+    core::{
+        BoxError,
+        middleware::{Batch, Notification, RpcServiceT},
+    },
     server::{HttpBody, HttpRequest, HttpResponse},
+    types::{ErrorObjectOwned, Request},
 };
 use tower::{Layer, Service};
 
+use super::{Token, api::READS};
+
+/// The JSON-RPC error code of a request that would change something and came without the token.
+pub(super) const NEEDS_TOKEN: i32 = -32030;
+
 /// The layer that refuses what is described in the module documentation before its body is read.
-pub(super) fn layer(any_host: bool) -> GuardLayer {
-    GuardLayer { any_host }
+pub(super) const fn layer(any_host: bool, token: Token) -> GuardLayer {
+    GuardLayer { any_host, token }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct GuardLayer {
     any_host: bool,
+    token: Token,
 }
 
 impl<S> Layer<S> for GuardLayer {
     type Service = Guard<S>;
 
     fn layer(&self, inner: S) -> Guard<S> {
-        Guard { inner, any_host: self.any_host }
+        Guard { inner, any_host: self.any_host, token: self.token.clone() }
     }
 }
 
@@ -34,7 +48,12 @@ impl<S> Layer<S> for GuardLayer {
 pub(super) struct Guard<S> {
     inner: S,
     any_host: bool,
+    token: Token,
 }
+
+/// A mark on requests that came with the token.
+#[derive(Clone, Copy)]
+struct Trusted;
 
 impl<S, B> Service<HttpRequest<B>> for Guard<S>
 where
@@ -49,7 +68,7 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: HttpRequest<B>) -> Self::Future {
+    fn call(&mut self, mut request: HttpRequest<B>) -> Self::Future {
         let header = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
         let refusal = if header("origin").is_some() {
             Some("web pages may not use a peer's RPC")
@@ -58,6 +77,11 @@ where
         } else {
             None
         };
+        let trusted = header("authorization").is_some_and(|said| self.token.is_said(said));
+        // Nobody else can put the mark on: extensions do not travel.
+        if trusted {
+            request.extensions_mut().insert(Trusted);
+        }
         match refusal {
             None => Box::pin(self.inner.call(request)),
             Some(words) => Box::pin(async move {
@@ -66,6 +90,41 @@ where
                 Ok(response)
             }),
         }
+    }
+}
+
+/// Lets methods that change something through only with the mark.
+#[derive(Clone)]
+pub(super) struct Gate<S>(pub(super) S);
+
+impl<S> RpcServiceT for Gate<S>
+where
+    S: RpcServiceT<MethodResponse = MethodResponse>,
+{
+    type MethodResponse = MethodResponse;
+    type NotificationResponse = S::NotificationResponse;
+    type BatchResponse = S::BatchResponse;
+
+    fn call<'a>(&self, request: Request<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
+        if READS.contains(&request.method_name()) || request.extensions().get::<Trusted>().is_some() {
+            return Either::Left(self.0.call(request));
+        }
+        let words = "this changes something at the peer, so it needs the token that is in the user's rpc.token file \
+                     (see --rpc-token)";
+        let error = ErrorObjectOwned::owned(NEEDS_TOKEN, words, None::<()>);
+        Either::Right(ready(MethodResponse::error(request.id, error)))
+    }
+
+    // The server takes no batches, and a notification runs no method.
+    fn batch<'a>(&self, requests: Batch<'a>) -> impl Future<Output = Self::BatchResponse> + Send + 'a {
+        self.0.batch(requests)
+    }
+
+    fn notification<'a>(
+        &self,
+        notification: Notification<'a>,
+    ) -> impl Future<Output = Self::NotificationResponse> + Send + 'a {
+        self.0.notification(notification)
     }
 }
 

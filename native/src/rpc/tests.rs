@@ -1,8 +1,9 @@
 //! Against a live server, with bytes no client of ours would send.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -18,11 +19,17 @@ use super::*;
 
 type Calls = Arc<Mutex<Vec<Command>>>;
 
+/// The token of the servers here.
+fn token() -> Token {
+    static FILE: LazyLock<TempDir> = LazyLock::new(|| TempDir::new().unwrap());
+    Token::load_or_create(&FILE.path().join("rpc.token")).unwrap()
+}
+
 /// A server whose peer knows its status, says yes to chat, and no to everything else.
 async fn server() -> (RpcServer, Calls) {
     let calls = Calls::default();
     let seen = calls.clone();
-    let server = RpcServer::start(([127, 0, 0, 1], 0).into(), false, move |command| {
+    let server = RpcServer::start(([127, 0, 0, 1], 0).into(), false, token(), move |command| {
         seen.lock().unwrap().push(command.clone());
         async move {
             match command {
@@ -68,9 +75,35 @@ async fn raw(address: SocketAddr, head: &str, body: &[u8]) -> (u16, String) {
 
 const HEAD: &str = "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n";
 
+#[tokio::test]
+async fn without_the_token_a_peer_can_be_asked_and_not_commanded() {
+    let (server, calls) = server().await;
+    let room: weft_core::gossip::Room = "lobby".parse().unwrap();
+    let methods: Vec<_> =
+        api::methods(Arc::new(|_| Box::pin(async { Err(CommandError::NoChain) }))).method_names().collect();
+    assert!(methods.len() > api::READS.len() && api::READS.iter().all(|name| methods.contains(name)));
+    for said in ["", "Authorization: Bearer 00\r\n", "Authorization: Basic YTpi\r\n"] {
+        for method in &methods {
+            let body =
+                json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": ["x", "y", "z"]}).to_string();
+            let (_, answer) = raw(server.address(), &format!("{HEAD}{said}"), body.as_bytes()).await;
+            let answer: Value = serde_json::from_str(&answer).unwrap();
+            let refused = answer["error"]["code"] == guard::NEEDS_TOKEN;
+            assert_eq!(refused, !api::READS.contains(method), "{method}: {answer}");
+        }
+    }
+    assert!(!calls.lock().unwrap().iter().any(|command| matches!(command, Command::Say(..))));
+    let said = format!("{HEAD}Authorization: {}\r\n", token().header());
+    let body =
+        json!({"jsonrpc": "2.0", "id": 1, "method": "weft_say", "params": [room, "hello"]}).to_string();
+    let (_, answer) = raw(server.address(), &said, body.as_bytes()).await;
+    assert!(answer.contains("\"result\":null"), "{answer}");
+}
+
 async fn call(server: &RpcServer, method: &str, params: Value) -> Value {
     let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
-    let (code, body) = raw(server.address(), HEAD, body.as_bytes()).await;
+    let head = format!("{HEAD}Authorization: {}\r\n", token().header());
+    let (code, body) = raw(server.address(), &head, body.as_bytes()).await;
     assert_eq!(code, 200, "{body}");
     serde_json::from_str(&body).unwrap()
 }
@@ -78,7 +111,7 @@ async fn call(server: &RpcServer, method: &str, params: Value) -> Value {
 #[tokio::test]
 async fn methods_map_onto_commands_and_back() {
     let (server, calls) = server().await;
-    let client = RpcClient::new(server.address()).unwrap();
+    let client = RpcClient::new(server.address(), Some(&token())).unwrap();
     assert_eq!(client.status().await.unwrap(), status());
     let error = client.account(Address([1; 32])).await.unwrap_err();
     assert!(matches!(&error, RpcFailure::Refused { code: -32001, message } if message.contains("no chain")));
@@ -207,7 +240,7 @@ async fn web_pages_and_other_names_are_refused() {
 #[tokio::test]
 async fn other_machines_are_let_in_only_when_told_so() {
     let call = |_| async { Err(CommandError::NoChain) };
-    let error = RpcServer::start(([0, 0, 0, 0], 0).into(), false, call).await.unwrap_err();
+    let error = RpcServer::start(([0, 0, 0, 0], 0).into(), false, token(), call).await.unwrap_err();
     assert!(matches!(error, RpcError::NotLoopback(_)), "{error}");
 }
 
@@ -215,7 +248,7 @@ async fn other_machines_are_let_in_only_when_told_so() {
 async fn a_port_in_use_is_said_in_words() {
     let taken = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let call = |_| async { Err(CommandError::NoChain) };
-    let error = RpcServer::start(taken.local_addr().unwrap(), false, call).await.unwrap_err();
+    let error = RpcServer::start(taken.local_addr().unwrap(), false, token(), call).await.unwrap_err();
     assert!(error.to_string().contains("choose another with --rpc"), "{error}");
 }
 
@@ -225,7 +258,7 @@ async fn nobody_there_is_unreachable() {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         listener.local_addr().unwrap()
     };
-    let error = RpcClient::new(address).unwrap().status().await.unwrap_err();
+    let error = RpcClient::new(address, None).unwrap().status().await.unwrap_err();
     assert!(matches!(&error, RpcFailure::Unreachable { .. }), "{error}");
     assert!(error.to_string().contains("is `weft node` running there?"), "{error}");
 }

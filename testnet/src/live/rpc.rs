@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use weft::rpc::Token;
 
 use super::LiveError;
 
@@ -18,11 +19,22 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// # Errors
 /// When nobody listens, or what answers is not HTTP.
 pub fn post(address: &str, path: &str, content_type: &str, body: &[u8]) -> Result<(u16, String), LiveError> {
+    post_with(address, path, content_type, "", body)
+}
+
+/// The same with further lines in the head.
+fn post_with(
+    address: &str,
+    path: &str,
+    content_type: &str,
+    extra: &str,
+    body: &[u8],
+) -> Result<(u16, String), LiveError> {
     let system = || LiveError::system(format!("asking {address}"));
     let mut stream = TcpStream::connect(address).map_err(system())?;
     stream.set_read_timeout(Some(PATIENCE)).map_err(system())?;
     let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n{extra}\
          Connection: close\r\n\r\n",
         body.len()
     );
@@ -71,7 +83,9 @@ fn read_answer(stream: impl Read) -> io::Result<(u16, String, String)> {
 /// When nobody listens, or the answer is an error.
 pub fn rpc(address: &str, method: &str, params: Value) -> Result<Value, LiveError> {
     let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-    let (_, body) = post(address, "/", "application/json", request.to_string().as_bytes())?;
+    let token = Token::path(None).and_then(|path| Token::load(&path)).ok();
+    let said = token.map(|token| format!("Authorization: {}\r\n", token.header())).unwrap_or_default();
+    let (_, body) = post_with(address, "/", "application/json", &said, request.to_string().as_bytes())?;
     let mut answer: Value = serde_json::from_str(&body)
         .map_err(|error| LiveError::Answer(format!("{method} was answered with `{body}`: {error}")))?;
     match answer.get("error") {

@@ -2,7 +2,10 @@
 
 use std::collections::VecDeque;
 
-use weft_core::node::{Input, Output};
+use weft_core::{
+    node::{Input, Output},
+    peers::Whom,
+};
 
 use super::{
     event::{Event, Micros},
@@ -84,16 +87,18 @@ impl World {
             }
             // Circuits are not simulated, and nothing else is closed beside another connection.
             Output::Close { .. } => {}
-            Output::Ban(peer) => {
+            Output::Ban(Whom::Peer(peer)) => {
                 if let Some(&other) = self.by_id.get(&peer) {
                     self.ban(ix, other);
                 }
             }
-            Output::Unban(peer) => {
+            Output::Unban(Whom::Peer(peer)) => {
                 if let Some(other) = self.by_id.get(&peer) {
                     self.peers[ix.0].banned.remove(other);
                 }
             }
+            // Nobody here connects from an address that a range could cover.
+            Output::Ban(Whom::Range(_)) | Output::Unban(Whom::Range(_)) => {}
             Output::Resolve(name) => {
                 let records = self.dns.get(&name).cloned().ok_or_else(|| "there is no such name".to_owned());
                 self.tell(ix, self.now, Input::Resolved { name, outcome: records });

@@ -1,6 +1,6 @@
-//! A tab that is told a name, and finds whom the DNS has under it.
+//! Whom a tab begins with: a name that it is told, and whoever registered with its relay.
 
-use weft_testnet::live::{NameServer, NodeOptions};
+use weft_testnet::live::{NameServer, NodeOptions, Process};
 
 use crate::Network;
 
@@ -34,5 +34,26 @@ async fn a_tab_that_is_told_a_name_finds_whom_it_stands_for() {
         named.peer()
     );
     tab.until("a peer that the DNS names is there", &found).await;
+    tab.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tab_finds_a_native_that_only_registered_with_the_relay() {
+    let network = Network::start();
+    let options = NodeOptions {
+        listen: vec!["/ip4/127.0.0.1/tcp/0/ws".to_owned()],
+        bootstrap: network.relay.tcp_addresses(),
+        ..NodeOptions::default()
+    };
+    let mut command = network.chain.node_command("registered", &options);
+    command.args(["--no-exchange", "--no-dht"]);
+    let native = Process::start_ready("registered", command, network.chain.dir()).unwrap();
+    let tab = network.tab().await;
+    let found = format!(
+        "[...document.querySelectorAll('[data-testid=\"peer\"]')].some(peer => peer.dataset.peer === '{}' \
+         && peer.querySelector('[data-testid=\"peer-found\"]').textContent.includes('rendezvous'))",
+        native.peer()
+    );
+    tab.until("a peer that registered with the relay is there", &found).await;
     tab.close().await;
 }

@@ -128,6 +128,16 @@ impl Tab {
         panic!("ten clicks went beside {id}");
     }
 
+    /// What the browser kept the page from doing, as the console says.
+    pub(crate) async fn refused_by_policy(&self) -> Vec<String> {
+        let console = self.tab.console().await.unwrap();
+        console
+            .into_iter()
+            .map(|(_, line)| line)
+            .filter(|line| line.contains("Content Security Policy"))
+            .collect()
+    }
+
     /// Types over what is in a field.
     pub(crate) async fn fill(&self, id: &str, text: &str) {
         let field = self.test_id(id).await;

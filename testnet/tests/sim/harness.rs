@@ -5,6 +5,7 @@ use std::{cell::RefCell, rc::Rc};
 use weft_core::{
     gossip::Topic,
     node::{Input, OutboundId, Output, Protocol, RequestFailure, Verdict},
+    peers::Whom,
     primitives::Now,
 };
 use weft_testnet::{
@@ -170,13 +171,13 @@ fn a_ban_ends_connections_and_refuses_new_ones_until_it_is_lifted() {
     let (a, b) = (peers[0].0, peers[1].0);
     let banned = world.peer_id(a);
     let address = world.address(b);
-    world.act(b, Output::Ban(banned));
+    world.act(b, Output::Ban(Whom::Peer(banned)));
     world.run_for(2_000);
     assert!(!world.is_connected(a, b) && !world.is_connected(b, a));
     world.act(a, Output::Dial(address.clone()));
     world.run_for(2_000);
     assert!(!world.is_connected(a, b));
-    world.act(b, Output::Unban(banned));
+    world.act(b, Output::Unban(Whom::Peer(banned)));
     world.act(a, Output::Dial(address));
     world.run_for(2_000);
     assert!(world.is_connected(a, b));

@@ -16,7 +16,7 @@ use crate::{
         effects::{Ask, Effects},
         work::Job,
     },
-    peers::Offence,
+    peers::{Offence, Service},
     primitives::{Hash, Height, Mono, decode, encode},
     sync::{
         BodiesRequest, BodiesResponse, MAX_BODIES, MAX_HEADERS, MAX_LOCATOR, SyncRequest, SyncResponse,
@@ -409,6 +409,7 @@ impl Chain {
             Err(_) => {}
         }
         if brought > 0 {
+            fx.services.push((peer, Service::Answer));
             self.download.fruitless_since = Some(fx.now.mono);
         }
         self.scheduler.bodies_came(&peer, keys, brought);

@@ -11,13 +11,8 @@ use super::{Chain, Promise, Purpose, gather::Pushed};
 use crate::{
     chain::Transaction,
     mempool::{self, AdmissionError, Source, Weighed},
-    node::{
-        CommandError, CommandId, Event, Reply,
-        effects::{Effects, Service},
-        told,
-        work::Job,
-    },
-    peers::Offence,
+    node::{CommandError, CommandId, Event, Reply, effects::Effects, told, work::Job},
+    peers::{Offence, Service},
     primitives::{Address, Hash, Slot, encode},
     state::{Account, TransferError},
     store::Batch,

@@ -4,11 +4,8 @@ use libp2p::PeerId;
 
 use super::{Connections, Peer};
 use crate::{
-    node::{
-        Link, Output,
-        effects::{Effects, Service},
-    },
-    peers::{Group, Guest, to_leave},
+    node::{Link, Output, effects::Effects},
+    peers::{Group, Guest, Service, to_leave},
     primitives::Mono,
 };
 
@@ -30,11 +27,13 @@ impl Virtues {
 }
 
 impl Connections {
-    /// Notes who was the first to bring something.
+    /// Notes who was of use.
     pub(super) fn credit(&mut self, fx: &mut Effects) {
         for (peer, service) in std::mem::take(&mut fx.services) {
+            self.ledger.credit(peer, service, fx.now.mono);
             let Some(state) = self.peers.get_mut(&peer) else { continue };
             match service {
+                Service::Answer => {}
                 Service::Block => state.virtues.block = Some(fx.now.mono),
                 Service::Transaction => state.virtues.transaction = Some(fx.now.mono),
             }
@@ -45,12 +44,16 @@ impl Connections {
     /// keep their places.
     pub(super) fn make_room(&mut self, fx: &mut Effects, newcomer: PeerId) {
         let count = self.peers.values().filter(|state| state.is_guest()).count();
-        if count <= self.max_inbound || self.is_named(&newcomer) {
+        if count <= self.max_inbound || self.is_named(&newcomer) || self.ledger.is_trusted(&newcomer) {
             return;
         }
         let now = fx.now.mono;
         let guests = self.peers.iter().filter(|(peer, state)| {
-            state.is_guest() && **peer != newcomer && !state.leaving && !self.is_named(peer)
+            state.is_guest()
+                && **peer != newcomer
+                && !state.leaving
+                && !self.is_named(peer)
+                && !self.ledger.is_trusted(peer)
         });
         let guests: Vec<_> = guests
             .filter_map(|(peer, state)| {

@@ -404,11 +404,11 @@ fn a_banned_peer_is_cut_off_until_it_is_unbanned() {
     run(|spawner| async move {
         let [mut a, mut b] = [0; 2].map(|_| Peer::start(&spawner, None));
         a.dial(&mut b).await;
-        b.put_out(Output::Ban(a.id));
+        b.put_out(Output::Ban(Whom::Peer(a.id)));
         a.told(|input| matches!(input, Input::Disconnected { .. }).then_some(())).await;
         let reason = b.dial_failure(a.address.clone().with(Part::P2p(a.id))).await;
         assert!(reason.contains("block list"), "{reason}");
-        b.put_out(Output::Unban(a.id));
+        b.put_out(Output::Unban(Whom::Peer(a.id)));
         b.dial(&mut a).await;
     });
 }

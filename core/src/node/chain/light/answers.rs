@@ -16,7 +16,7 @@ use crate::{
         effects::{Effects, LightAsk},
         work::Job,
     },
-    peers::Offence,
+    peers::{Offence, Service},
     primitives::{Hash, decode, encode},
     state::{self, Account, ProofError, RangeProof, Trie, VerifiedRange},
     store::Batch,
@@ -273,6 +273,7 @@ impl Chain {
                     return;
                 }
                 light.advance(&peer, fx.now.mono);
+                fx.services.push((peer, Service::Answer));
                 let mut batch = Batch::default();
                 for (key, account) in &range.leaves {
                     batch.put(state::LEAVES, key.0, encode(account));
@@ -326,6 +327,7 @@ impl Chain {
         light.busy = true;
         light.guide = None;
         light.advance(&peer, fx.now.mono);
+        fx.services.push((peer, Service::Answer));
         self.jobs.urgent(fx, Purpose::Arrival(Box::new(Arrival { header, mmr: range, changes })), job);
     }
 

@@ -1,0 +1,219 @@
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use super::{
+    account::{HALF_LIFE_MILLIS, MAX_DEEDS},
+    *,
+};
+use crate::primitives::{Wall, decode, encode};
+
+const HOUR: u64 = 60 * 60 * 1000;
+
+fn peer(index: u64) -> PeerId {
+    let mut seed = [0; 32];
+    seed[..8].copy_from_slice(&index.to_le_bytes());
+    libp2p::identity::Keypair::ed25519_from_bytes(&mut seed).unwrap().public().to_peer_id()
+}
+
+fn at(mono: u64) -> Now {
+    Now { mono: Mono(mono), wall: Wall(1_000_000_000 + mono) }
+}
+
+fn host(last: u8) -> AddressRange {
+    AddressRange::of_host(&format!("/ip4/9.8.7.{last}/tcp/1").parse().unwrap()).unwrap()
+}
+
+fn report(ledger: &mut Ledger, peer: PeerId, offence: Offence, mono: u64) -> Consequence {
+    ledger.report(peer, offence, None, at(mono))
+}
+
+#[test]
+fn offences_add_up_to_disconnection_and_then_to_a_ban_that_ends() {
+    let mut ledger = Ledger::default();
+    let (mallory, now) = (peer(1), 1000);
+    let mut again = || report(&mut ledger, mallory, Offence::Malformed, now);
+    assert_eq!([again(), again()], [Consequence::None, Consequence::None]);
+    assert_eq!(
+        [again(), again(), again()],
+        [Consequence::Disconnect, Consequence::Disconnect, Consequence::Disconnect]
+    );
+    assert!(!ledger.is_banned(&mallory, Mono(now)));
+    assert_eq!(report(&mut ledger, mallory, Offence::Malformed, now), Consequence::Ban);
+    assert!(ledger.is_banned(&mallory, Mono(now)) && !ledger.is_banned(&peer(2), Mono(now)));
+    let end = ledger.next_end().unwrap();
+    assert_eq!(end, Mono(now + 24 * HOUR));
+    assert_eq!(ledger.end_bans(end), [Whom::Peer(mallory)]);
+    assert!(!ledger.is_banned(&mallory, end));
+    assert_eq!(ledger.score(&mallory, end), 0);
+}
+
+#[test]
+fn proven_malice_bans_at_once() {
+    assert_eq!(report(&mut Ledger::default(), peer(1), Offence::BadSignature, 0), Consequence::Ban);
+}
+
+#[test]
+fn scores_halve_in_ten_minutes() {
+    let mut ledger = Ledger::default();
+    report(&mut ledger, peer(1), Offence::Malformed, 0);
+    report(&mut ledger, peer(1), Offence::Malformed, 0);
+    for (mono, score) in
+        [(0, -20), (HALF_LIFE_MILLIS / 2, -15), (HALF_LIFE_MILLIS, -10), (2 * HALF_LIFE_MILLIS, -5)]
+    {
+        assert_eq!(ledger.score(&peer(1), Mono(mono)), score);
+    }
+}
+
+#[test]
+fn service_raises_a_score_up_to_a_bound_and_good_deeds_do_not_buy_bad_ones() {
+    let mut ledger = Ledger::default();
+    let (helper, now) = (peer(1), Mono(5));
+    for _ in 0..1000 {
+        ledger.credit(helper, Service::Block, now);
+    }
+    assert_eq!(ledger.score(&helper, now), 20);
+    assert_eq!(ledger.score(&helper, now + HALF_LIFE_MILLIS), 10);
+    report(&mut ledger, helper, Offence::Malformed, 5);
+    assert_eq!(ledger.score(&helper, now), -10, "as if it had no credit");
+    ledger.credit(helper, Service::Block, now);
+    assert_eq!(ledger.score(&helper, now), -10, "only time heals");
+    let healed = now + 20 * HALF_LIFE_MILLIS;
+    for _ in 0..9 {
+        ledger.credit(helper, Service::Answer, healed);
+    }
+    assert_eq!(ledger.score(&helper, healed), 0, "not whole points yet");
+    ledger.credit(helper, Service::Answer, healed);
+    assert_eq!(ledger.score(&helper, healed), 1);
+}
+
+#[test]
+fn a_host_of_several_banned_peers_is_banned_for_an_hour() {
+    let mut ledger = Ledger::default();
+    let mut fall = |index, host| ledger.report(peer(index), Offence::BadProof, host, at(0));
+    assert_eq!(fall(1, Some(host(1))), Consequence::Ban);
+    assert_eq!(fall(1, Some(host(1))), Consequence::Ban, "one peer is one strike");
+    assert_eq!(fall(2, Some(host(1))), Consequence::Ban);
+    for index in 3..9 {
+        assert_eq!(fall(index, None), Consequence::Ban, "nobody knows where these are");
+    }
+    assert_eq!(fall(9, Some(host(2))), Consequence::Ban, "another host");
+    assert_eq!(fall(10, Some(host(1))), Consequence::BanHost(host(1)));
+    let barred = |ledger: &Ledger, address: &str, mono| {
+        ledger.is_barred(&peer(99), &address.parse().unwrap(), Mono(mono))
+    };
+    assert!(barred(&ledger, "/ip4/9.8.7.1/tcp/77", HOUR - 1));
+    assert!(!barred(&ledger, "/ip4/9.8.7.1/tcp/77", HOUR) && !barred(&ledger, "/ip4/9.8.7.2/tcp/77", 0));
+    assert!(
+        !barred(&ledger, &format!("/ip4/9.8.7.1/tcp/77/p2p/{}/p2p-circuit", peer(5)), 0),
+        "behind a relay"
+    );
+    assert_eq!(ledger.end_bans(Mono(HOUR)), [Whom::Range(host(1))]);
+}
+
+#[test]
+fn strikes_are_forgotten_with_the_bans() {
+    let mut ledger = Ledger::default();
+    for (index, mono) in [(1, 0), (2, 0), (3, 24 * HOUR), (4, 24 * HOUR)] {
+        let consequence = ledger.report(peer(index), Offence::BadProof, Some(host(1)), at(mono));
+        assert_eq!(consequence, Consequence::Ban);
+    }
+}
+
+#[test]
+fn a_person_decides_otherwise() {
+    let mut ledger = Ledger::default();
+    let (friend, now) = (peer(1), Mono(0));
+    report(&mut ledger, friend, Offence::BadProof, 0);
+    ledger.trust(friend, true).unwrap();
+    assert!(!ledger.is_banned(&friend, now), "trust ends the ban");
+    assert_eq!(report(&mut ledger, friend, Offence::BadProof, 0), Consequence::None);
+    assert_eq!((ledger.score(&friend, now), ledger.deeds(&friend).count()), (-100, 1), "it is remembered");
+    ledger.ban(Whom::Range(host(1)), HOUR, now).unwrap();
+    let there = "/ip4/9.8.7.1/tcp/1".parse().unwrap();
+    assert!(!ledger.is_barred(&friend, &there, now) && ledger.is_barred(&peer(2), &there, now));
+    ledger.ban(Whom::Peer(friend), u64::MAX, now).unwrap();
+    assert!(ledger.is_banned(&friend, Mono(MAX_BAN_MILLIS - 1)) && !ledger.is_trusted(&friend));
+    assert!(!ledger.is_banned(&friend, Mono(MAX_BAN_MILLIS)), "no ban is for ever");
+    assert!(ledger.unban(Whom::Peer(friend)) && !ledger.unban(Whom::Peer(friend)));
+    assert_eq!(ledger.score(&friend, now), 0, "forgiven");
+    assert!(ledger.unban(Whom::Range(host(1))) && !ledger.unban(Whom::Range(host(1))));
+}
+
+#[test]
+fn a_restart_keeps_scores_bans_and_their_reasons_and_heals_meanwhile() {
+    let mut ledger = Ledger::default();
+    let (bad, worse, shunned) = (peer(1), peer(2), peer(3));
+    for _ in 0..2 {
+        report(&mut ledger, bad, Offence::Malformed, 0);
+    }
+    report(&mut ledger, worse, Offence::BadProof, 0);
+    ledger.ban(Whom::Peer(shunned), 48 * HOUR, Mono(0)).unwrap();
+    ledger.ban(Whom::Range(host(1)), 2 * HOUR, Mono(0)).unwrap();
+    ledger.credit(peer(4), Service::Block, Mono(0));
+    assert_eq!(ledger.stored(&peer(4), at(0)), None, "credit is earned again");
+    // The new process counts from zero, an hour later.
+    let later = Now { mono: Mono(7), wall: Wall(at(0).wall.0 + HOUR) };
+    let mut next = Ledger::default();
+    for peer in [bad, worse, shunned] {
+        let bytes = encode(&ledger.stored(&peer, at(0)).unwrap());
+        next.restore(peer, decode(&bytes, 1024).unwrap(), later);
+    }
+    next.restore_range(host(1), ledger.stored_range(&host(1), at(0)).unwrap(), later);
+    assert_eq!(next.score(&bad, later.mono), 0, "20 points are a third of one after six half-lives");
+    let bans: Vec<_> =
+        next.bans(later.mono).map(|(whom, ban)| (whom, ban.until - later.mono, ban.cause)).collect();
+    let mut wanted = vec![
+        (Whom::Peer(worse), 23 * HOUR, Cause::Offence(Offence::BadProof)),
+        (Whom::Peer(shunned), 47 * HOUR, Cause::Person),
+        (Whom::Range(host(1)), HOUR, Cause::Person),
+    ];
+    wanted.sort_by_key(|(whom, ..)| *whom);
+    assert_eq!(bans, wanted);
+    let deeds: Vec<_> = next.deeds(&worse).copied().collect();
+    assert_eq!(deeds, [Deed { offence: Offence::BadProof, at: at(0).wall }]);
+}
+
+#[test]
+fn a_clock_that_was_set_back_makes_no_ban_longer() {
+    let mut ledger = Ledger::default();
+    report(&mut ledger, peer(1), Offence::BadProof, 0);
+    let stored = ledger.stored(&peer(1), at(0)).unwrap();
+    let mut next = Ledger::default();
+    next.restore(peer(1), stored, Now { mono: Mono(0), wall: Wall(1) });
+    assert_eq!(next.next_end(), Some(Mono(24 * HOUR)));
+}
+
+#[test]
+fn the_ledger_stays_bounded_and_forgets_the_best_first() {
+    let mut ledger = Ledger::default();
+    report(&mut ledger, peer(0), Offence::BadSignature, 0);
+    ledger.ban(Whom::Peer(peer(1)), HOUR, Mono(0)).unwrap();
+    for index in 2..=MAX_ACCOUNTS as u64 + 3 {
+        report(&mut ledger, peer(index), Offence::Flood, 0);
+    }
+    assert_eq!(ledger.accounts.len(), MAX_ACCOUNTS);
+    assert!(ledger.is_banned(&peer(0), Mono(1)) && ledger.is_banned(&peer(1), Mono(1)));
+    for _ in 0..2 * MAX_DEEDS {
+        report(&mut ledger, peer(7), Offence::Flood, 0);
+    }
+    assert_eq!(ledger.deeds(&peer(7)).count(), MAX_DEEDS);
+    for index in 0..=255 {
+        ledger.ban(Whom::Range(host(index)), HOUR, Mono(0)).unwrap();
+        ledger.trust(peer(10_000 + u64::from(index)), true).unwrap();
+    }
+    assert_eq!(ledger.ban(Whom::Range("1.2.3.4".parse().unwrap()), HOUR, Mono(0)), Err(TooMany));
+    assert_eq!(ledger.trust(peer(1), true), Err(TooMany));
+    ledger.ban(Whom::Range(host(3)), 2 * HOUR, Mono(0)).unwrap();
+}
+
+#[test]
+fn counted_hosts_are_bounded() {
+    let mut ledger = Ledger::default();
+    let mut fall = |index: u16| {
+        let [a, b] = index.to_be_bytes();
+        let host = AddressRange::of_host(&format!("/ip4/9.9.{a}.{b}/tcp/1").parse().unwrap());
+        ledger.report(peer(index.into()), Offence::BadProof, host, at(0))
+    };
+    (0..1100).for_each(|index| assert_eq!(fall(index), Consequence::Ban));
+    assert_eq!(ledger.strikes.len(), MAX_HOSTS);
+}

@@ -1,0 +1,233 @@
+//! Who may ask over HTTP, and how much: so many connections at once, of one host fewer, none that takes its time to ask, and so many
+//! questions a second.
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::Request,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    serve::Listener,
+};
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
+    service::TowerToHyperService,
+};
+use libp2p::Multiaddr;
+use tower::{ServiceExt, service_fn};
+use weft_core::{
+    peers::{AddressRange, Allowance, Bucket},
+    primitives::Mono,
+};
+
+/// Connections at a time. Some 60 files and a few questions make a visit, over at most six connections.
+const MAX_CONNECTIONS: usize = 512;
+/// Of one host: a school that opens the app at once comes from one address.
+const MAX_OF_HOST: usize = 128;
+/// How long a client may take to say what it wants, and how long a connection stays on which it wants nothing.
+const ASK_TIMEOUT: Duration = Duration::from_secs(15);
+/// Questions of one host.
+const QUESTIONS: Allowance = Allowance { per_second: 64, burst: 1024 };
+/// The most hosts whose questions are counted; past it those that ask least are forgotten.
+const MAX_HOSTS: usize = 4096;
+
+/// Who is here.
+struct Guests {
+    connections: usize,
+    hosts: BTreeMap<AddressRange, Host>,
+    begun: Instant,
+}
+
+struct Host {
+    connections: usize,
+    questions: Bucket,
+    last: Mono,
+}
+
+impl Guests {
+    fn new() -> Self {
+        Self { connections: 0, hosts: BTreeMap::new(), begun: Instant::now() }
+    }
+
+    fn now(&self) -> Mono {
+        Mono(u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Lets a connection in, if there is room. Our own network is not told apart: a proxy there answers for everybody.
+    fn enter(&mut self, host: Option<AddressRange>, now: Mono) -> bool {
+        if self.connections >= MAX_CONNECTIONS {
+            return false;
+        }
+        if let Some(host) = host {
+            if !self.hosts.contains_key(&host) && self.hosts.len() >= MAX_HOSTS {
+                let idle = self.hosts.iter().filter(|(_, host)| host.connections == 0);
+                let Some(oldest) = idle.min_by_key(|(_, host)| host.last).map(|(range, _)| *range) else {
+                    return false;
+                };
+                self.hosts.remove(&oldest);
+            }
+            let host = self.hosts.entry(host).or_insert_with(|| Host {
+                connections: 0,
+                questions: Bucket::new(QUESTIONS),
+                last: now,
+            });
+            if host.connections >= MAX_OF_HOST {
+                return false;
+            }
+            host.connections += 1;
+        }
+        self.connections += 1;
+        true
+    }
+
+    fn leave(&mut self, host: Option<AddressRange>) {
+        self.connections -= 1;
+        if let Some(host) = host.and_then(|host| self.hosts.get_mut(&host)) {
+            host.connections -= 1;
+        }
+    }
+
+    /// Whether a host may ask something now.
+    fn may_ask(&mut self, host: Option<AddressRange>, now: Mono) -> bool {
+        host.and_then(|host| self.hosts.get_mut(&host)).is_none_or(|host| {
+            host.last = now;
+            host.questions.take(1, now)
+        })
+    }
+}
+
+/// A connection that is counted while it is open.
+struct Guest {
+    guests: Arc<Mutex<Guests>>,
+    host: Option<AddressRange>,
+}
+
+impl Guest {
+    fn enter(guests: &Arc<Mutex<Guests>>, ip: IpAddr) -> Option<Self> {
+        let host = AddressRange::of_host(&Multiaddr::from(ip));
+        let mut all = guests.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = all.now();
+        all.enter(host, now).then(|| Self { guests: guests.clone(), host })
+    }
+
+    fn may_ask(&self) -> bool {
+        let mut all = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = all.now();
+        all.may_ask(self.host, now)
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.guests.lock().unwrap_or_else(PoisonError::into_inner).leave(self.host);
+    }
+}
+
+/// Answers what comes over a listener until it is to stop, and then ends what is under way.
+pub(super) async fn serve<L: Listener<Addr = SocketAddr>>(
+    mut listener: L,
+    router: Router,
+    stopped: impl Future<Output = ()>,
+) {
+    let guests = Arc::new(Mutex::new(Guests::new()));
+    let graceful = GracefulShutdown::new();
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(ASK_TIMEOUT);
+    let mut stopped = pin!(stopped);
+    loop {
+        let (stream, from) = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut stopped => break,
+        };
+        let Some(guest) = Guest::enter(&guests, from.ip()) else {
+            tracing::debug!(%from, "there is no room for another HTTP connection");
+            continue;
+        };
+        let guest = Arc::new(guest);
+        let (router, asker) = (router.clone(), guest.clone());
+        let answer =
+            service_fn(move |request: Request<Incoming>| answer(router.clone(), asker.may_ask(), request));
+        let connection =
+            builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(answer)).into_owned();
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%from, %error, "an HTTP connection ended");
+            }
+            drop(guest);
+        });
+    }
+    drop(listener);
+    graceful.shutdown().await;
+}
+
+async fn answer(router: Router, allowed: bool, request: Request<Incoming>) -> Result<Response, Infallible> {
+    if allowed {
+        router.oneshot(request.map(Body::new)).await
+    } else {
+        Ok((StatusCode::TOO_MANY_REQUESTS, "too many requests; wait a moment\n").into_response())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(a: u8, b: u8) -> Option<AddressRange> {
+        let host = AddressRange::of_host(&format!("/ip4/9.9.{a}.{b}").parse().unwrap());
+        assert!(host.is_some());
+        host
+    }
+
+    #[test]
+    fn one_host_takes_only_some_of_the_places_and_nobody_more_than_there_are() {
+        let mut guests = Guests::new();
+        let mut of_one = 0;
+        while guests.enter(host(0, 1), Mono(0)) {
+            of_one += 1;
+        }
+        assert_eq!(of_one, MAX_OF_HOST);
+        let others = (0..2000u16).filter(|index| {
+            let [a, b] = index.to_be_bytes();
+            guests.enter(host(10 + a, b), Mono(0))
+        });
+        assert_eq!(others.count(), MAX_CONNECTIONS - MAX_OF_HOST);
+        assert!(!guests.enter(None, Mono(0)));
+        guests.leave(host(0, 1));
+        assert!(guests.enter(None, Mono(0)), "who leaves makes room");
+    }
+
+    #[test]
+    fn one_host_asks_only_so_much_and_our_own_network_is_not_told_apart() {
+        let mut guests = Guests::new();
+        assert!(guests.enter(host(0, 1), Mono(0)) && guests.enter(None, Mono(0)));
+        let asked = (0..5000).filter(|_| guests.may_ask(host(0, 1), Mono(1)));
+        assert_eq!(asked.count(), 1024);
+        assert!(guests.may_ask(host(0, 1), Mono(1001)), "time gives more");
+        assert!((0..5000).all(|_| guests.may_ask(None, Mono(1))));
+        assert_eq!(AddressRange::of_host(&Multiaddr::from(IpAddr::from([192, 168, 0, 1]))), None);
+    }
+
+    #[test]
+    fn hosts_that_are_gone_are_forgotten_the_one_longest_silent_first() {
+        let mut guests = Guests::new();
+        for index in 0..5000u16 {
+            let [a, b] = index.to_be_bytes();
+            assert!(guests.enter(host(a, b), Mono(index.into())));
+            guests.leave(host(a, b));
+        }
+        assert_eq!(guests.hosts.len(), MAX_HOSTS);
+        assert!(!guests.hosts.contains_key(&host(0, 0).unwrap()));
+    }
+}
