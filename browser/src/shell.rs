@@ -60,13 +60,14 @@ pub(crate) async fn start(
     genesis: Genesis,
     strategy: Strategy,
     bootstrap: Vec<Multiaddr>,
+    stun: Vec<String>,
     keep: bool,
     tell: impl Fn(Condition) + 'static,
 ) -> Result<(Handle, bool), String> {
     let local = key.public().to_peer_id();
     let chain = genesis.hash();
     let (relayed, relay) = relay::client::new(local);
-    let (direct, webrtc) = weft_core::swarm::webrtc(local, Arc::new(webrtc::Browser));
+    let (direct, webrtc) = weft_core::swarm::webrtc(local, Arc::new(webrtc::Browser { stun }));
     let behaviour = Behaviour::new(key, Role::Browser, Some(&genesis), Extra { relay, webrtc });
     let config = swarm::Config::with_wasm_executor();
     let swarm = weft_core::swarm::swarm(transport(key, direct, relayed)?, behaviour, local, config);

@@ -68,9 +68,10 @@ pub(crate) async fn start(
         storage::forget(&chain).await?;
         settings::started_over();
     }
+    let stun = bootstrap.stun_uris();
     let bootstrap = relays.iter().cloned().chain(settings::peers()).collect();
     let (handle, kept) =
-        shell::start(&identity.peer, genesis.clone(), strategy, bootstrap, keep, tell).await?;
+        shell::start(&identity.peer, genesis.clone(), strategy, bootstrap, stun, keep, tell).await?;
     let opened_at = if kept { height(&handle).await } else { None };
     let session = Session {
         handle,

@@ -10,7 +10,7 @@ use std::{
     io,
     net::SocketAddr,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -197,11 +197,13 @@ impl Relay {
             Some((address, token)) => {
                 let caller = peer.caller();
                 let certificate = certificate.clone();
+                let stun = stun.as_ref().map(StunServer::answered);
                 let answer = move |command| {
-                    let (caller, certificate) = (caller.clone(), certificate.clone());
+                    let (caller, certificate, stun) = (caller.clone(), certificate.clone(), stun.clone());
                     async move {
                         let mut reply = caller.call(command).await?;
                         if let Reply::Metrics(snapshot) = &mut reply {
+                            snapshot.stun_answers = stun.map(|count| count.load(Ordering::Relaxed));
                             snapshot.certificate = certificate.map(|keeper| keeper.measured());
                         }
                         Ok(reply)
@@ -213,8 +215,14 @@ impl Relay {
         };
         let seed = key.try_into_ed25519().expect("key files hold ed25519 keys").secret();
         let seed = seed.as_ref().try_into().expect("an ed25519 secret has 32 bytes");
-        let served =
-            Served { peer: peer.handle().clone(), id, key: SecretKey::from_seed(seed), genesis, faucet };
+        let served = Served {
+            peer: peer.handle().clone(),
+            id,
+            key: SecretKey::from_seed(seed),
+            genesis,
+            faucet,
+            stun: stun.as_ref().map(|server| server.address().port()),
+        };
         let http = HttpServer::start(
             listener,
             certificate.as_ref().map(|keeper| keeper.current()),
@@ -295,6 +303,8 @@ struct Served {
     key: SecretKey,
     genesis: Option<Genesis>,
     faucet: Option<SecretKey>,
+    /// The port on which STUN is answered.
+    stun: Option<u16>,
 }
 
 impl Served {
@@ -305,8 +315,18 @@ impl Served {
         addresses.truncate(MAX_LISTED_ADDRESSES);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
         let lifetime = LIST_LIFETIME.as_millis() as u64;
-        Some(NodeList::sign(&self.key, chain, Wall(now), lifetime, &[(self.id, addresses)]))
+        let stun = self.stun.map(|port| stun_addresses(&addresses, port)).unwrap_or_default();
+        Some(NodeList::sign(&self.key, chain, Wall(now), lifetime, &[(self.id, addresses)], &stun))
     }
+}
+
+/// Where this relay answers STUN: at the hosts where others dial it.
+fn stun_addresses(addresses: &[Multiaddr], port: u16) -> Vec<Multiaddr> {
+    let mut hosts: Vec<Multiaddr> =
+        addresses.iter().map(|address| address.iter().take(1).collect()).collect();
+    hosts.sort();
+    hosts.dedup();
+    hosts.into_iter().map(|host| host.with(Protocol::Udp(port))).collect()
 }
 
 async fn addresses(peer: &weft_core::swarm::Handle) -> Vec<Multiaddr> {

@@ -6,7 +6,10 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Instant,
 };
 
@@ -139,6 +142,7 @@ fn crc32(bytes: &[u8]) -> u32 {
 #[derive(Debug)]
 pub(crate) struct StunServer {
     address: SocketAddr,
+    answered: Arc<AtomicU64>,
     task: JoinHandle<()>,
 }
 
@@ -146,8 +150,14 @@ impl StunServer {
     pub(crate) async fn start(address: SocketAddr) -> io::Result<Self> {
         let socket = Arc::new(UdpSocket::bind(address).await?);
         let address = socket.local_addr()?;
-        let task = tokio::spawn(serve(socket));
-        Ok(Self { address, task })
+        let answered = Arc::new(AtomicU64::new(0));
+        let task = tokio::spawn(serve(socket, answered.clone()));
+        Ok(Self { address, answered, task })
+    }
+
+    /// How many questions were answered, as it goes on.
+    pub(crate) fn answered(&self) -> Arc<AtomicU64> {
+        self.answered.clone()
     }
 
     pub(crate) const fn address(&self) -> SocketAddr {
@@ -161,7 +171,7 @@ impl Drop for StunServer {
     }
 }
 
-async fn serve(socket: Arc<UdpSocket>) {
+async fn serve(socket: Arc<UdpSocket>, answered: Arc<AtomicU64>) {
     let (started, mut bucket) = (Instant::now(), Bucket::new(ALLOWANCE));
     let mut buffer = [0; MAX_LEN + 1];
     loop {
@@ -175,10 +185,12 @@ async fn serve(socket: Arc<UdpSocket>) {
             }
         };
         let now = Mono(u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
-        if let Some(answer) = answer(&buffer[..len], from).filter(|_| bucket.take(1, now))
-            && let Err(error) = socket.send_to(&answer, from).await
-        {
-            tracing::debug!(%error, "a STUN answer could not be sent");
+        let Some(answer) = answer(&buffer[..len], from).filter(|_| bucket.take(1, now)) else { continue };
+        match socket.send_to(&answer, from).await {
+            Ok(_) => {
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(error) => tracing::debug!(%error, "a STUN answer could not be sent"),
         }
     }
 }

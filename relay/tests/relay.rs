@@ -386,5 +386,11 @@ async fn whoever_asks_by_stun_is_told_from_where() {
     assert_eq!((len, &answer[..2], &answer[8..20]), (32, &[1, 1][..], &[7; 12][..]));
     let port = u16::from_be_bytes([answer[26], answer[27]]) ^ 0x2112;
     assert_eq!(port, socket.local_addr().unwrap().port());
+    // Tabs learn of it with the peers to begin with.
+    relay.addresses(1).await;
+    let (_, body) = get(relay.http_address(), "/bootstrap.json", "").await;
+    let list: NodeList = serde_json::from_slice(&body).unwrap();
+    let port = relay.stun_address().unwrap().port();
+    assert_eq!(list.stun_uris(), [format!("stun:127.0.0.1:{port}")]);
     relay.stop().await.unwrap();
 }

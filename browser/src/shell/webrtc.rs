@@ -12,8 +12,9 @@ use send_wrapper::SendWrapper;
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{
-    Event, RtcConfiguration, RtcDataChannel, RtcDataChannelEvent, RtcIceCandidateInit, RtcPeerConnection,
-    RtcPeerConnectionIceEvent, RtcPeerConnectionState, RtcSdpType, RtcSessionDescriptionInit,
+    Event, RtcConfiguration, RtcDataChannel, RtcDataChannelEvent, RtcIceCandidateInit, RtcIceServer,
+    RtcPeerConnection, RtcPeerConnectionIceEvent, RtcPeerConnectionState, RtcSdpType,
+    RtcSessionDescriptionInit,
 };
 use weft_core::{
     primitives::Mono,
@@ -25,11 +26,14 @@ use self::channel::Channel;
 use crate::{clock, in_words};
 
 /// What makes connections in this browser.
-pub(super) struct Browser;
+pub(super) struct Browser {
+    /// The servers that are asked from where this tab is seen, as URIs.
+    pub(super) stun: Vec<String>,
+}
 
 impl Backend for Browser {
     fn connect(&self, events: ConnectionEvents) -> Result<Box<dyn PeerConnection>, String> {
-        Ok(Box::new(Connection(SendWrapper::new(Inner::new(events).map_err(in_words)?))))
+        Ok(Box::new(Connection(SendWrapper::new(Inner::new(events, &self.stun).map_err(in_words)?))))
     }
 
     fn now(&self) -> Mono {
@@ -57,10 +61,15 @@ struct Init {
 }
 
 impl Inner {
-    fn new(events: ConnectionEvents) -> Result<Self, JsValue> {
+    fn new(events: ConnectionEvents, stun: &[String]) -> Result<Self, JsValue> {
         let configuration = RtcConfiguration::new();
+        let servers = stun.iter().map(|uri| {
+            let server = RtcIceServer::new();
+            server.set_urls(&JsValue::from_str(uri));
+            server
+        });
         // Nobody else is asked where we are.
-        configuration.set_ice_servers(&Array::new());
+        configuration.set_ice_servers(&servers.collect::<Array>());
         let connection = RtcPeerConnection::new_with_configuration(&configuration)?;
 
         let tell = events.clone();

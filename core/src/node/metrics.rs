@@ -117,7 +117,7 @@ pub fn render(snapshot: &Snapshot) -> String {
 }
 
 /// Every metric there is.
-pub static METRICS: [Metric; 43] = [
+pub static METRICS: [Metric; 44] = [
     Metric {
         name: "weft_connected_peers",
         kind: Kind::Gauge,
@@ -484,6 +484,13 @@ pub static METRICS: [Metric; 43] = [
         help: "1 while the files of the certificate cannot be used and the last good one is in use; missing where there is none.",
         labels: &[],
         read: |s, out| s.certificate.iter().for_each(|[_, refused]| out.add(&[], *refused)),
+    },
+    Metric {
+        name: "weft_stun_answers_total",
+        kind: Kind::Counter,
+        help: "Questions by STUN that were answered; missing where none are.",
+        labels: &[],
+        read: |s, out| s.stun_answers.iter().for_each(|count| out.add(&[], *count)),
     },
 ];
 

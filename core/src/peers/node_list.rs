@@ -4,7 +4,7 @@
 //! trusted. Whoever is dialled has to prove its id, and everything it tells about the chain is verified.
 
 use borsh::BorshSerialize;
-use libp2p::{Multiaddr, PeerId};
+use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 use serde::{Deserialize, Serialize};
 
 use super::identity::{peer_id, public_key};
@@ -16,6 +16,8 @@ pub const MAX_NODE_LIST_BYTES: usize = 64 << 10;
 const MAX_PEERS: usize = 64;
 /// The most addresses of one of them.
 const MAX_ADDRESSES: usize = 16;
+/// The most STUN servers: a browser asks all of them before each connection.
+const MAX_STUN: usize = 4;
 
 /// A peer to begin with.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, Serialize, Deserialize)]
@@ -39,6 +41,9 @@ pub struct NodeList {
     pub expires: u64,
     /// The peers.
     pub peers: Vec<ListedPeer>,
+    /// Where STUN is answered (RFC 8489), as multiaddresses with `/udp/` and a port.
+    #[serde(default)]
+    pub stun: Vec<String>,
     /// The peer id of who signed.
     pub signer: String,
     /// The signature of the signer's peer key, as hex.
@@ -70,6 +75,7 @@ struct Signed<'a> {
     issued: u64,
     expires: u64,
     peers: &'a [ListedPeer],
+    stun: &'a [String],
 }
 
 impl NodeList {
@@ -82,6 +88,7 @@ impl NodeList {
         now: Wall,
         lifetime: u64,
         peers: &[(PeerId, Vec<Multiaddr>)],
+        stun: &[Multiaddr],
     ) -> Self {
         let expires = now.0.saturating_add(lifetime);
         let peers = peers.iter().map(|(id, addresses)| ListedPeer {
@@ -89,13 +96,15 @@ impl NodeList {
             addresses: addresses.iter().map(ToString::to_string).collect(),
         });
         let peers: Vec<_> = peers.collect();
-        let signed = encode(&Signed { issued: now.0, expires, peers: &peers });
+        let stun: Vec<_> = stun.iter().take(MAX_STUN).map(ToString::to_string).collect();
+        let signed = encode(&Signed { issued: now.0, expires, peers: &peers, stun: &stun });
         let signature = key.sign(Domain::NodeList, &chain, &signed);
         Self {
             chain,
             issued: now.0,
             expires,
             peers,
+            stun,
             signer: peer_id(&key.public()).map(|id| id.to_string()).unwrap_or_default(),
             signature: hex::encode(signature.0),
         }
@@ -107,6 +116,9 @@ impl NodeList {
     /// # Errors
     /// Says what is wrong with it.
     pub fn verify(&self, chain: &Hash, now: Wall) -> Result<Vec<(PeerId, Vec<Multiaddr>)>, NodeListError> {
+        if self.stun.len() > MAX_STUN {
+            return Err(NodeListError::Malformed(format!("more than {MAX_STUN} STUN servers")));
+        }
         if self.peers.len() > MAX_PEERS || self.peers.iter().any(|peer| peer.addresses.len() > MAX_ADDRESSES)
         {
             let bound = format!("more than {MAX_PEERS} peers, or {MAX_ADDRESSES} addresses of one");
@@ -122,7 +134,12 @@ impl NodeList {
             self.signer.parse().ok().as_ref().and_then(public_key).ok_or(NodeListError::Signature)?;
         let mut signature = Signature([0; 64]);
         hex::decode_to_slice(&self.signature, &mut signature.0).map_err(|_| NodeListError::Signature)?;
-        let signed = encode(&Signed { issued: self.issued, expires: self.expires, peers: &self.peers });
+        let signed = encode(&Signed {
+            issued: self.issued,
+            expires: self.expires,
+            peers: &self.peers,
+            stun: &self.stun,
+        });
         if !signer.verify(Domain::NodeList, chain, &signed, &signature) {
             return Err(NodeListError::Signature);
         }
@@ -132,6 +149,30 @@ impl NodeList {
         });
         let peers: Vec<_> = peers.filter(|(_, addresses)| !addresses.is_empty()).collect();
         if peers.is_empty() { Err(NodeListError::Empty) } else { Ok(peers) }
+    }
+
+    /// The STUN servers as URIs (RFC 7064); what makes none is left out. Verify the list first.
+    #[must_use]
+    pub fn stun_uris(&self) -> Vec<String> {
+        self.stun.iter().take(MAX_STUN).filter_map(|text| stun_uri(&text.parse().ok()?)).collect()
+    }
+}
+
+fn stun_uri(address: &Multiaddr) -> Option<String> {
+    let mut parts = address.iter();
+    let (host, port) = (parts.next()?, parts.next()?);
+    let host = match host {
+        Protocol::Ip4(ip) => ip.to_string(),
+        Protocol::Ip6(ip) => format!("[{ip}]"),
+        Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name) => {
+            let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
+            (plain && !name.is_empty() && name.len() <= 253).then(|| name.to_string())?
+        }
+        _ => return None,
+    };
+    match port {
+        Protocol::Udp(port) if port > 0 && parts.next().is_none() => Some(format!("stun:{host}:{port}")),
+        _ => None,
     }
 }
 
@@ -155,7 +196,7 @@ mod tests {
     }
 
     fn list() -> NodeList {
-        NodeList::sign(&key(), CHAIN, NOW, 500, &peers())
+        NodeList::sign(&key(), CHAIN, NOW, 500, &peers(), &["/ip4/192.0.2.1/udp/3478".parse().unwrap()])
     }
 
     #[test]
@@ -175,6 +216,9 @@ mod tests {
         let mut forged = list();
         forged.peers[0].addresses[0] = "/ip4/127.0.0.1/tcp/6666/ws".into();
         assert_eq!(forged.verify(&CHAIN, NOW), Err(NodeListError::Signature));
+        let mut sent_elsewhere = list();
+        sent_elsewhere.stun[0] = "/ip4/192.0.2.2/udp/3478".into();
+        assert_eq!(sent_elsewhere.verify(&CHAIN, NOW), Err(NodeListError::Signature));
         let mut prolonged = list();
         prolonged.expires += 1;
         assert_eq!(prolonged.verify(&CHAIN, NOW), Err(NodeListError::Signature));
@@ -189,11 +233,30 @@ mod tests {
     }
 
     #[test]
+    fn stun_servers_become_uris_and_what_is_none_is_left_out() {
+        let uri = |text: &str| stun_uri(&text.parse().unwrap());
+        assert_eq!(list().stun_uris(), ["stun:192.0.2.1:3478"]);
+        assert_eq!(uri("/ip6/2001:db8::1/udp/1").as_deref(), Some("stun:[2001:db8::1]:1"));
+        assert_eq!(uri("/dns4/stun.example.org/udp/3478").as_deref(), Some("stun:stun.example.org:3478"));
+        for bad in [
+            "/ip4/192.0.2.1/tcp/3478",
+            "/ip4/192.0.2.1/udp/0",
+            "/ip4/192.0.2.1/udp/1/quic-v1",
+            "/dns/a?b/udp/1",
+        ] {
+            assert_eq!(uri(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
     fn what_is_too_long_or_says_nothing_is_refused() {
         let mut long = list();
         long.peers = vec![long.peers[0].clone(); MAX_PEERS + 1];
         assert!(matches!(long.verify(&CHAIN, NOW), Err(NodeListError::Malformed(_))));
-        let nobody = NodeList::sign(&key(), CHAIN, NOW, 500, &[]);
+        let mut curious = list();
+        curious.stun = vec![curious.stun[0].clone(); MAX_STUN + 1];
+        assert!(matches!(curious.verify(&CHAIN, NOW), Err(NodeListError::Malformed(_))));
+        let nobody = NodeList::sign(&key(), CHAIN, NOW, 500, &[], &[]);
         assert_eq!(nobody.verify(&CHAIN, NOW), Err(NodeListError::Empty));
     }
 }

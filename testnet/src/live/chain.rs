@@ -243,7 +243,7 @@ impl Chain {
         if let Some(certificate) = &options.certificate {
             command.arg("--tls-cert").arg(&certificate.file).arg("--tls-key").arg(&certificate.key);
         }
-        command.arg("--demo-key").arg(self.faucet_key());
+        command.args(["--stun", "127.0.0.1:0"]).arg("--demo-key").arg(self.faucet_key());
         if let Some(app) = &options.app {
             command.arg("--app").arg(app);
         }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use weft_testnet::live::in_namespace;
+use weft_testnet::live::{get, in_namespace};
 
 use super::{Network, ROOM, Tab};
 
@@ -37,6 +37,10 @@ async fn two_tabs_of_one_relay_reach_each_other_directly_and_go_on_without_it() 
     two.join(ROOM).await;
     only_direct(&one, &second).await;
     only_direct(&two, &first).await;
+    // Both asked the relay, and nobody else, from where they are seen.
+    let (_, _, metrics) = get(network.relay.rpc_address(), "/metrics").unwrap();
+    let answers = metrics.lines().find_map(|line| line.strip_prefix("weft_stun_answers_total ")).unwrap();
+    assert!(answers.parse::<f64>().unwrap() >= 2.0, "{answers}");
     // Pictures of it, to be looked at.
     let pictures = Path::new(env!("CARGO_TARGET_TMPDIR"));
     for (name, width, height) in [("direct", 1280, 920), ("direct-phone", 400, 844)] {

@@ -49,6 +49,8 @@ pub struct Snapshot {
     pub stored_bytes: Option<u64>,
     /// By a shell that serves TLS: when its certificate ends, in seconds since 1970, and 1 while its files cannot be used, else 0.
     pub certificate: Option<[u64; 2]>,
+    /// By a shell that answers STUN: how many questions it has answered.
+    pub stun_answers: Option<u64>,
 }
 
 /// The numbers of a chain.

@@ -23,6 +23,7 @@ fn full() -> Snapshot {
         proven: [("test", 1)].into(),
         stored_bytes: Some(4096),
         certificate: Some([1_800_000_000, 0]),
+        stun_answers: Some(3),
         chain: Some(ChainSnapshot {
             head: 17,
             justified: 16,
