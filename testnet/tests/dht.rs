@@ -4,6 +4,7 @@
 use std::process::Output;
 
 use serde_json::Value;
+use weft_core::node::PeerView;
 use weft_testnet::live::{Chain, NodeOptions, PATIENCE, Process, wait_for};
 
 const SLOT_MILLIS: u64 = 200;
@@ -94,9 +95,11 @@ fn lookups_make_peers_known_and_they_connect() {
     let mut hub = hub(&chain);
     let mut one = node(&chain, "one", hub.tcp_addresses(), &ALONE);
     let two = node(&chain, "two", hub.tcp_addresses(), &ALONE);
-    let met = wait_for("they are connected", PATIENCE, || {
+    // A lookup dials on its way, and tells whom it has found at its end.
+    let met = wait_for("they are connected, and it is known how that came about", PATIENCE, || {
         one.check()?;
-        Ok(one.peers()?.into_iter().find(|peer| peer.peer == two.peer() && !peer.links.is_empty()))
+        let there = |peer: &PeerView| peer.peer == two.peer() && !peer.links.is_empty();
+        Ok(one.peers()?.into_iter().find(|peer| there(peer) && !peer.found.is_empty()))
     })
     .unwrap();
     assert!(met.found.iter().any(|way| way == "dht" || way == "inbound"), "{met:?}");
