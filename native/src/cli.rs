@@ -114,7 +114,9 @@ impl RpcArgs {
         let token = match &self.rpc_token {
             Some(path) => Some(Token::load(path)?),
             // Without one it can be asked all the same, and says what is missing when more is wanted.
-            None => Token::path(None).and_then(|path| Token::load(&path)).ok(),
+            None if self.rpc.ip().is_loopback() => Token::path(None).and_then(|path| Token::load(&path)).ok(),
+            // It is not sent to other machines unless somebody says so.
+            None => None,
         };
         Ok(RpcClient::new(self.rpc, token.as_ref())?)
     }

@@ -36,7 +36,7 @@ const FIRST_REQUEST: Duration = Duration::from_secs(10);
 pub enum RpcError {
     /// The address is not loopback, and remote callers were not allowed.
     #[error(
-        "{0} can be reached from other machines, and whoever reaches it commands this peer: use a loopback address such as 127.0.0.1, or say --rpc-allow-remote"
+        "{0} can be reached from other machines, and whoever reaches it sees all that this peer does: use a loopback address such as 127.0.0.1, or say --rpc-allow-remote"
     )]
     NotLoopback(SocketAddr),
     /// The address cannot be listened on.

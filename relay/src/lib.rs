@@ -7,6 +7,7 @@ mod options;
 pub mod stun;
 
 use std::{
+    collections::BTreeSet,
     io,
     net::SocketAddr,
     path::PathBuf,
@@ -31,7 +32,7 @@ use weft::{
 use weft_core::{
     chain::Genesis,
     node::{Command, Discovery, Reply, Role},
-    peers::NodeList,
+    peers::{NodeList, Scope},
     primitives::{Hash, SecretKey, Wall},
 };
 
@@ -136,7 +137,10 @@ impl Relay {
         };
         let rpc = match options.rpc {
             Some(address) => {
-                Some((address, Token::load_or_create(&Token::path(options.rpc_token.as_deref())?)?))
+                // A service may have no home.
+                let path = Token::path(options.rpc_token.as_deref());
+                let path = path.unwrap_or_else(|_| options.data.join("rpc.token"));
+                Some((address, Token::load_or_create(&path)?))
             }
             None => None,
         };
@@ -221,7 +225,7 @@ impl Relay {
             key: SecretKey::from_seed(seed),
             genesis,
             faucet,
-            stun: stun.as_ref().map(|server| server.address().port()),
+            stun: stun.as_ref().map(StunServer::address),
         };
         let http = HttpServer::start(
             listener,
@@ -303,8 +307,8 @@ struct Served {
     key: SecretKey,
     genesis: Option<Genesis>,
     faucet: Option<SecretKey>,
-    /// The port on which STUN is answered.
-    stun: Option<u16>,
+    /// Where STUN is answered, as this machine names it.
+    stun: Option<SocketAddr>,
 }
 
 impl Served {
@@ -315,18 +319,26 @@ impl Served {
         addresses.truncate(MAX_LISTED_ADDRESSES);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
         let lifetime = LIST_LIFETIME.as_millis() as u64;
-        let stun = self.stun.map(|port| stun_addresses(&addresses, port)).unwrap_or_default();
+        let stun = self.stun.map(|bound| stun_addresses(&addresses, bound)).unwrap_or_default();
         Some(NodeList::sign(&self.key, chain, Wall(now), lifetime, &[(self.id, addresses)], &stun))
     }
 }
 
-/// Where this relay answers STUN: at the hosts where others dial it.
-fn stun_addresses(addresses: &[Multiaddr], port: u16) -> Vec<Multiaddr> {
-    let mut hosts: Vec<Multiaddr> =
+/// Where this relay answers STUN: at the hosts where others dial it, as far as it listens there, the most far-reaching alone.
+fn stun_addresses(addresses: &[Multiaddr], bound: SocketAddr) -> Vec<Multiaddr> {
+    let fits = |host: &Multiaddr| match host.iter().next() {
+        Some(Protocol::Ip4(ip)) if !bound.ip().is_unspecified() => bound.ip() == ip,
+        Some(Protocol::Ip6(ip)) if !bound.ip().is_unspecified() => bound.ip() == ip,
+        Some(Protocol::Ip4(_)) => bound.is_ipv4(),
+        Some(Protocol::Ip6(_)) => bound.is_ipv6(),
+        _ => !bound.ip().is_loopback(),
+    };
+    let hosts: BTreeSet<Multiaddr> =
         addresses.iter().map(|address| address.iter().take(1).collect()).collect();
-    hosts.sort();
-    hosts.dedup();
-    hosts.into_iter().map(|host| host.with(Protocol::Udp(port))).collect()
+    let hosts: Vec<_> = hosts.into_iter().filter(fits).collect();
+    let farthest = hosts.iter().filter_map(Scope::of).max();
+    let hosts = hosts.into_iter().filter(|host| Scope::of(host) == farthest);
+    hosts.map(|host| host.with(Protocol::Udp(bound.port()))).collect()
 }
 
 async fn addresses(peer: &weft_core::swarm::Handle) -> Vec<Multiaddr> {
@@ -335,4 +347,31 @@ async fn addresses(peer: &weft_core::swarm::Handle) -> Vec<Multiaddr> {
     parsed
         .map(|address| address.into_iter().filter(|part| !matches!(part, Protocol::P2p(_))).collect())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stun_is_told_where_it_is_answered_and_reaches_farthest() {
+        let addresses: Vec<Multiaddr> = [
+            "/ip4/127.0.0.1/tcp/1",
+            "/ip4/10.0.0.1/tcp/1",
+            "/ip4/9.8.7.6/tcp/1/ws",
+            "/ip4/9.8.7.6/udp/1/quic-v1",
+            "/ip6/2a01:4f8::1/tcp/1",
+            "/dns4/relay.example.org/tcp/443/wss",
+        ]
+        .map(|text| text.parse().unwrap())
+        .into();
+        let told = |bound: &str| {
+            let told = stun_addresses(&addresses, bound.parse().unwrap());
+            told.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(told("0.0.0.0:3478"), ["/ip4/9.8.7.6/udp/3478", "/dns4/relay.example.org/udp/3478"]);
+        assert_eq!(told("127.0.0.1:3478"), ["/ip4/127.0.0.1/udp/3478"]);
+        assert_eq!(told("[::]:3478"), ["/ip6/2a01:4f8::1/udp/3478", "/dns4/relay.example.org/udp/3478"]);
+        assert_eq!(told("10.0.0.1:3478")[..1], ["/dns4/relay.example.org/udp/3478"]);
+    }
 }

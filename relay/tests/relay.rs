@@ -94,6 +94,23 @@ async fn get(address: SocketAddr, path: &str, header: &str) -> (String, Vec<u8>)
 }
 
 #[tokio::test]
+async fn who_connects_to_the_app_and_does_not_ask_is_shown_out() {
+    let fixture = Fixture::new();
+    let relay = fixture.relay(&[]).await;
+    for begins in
+        [&b""[..], b"G", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET / HTTP/1.1\r\nHost:"].map(<[u8]>::to_vec)
+    {
+        let mut silent = TcpStream::connect(relay.http_address()).await.unwrap();
+        silent.write_all(&begins).await.unwrap();
+        let mut answer = Vec::new();
+        let ended = timeout(2 * PATIENCE, silent.read_to_end(&mut answer)).await;
+        assert!(ended.is_ok(), "{begins:?}");
+        assert!(!answer.starts_with(b"HTTP/1.1 200"), "{begins:?}");
+    }
+    relay.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn it_serves_the_app_with_types_and_lifetimes() {
     let fixture = Fixture::new();
     let relay = fixture.relay(&[]).await;

@@ -68,7 +68,7 @@ impl Inner {
             server.set_urls(&JsValue::from_str(uri));
             server
         });
-        // Nobody else is asked where we are.
+        // Nobody but those whom the signed list names is asked where we are.
         configuration.set_ice_servers(&servers.collect::<Array>());
         let connection = RtcPeerConnection::new_with_configuration(&configuration)?;
 

@@ -48,6 +48,8 @@ struct Peer {
     offences: BTreeMap<Offence, u32>,
     /// Its score as gossip was told it.
     told: i32,
+    /// Points that being one of many from one host costs it in gossip.
+    crowding: i32,
     virtues: Virtues,
     /// It was told to leave, and has not yet.
     leaving: bool,
@@ -176,7 +178,9 @@ impl Connections {
             self.peers.remove(&peer);
             self.dialer.disconnected(peer, fx.now.mono);
         }
+        let other_host = self.peers.get(&peer).and_then(Peer::host).filter(|other| host != Some(*other));
         self.tell_neighbours(fx, host);
+        self.tell_neighbours(fx, other_host);
         fx.notify(Event::Peers);
         if had_direct && !direct { Presence::Left } else { Presence::Same }
     }
@@ -346,7 +350,7 @@ impl Connections {
         for (peer, offence) in std::mem::take(&mut fx.offences) {
             fx.refuse(offence.name());
             *self.booked.entry(offence.name()).or_default() += 1;
-            let host = self.peers.get(&peer).and_then(Peer::host);
+            let host = self.peers.get(&peer).and_then(Peer::host).filter(|host| self.may_be_banned(*host));
             let consequence = self.ledger.report(peer, offence, host, fx.now);
             let score = self.ledger.score(&peer, fx.now.mono);
             tracing::warn!(%peer, %offence, score, ?consequence, "a peer misbehaved");
@@ -463,7 +467,10 @@ impl Connections {
 
 /// Whether a peer, or an address, is banned.
 fn is_unwanted(ledger: &Ledger, peer: Option<&PeerId>, address: &Multiaddr, now: Mono) -> bool {
-    peer.is_some_and(|peer| ledger.is_banned(peer, now) || ledger.is_barred(peer, address, now))
+    match peer {
+        Some(peer) => ledger.is_banned(peer, now) || ledger.is_barred(peer, address, now),
+        None => ledger.is_range_banned(address, now),
+    }
 }
 
 fn unreachable_prefix(address: &Multiaddr) -> String {

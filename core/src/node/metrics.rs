@@ -486,7 +486,7 @@ pub static METRICS: [Metric; 44] = [
         read: |s, out| s.certificate.iter().for_each(|[_, refused]| out.add(&[], *refused)),
     },
     Metric {
-        name: "weft_stun_answers_total",
+        name: "weft_stun_answers",
         kind: Kind::Counter,
         help: "Questions by STUN that were answered; missing where none are.",
         labels: &[],

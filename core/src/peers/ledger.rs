@@ -36,9 +36,13 @@ const HOST_STRIKES: usize = 3;
 pub const MAX_BAN_MILLIS: u64 = 366 * 24 * 60 * 60 * 1000;
 /// The most peers remembered; past it the one with the best score is forgotten.
 const MAX_ACCOUNTS: usize = 4096;
-/// The most hosts whose banned peers are counted.
+/// The most of them that are banned by the ledger; past it the ban that would end first does, so that the others still have scores.
+const MAX_BANS: usize = 2048;
+/// The most hosts whose banned peers are counted; past it the one that was quiet longest is forgotten.
 const MAX_HOSTS: usize = 1024;
-/// The most ranges that are banned at a time, and the most peers that a person trusts.
+/// The most hosts that the ledger bans at a time; past it the ban that would end first does.
+const MAX_HOST_BANS: usize = 256;
+/// The most peers, and the most ranges, that a person bans at a time, and the most peers that a person trusts. None of these gives way.
 const MAX_DECISIONS: usize = 256;
 
 /// What follows from an offence.
@@ -108,10 +112,12 @@ pub struct Ledger {
     trusted: BTreeSet<PeerId>,
     /// Which peers of a host were banned, and when.
     strikes: BTreeMap<AddressRange, BTreeMap<PeerId, Mono>>,
+    /// Bans that gave way to others, until this is told.
+    given_way: Vec<Whom>,
 }
 
 impl Ledger {
-    /// Books an offence and says what follows. `host` is where the peer is connected from, if that could be banned. Of whom a person
+    /// Books an offence and says what follows. `host` is where the peer is connected from, if that may be banned. Of whom a person
     /// trusts it is remembered, and nothing follows.
     pub fn report(
         &mut self,
@@ -130,7 +136,11 @@ impl Ledger {
         let consequence = if trusted {
             Consequence::None
         } else if score < BAN_BELOW || severity == Severity::Fatal {
-            account.ban = Some(Ban { until: now.mono + BAN_MILLIS, cause: Cause::Offence(offence) });
+            let ban = Ban { until: now.mono + BAN_MILLIS, cause: Cause::Offence(offence) };
+            // What a person said stands, and no ban becomes shorter.
+            let kept = account.ban.filter(|old| old.cause == Cause::Person || old.until >= ban.until);
+            account.ban = Some(kept.unwrap_or(ban));
+            self.give_way(peer);
             match host.filter(|host| self.strike(*host, peer, now.mono)) {
                 Some(host) => Consequence::BanHost(host),
                 None => Consequence::Ban,
@@ -147,25 +157,42 @@ impl Ledger {
     /// Counts a banned peer of a host, and says whether that bans the host.
     fn strike(&mut self, host: AddressRange, peer: PeerId, now: Mono) -> bool {
         if !self.strikes.contains_key(&host) && self.strikes.len() >= MAX_HOSTS {
-            for peers in self.strikes.values_mut() {
-                peers.retain(|_, at| now - *at < BAN_MILLIS);
-            }
-            self.strikes.retain(|_, peers| !peers.is_empty());
-            if self.strikes.len() >= MAX_HOSTS {
-                return false;
+            let quiet = self.strikes.iter().min_by_key(|(_, peers)| peers.values().max().copied());
+            if let Some(quiet) = quiet.map(|(host, _)| *host) {
+                self.strikes.remove(&quiet);
             }
         }
         let peers = self.strikes.entry(host).or_default();
         peers.retain(|_, at| now - *at < BAN_MILLIS);
         peers.insert(peer, now);
-        if peers.len() < HOST_STRIKES || self.ranges.len() >= MAX_DECISIONS {
+        if peers.len() < HOST_STRIKES {
             return false;
         }
         self.strikes.remove(&host);
         let until = now + HOST_BAN_MILLIS;
         let ban = self.ranges.entry(host).or_insert(Ban { until, cause: Cause::Host });
         ban.until = ban.until.max(until);
+        let others = self.ranges.iter().filter(|(range, ban)| ban.cause == Cause::Host && **range != host);
+        if others.clone().count() >= MAX_HOST_BANS
+            && let Some(first) = others.min_by_key(|(_, ban)| ban.until).map(|(range, _)| *range)
+        {
+            self.ranges.remove(&first);
+            self.given_way.push(Whom::Range(first));
+        }
         true
+    }
+
+    /// Makes room for the ban of a peer.
+    fn give_way(&mut self, newest: PeerId) {
+        let by_ledger = |account: &Account| account.ban.filter(|ban| ban.cause != Cause::Person);
+        let others = self.accounts.iter().filter(|(peer, _)| **peer != newest);
+        let others = others.filter_map(|(peer, account)| Some((by_ledger(account)?.until, *peer)));
+        if others.clone().count() >= MAX_BANS
+            && let Some((_, first)) = others.min()
+        {
+            self.accounts.remove(&first);
+            self.given_way.push(Whom::Peer(first));
+        }
     }
 
     /// Books that a peer was of use.
@@ -201,9 +228,13 @@ impl Ledger {
     /// Whether a peer may not be here because of where it is; `address` is that of a connection, or where one would be made.
     #[must_use]
     pub fn is_barred(&self, peer: &PeerId, address: &libp2p::Multiaddr, now: Mono) -> bool {
-        !self.ranges.is_empty()
-            && !self.trusted.contains(peer)
-            && self.ranges.iter().any(|(range, ban)| now < ban.until && range.covers(address))
+        !self.trusted.contains(peer) && self.is_range_banned(address, now)
+    }
+
+    /// Whether nobody but trusted peers may be at this address.
+    #[must_use]
+    pub fn is_range_banned(&self, address: &libp2p::Multiaddr, now: Mono) -> bool {
+        self.ranges.iter().any(|(range, ban)| now < ban.until && range.covers(address))
     }
 
     /// Whether a person trusts the peer.
@@ -215,17 +246,25 @@ impl Ledger {
     /// Bans because a person says so, for so many milliseconds and at most [`MAX_BAN_MILLIS`]. A trusted peer is trusted no longer.
     ///
     /// # Errors
-    /// When there are too many ranges.
+    /// When there are too many.
     pub fn ban(&mut self, whom: Whom, millis: u64, now: Mono) -> Result<(), TooMany> {
         let ban = Ban { until: now + millis.min(MAX_BAN_MILLIS), cause: Cause::Person };
         match whom {
             Whom::Peer(peer) => {
+                let others = self.accounts.iter().filter(|(other, account)| {
+                    **other != peer && account.ban.is_some_and(|ban| ban.cause == Cause::Person)
+                });
+                if others.count() >= MAX_DECISIONS {
+                    return Err(TooMany);
+                }
                 self.trusted.remove(&peer);
                 self.accounts.entry(peer).or_insert_with(|| Account::new(now)).ban = Some(ban);
                 self.forget_surplus(now);
             }
             Whom::Range(range) => {
-                if self.ranges.len() >= MAX_DECISIONS && !self.ranges.contains_key(&range) {
+                let others =
+                    self.ranges.iter().filter(|(other, ban)| **other != range && ban.cause == Cause::Person);
+                if others.count() >= MAX_DECISIONS {
                     return Err(TooMany);
                 }
                 self.ranges.insert(range, ban);
@@ -280,9 +319,9 @@ impl Ledger {
         self.trusted.iter()
     }
 
-    /// Ends bans that are over, and returns whose.
+    /// Ends bans that are over, and returns whose, those that gave way to others among them.
     pub fn end_bans(&mut self, now: Mono) -> Vec<Whom> {
-        let mut ended = Vec::new();
+        let mut ended = std::mem::take(&mut self.given_way);
         for (peer, account) in &mut self.accounts {
             if account.ban.is_some_and(|ban| ban.until <= now) {
                 account.ban = None;
@@ -330,17 +369,17 @@ impl Ledger {
         let (cause, longest) =
             if by_hand { (Cause::Person, MAX_BAN_MILLIS) } else { (Cause::Host, HOST_BAN_MILLIS) };
         let left = until.saturating_sub(now.wall.0).min(longest);
-        if left > 0 && self.ranges.len() < MAX_DECISIONS {
+        let alike = self.ranges.values().filter(|ban| ban.cause == cause);
+        if left > 0 && alike.count() < MAX_DECISIONS.min(MAX_HOST_BANS) {
             self.ranges.insert(range, Ban { until: now.mono + left, cause });
         }
     }
 
     fn forget_surplus(&mut self, now: Mono) {
+        // A ban is never forgotten before its end; there are fewer of them than accounts.
         if self.accounts.len() > MAX_ACCOUNTS {
-            let best = self.accounts.iter().max_by_key(|(_, account)| {
-                // Neither a ban nor what was done wrong is forgotten while somebody's credit can be.
-                (account.ban.is_none(), account.score_at(now))
-            });
+            let others = self.accounts.iter().filter(|(_, account)| account.ban.is_none());
+            let best = others.max_by_key(|(_, account)| account.score_at(now));
             if let Some(peer) = best.map(|(peer, _)| *peer) {
                 self.accounts.remove(&peer);
             }

@@ -42,7 +42,6 @@ pub struct NodeList {
     /// The peers.
     pub peers: Vec<ListedPeer>,
     /// Where STUN is answered (RFC 8489), as multiaddresses with `/udp/` and a port.
-    #[serde(default)]
     pub stun: Vec<String>,
     /// The peer id of who signed.
     pub signer: String,

@@ -48,7 +48,10 @@ pub enum RpcFailure {
 /// A running peer, asked over its RPC.
 pub struct RpcClient {
     address: SocketAddr,
+    /// For what changes nothing.
     http: HttpClient,
+    /// For the rest: says the token, which is nobody's business who only answers questions.
+    commands: HttpClient,
 }
 
 impl RpcClient {
@@ -62,14 +65,16 @@ impl RpcClient {
         if let Some(said) = said {
             headers.insert("authorization", said);
         }
-        let http = HttpClientBuilder::default()
-            .max_request_size(MAX_REQUEST)
-            .max_response_size(MAX_RESPONSE)
-            .request_timeout(PATIENCE)
-            .set_headers(headers)
-            .build(format!("http://{address}"))
-            .map_err(|error| RpcFailure::Unreachable { address, reason: words(&error) })?;
-        Ok(Self { address, http })
+        let client = |headers| {
+            HttpClientBuilder::default()
+                .max_request_size(MAX_REQUEST)
+                .max_response_size(MAX_RESPONSE)
+                .request_timeout(PATIENCE)
+                .set_headers(headers)
+                .build(format!("http://{address}"))
+                .map_err(|error| RpcFailure::Unreachable { address, reason: words(&error) })
+        };
+        Ok(Self { address, http: client(HeaderMap::new())?, commands: client(headers)? })
     }
 
     /// The state of the peer.
@@ -125,7 +130,7 @@ impl RpcClient {
     /// # Errors
     /// See [`Self::status`].
     pub async fn propose(&self, change: &Change) -> Result<(), RpcFailure> {
-        self.answer(ApiClient::propose(&self.http, change.clone()).await)
+        self.answer(ApiClient::propose(&self.commands, change.clone()).await)
     }
 
     /// Lets the peer think otherwise of another.
@@ -138,10 +143,10 @@ impl RpcClient {
             Whom::Range(range) => range.to_string(),
         };
         self.answer(match command {
-            StandingCommand::Ban { whom, millis } => ApiClient::ban(&self.http, name(whom), millis).await,
-            StandingCommand::Unban(whom) => ApiClient::unban(&self.http, name(whom)).await,
+            StandingCommand::Ban { whom, millis } => ApiClient::ban(&self.commands, name(whom), millis).await,
+            StandingCommand::Unban(whom) => ApiClient::unban(&self.commands, name(whom)).await,
             StandingCommand::Trust { peer, trust } => {
-                ApiClient::trust(&self.http, peer.to_string(), trust).await
+                ApiClient::trust(&self.commands, peer.to_string(), trust).await
             }
         })
     }
@@ -167,7 +172,7 @@ impl RpcClient {
     /// # Errors
     /// See [`Self::status`].
     pub async fn provide(&self, key: Hash) -> Result<(), RpcFailure> {
-        self.answer(ApiClient::provide(&self.http, key).await)
+        self.answer(ApiClient::provide(&self.commands, key).await)
     }
 
     /// The ids of those who say they have what this key names.
@@ -199,7 +204,7 @@ impl RpcClient {
     /// # Errors
     /// See [`Self::status`].
     pub async fn offer_file(&self, manifest: &Manifest) -> Result<Vec<u32>, RpcFailure> {
-        self.answer(ApiClient::offer_file(&self.http, hex::encode(manifest.to_bytes())).await)
+        self.answer(ApiClient::offer_file(&self.commands, hex::encode(manifest.to_bytes())).await)
     }
 
     /// Hands over a chunk of a file that has a place.
@@ -207,7 +212,7 @@ impl RpcClient {
     /// # Errors
     /// See [`Self::status`].
     pub async fn put_chunk(&self, cid: Cid, index: u32, bytes: &[u8]) -> Result<(), RpcFailure> {
-        self.answer(ApiClient::put_chunk(&self.http, cid, index, hex::encode(bytes)).await)
+        self.answer(ApiClient::put_chunk(&self.commands, cid, index, hex::encode(bytes)).await)
     }
 
     /// Lets the peer fetch a file in the background, and tell others that it has it unless `offer` is false.
@@ -215,7 +220,7 @@ impl RpcClient {
     /// # Errors
     /// See [`Self::status`].
     pub async fn fetch_file(&self, cid: Cid, offer: bool) -> Result<FileView, RpcFailure> {
-        self.answer(ApiClient::fetch_file(&self.http, cid, Some(offer)).await)
+        self.answer(ApiClient::fetch_file(&self.commands, cid, Some(offer)).await)
     }
 
     /// How it is with a file.
@@ -249,7 +254,7 @@ impl RpcClient {
     /// # Errors
     /// See [`Self::status`].
     pub async fn drop_file(&self, cid: Cid) -> Result<(), RpcFailure> {
-        self.answer(ApiClient::drop_file(&self.http, cid).await)
+        self.answer(ApiClient::drop_file(&self.commands, cid).await)
     }
 
     /// The mempool with its `count` best transactions.
@@ -265,7 +270,7 @@ impl RpcClient {
     /// # Errors
     /// See [`Self::status`].
     pub async fn submit(&self, transaction: &Transaction) -> Result<Hash, RpcFailure> {
-        self.answer(ApiClient::submit(&self.http, hex::encode(encode(transaction))).await)
+        self.answer(ApiClient::submit(&self.commands, hex::encode(encode(transaction))).await)
     }
 
     fn answer<T>(&self, outcome: Result<T, Error>) -> Result<T, RpcFailure> {

@@ -25,6 +25,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use libp2p::Multiaddr;
+use tokio::time::timeout;
 use tower::{ServiceExt, service_fn};
 use weft_core::{
     peers::{AddressRange, Allowance, Bucket},
@@ -37,6 +38,8 @@ const MAX_CONNECTIONS: usize = 512;
 const MAX_OF_HOST: usize = 128;
 /// How long a client may take to say what it wants, and how long a connection stays on which it wants nothing.
 const ASK_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a connection may stay at all, so that nobody keeps a place by reading slowly. The app takes less on a slow line.
+const MAX_STAY: Duration = Duration::from_secs(15 * 60);
 /// Questions of one host.
 const QUESTIONS: Allowance = Allowance { per_second: 64, burst: 1024 };
 /// The most hosts whose questions are counted; past it those that ask least are forgotten.
@@ -142,7 +145,7 @@ pub(super) async fn serve<L: Listener<Addr = SocketAddr>>(
 ) {
     let guests = Arc::new(Mutex::new(Guests::new()));
     let graceful = GracefulShutdown::new();
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
     builder.http1().timer(TokioTimer::new()).header_read_timeout(ASK_TIMEOUT);
     let mut stopped = pin!(stopped);
     loop {
@@ -162,8 +165,10 @@ pub(super) async fn serve<L: Listener<Addr = SocketAddr>>(
             builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(answer)).into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%from, %error, "an HTTP connection ended");
+            match timeout(MAX_STAY, connection).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%from, %error, "an HTTP connection ended"),
+                Err(_) => tracing::debug!(%from, "an HTTP connection was open for too long"),
             }
             drop(guest);
         });

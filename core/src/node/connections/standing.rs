@@ -280,7 +280,7 @@ impl Connections {
         let score = if self.ledger.is_trusted(&peer) {
             0
         } else {
-            self.ledger.score(&peer, now).min(0) - self.crowding(&peer)
+            self.ledger.score(&peer, now).min(0) - self.peers.get(&peer).map_or(0, |state| state.crowding)
         };
         let Some(state) = self.peers.get_mut(&peer).filter(|state| state.is_direct()) else { return };
         if state.told != score {
@@ -290,11 +290,10 @@ impl Connections {
         self.hurt |= score != 0;
     }
 
-    /// Points for being one of many from one host.
-    fn crowding(&self, peer: &PeerId) -> i32 {
-        let Some(host) = self.peers.get(peer).and_then(Peer::host) else { return 0 };
-        let there = self.peers.values().filter(|other| other.host() == Some(host)).count();
-        i32::try_from(there.saturating_sub(NEIGHBOURS)).unwrap_or(MAX_CROWDING).min(MAX_CROWDING)
+    /// Whether the ledger may ban a host: not while somebody is there whom a person named or trusts.
+    pub(super) fn may_be_banned(&self, host: AddressRange) -> bool {
+        let mut there = self.peers.iter().filter(|(_, state)| state.host() == Some(host));
+        !there.any(|(peer, _)| self.ledger.is_trusted(peer) || self.is_named(peer))
     }
 
     /// Somebody came from or left this host: those that are there crowd each other more, or less.
@@ -302,10 +301,16 @@ impl Connections {
         if host.is_none() {
             return;
         }
-        let there = self.peers.iter().filter(|(_, state)| state.host() == host).map(|(peer, _)| *peer);
-        let there: Vec<_> = there.collect();
-        if there.len() >= NEIGHBOURS {
-            there.into_iter().for_each(|peer| self.tell(fx, peer));
+        let there = self.peers.iter().filter(|(_, state)| state.host() == host);
+        let there: Vec<_> = there.map(|(peer, state)| (*peer, state.crowding)).collect();
+        let surplus = there.len().saturating_sub(NEIGHBOURS);
+        let crowding = i32::try_from(surplus).unwrap_or(MAX_CROWDING).min(MAX_CROWDING);
+        // In a large crowd one more or less changes nothing for the others.
+        for (peer, _) in there.into_iter().filter(|(_, before)| *before != crowding) {
+            if let Some(state) = self.peers.get_mut(&peer) {
+                state.crowding = crowding;
+            }
+            self.tell(fx, peer);
         }
     }
 }

@@ -207,6 +207,42 @@ fn the_ledger_stays_bounded_and_forgets_the_best_first() {
 }
 
 #[test]
+fn bans_give_way_to_newer_ones_and_a_persons_never_do() {
+    let mut ledger = Ledger::default();
+    let shunned = peer(1);
+    ledger.ban(Whom::Peer(shunned), HOUR, Mono(0)).unwrap();
+    report(&mut ledger, shunned, Offence::BadProof, 0);
+    assert_eq!(ledger.bans(Mono(0)).next().unwrap().1, Ban { until: Mono(HOUR), cause: Cause::Person });
+    for index in 0..MAX_BANS as u64 + 2 {
+        report(&mut ledger, peer(100 + index), Offence::BadProof, index);
+    }
+    assert_eq!(ledger.end_bans(Mono(0)), [Whom::Peer(peer(100)), Whom::Peer(peer(101))]);
+    assert_eq!(ledger.bans(Mono(0)).count(), MAX_BANS + 1);
+    assert!(ledger.is_banned(&shunned, Mono(0)));
+    // Who is not banned still has a score.
+    for _ in 0..3 {
+        report(&mut ledger, peer(50), Offence::Malformed, 0);
+    }
+    assert_eq!(ledger.score(&peer(50), Mono(0)), -30);
+}
+
+#[test]
+fn hosts_give_way_to_newer_ones_and_leave_a_person_room() {
+    let mut ledger = Ledger::default();
+    for index in 0..=MAX_HOST_BANS as u64 {
+        for key in 0..3 {
+            let [.., a, b] = index.to_be_bytes();
+            let host = AddressRange::of_host(&format!("/ip4/9.9.{a}.{b}/tcp/1").parse().unwrap());
+            ledger.report(peer(10 * index + key), Offence::BadProof, host, at(index));
+        }
+    }
+    let ranges = ledger.bans(Mono(0)).filter(|(whom, _)| matches!(whom, Whom::Range(_)));
+    assert_eq!(ranges.count(), MAX_HOST_BANS);
+    assert_eq!(ledger.end_bans(Mono(0)), [Whom::Range("9.9.0.0".parse().unwrap())]);
+    ledger.ban(Whom::Range("9.9.0.0/16".parse().unwrap()), HOUR, Mono(0)).unwrap();
+}
+
+#[test]
 fn counted_hosts_are_bounded() {
     let mut ledger = Ledger::default();
     let mut fall = |index: u16| {
@@ -216,4 +252,11 @@ fn counted_hosts_are_bounded() {
     };
     (0..1100).for_each(|index| assert_eq!(fall(index), Consequence::Ban));
     assert_eq!(ledger.strikes.len(), MAX_HOSTS);
+    // A host that is new to it is counted all the same.
+    assert_eq!(ledger.report(peer(5001), Offence::BadProof, Some(host(1)), at(1)), Consequence::Ban);
+    assert_eq!(ledger.report(peer(5002), Offence::BadProof, Some(host(1)), at(1)), Consequence::Ban);
+    assert_eq!(
+        ledger.report(peer(5003), Offence::BadProof, Some(host(1)), at(1)),
+        Consequence::BanHost(host(1))
+    );
 }
