@@ -130,7 +130,14 @@ fn signed_list() -> &'static NodeList {
             (peer(1), vec![address("/ip4/127.0.0.1/tcp/9001/ws")]),
             (peer(2), vec![address("/dns4/relay.example/tcp/443/wss"), address("/ip6/::1/udp/9/quic-v1")]),
         ];
-        NodeList::sign(&SecretKey::from_seed([1; 32]), CHAIN, NOW, 500, &peers)
+        NodeList::sign(
+            &SecretKey::from_seed([1; 32]),
+            CHAIN,
+            NOW,
+            500,
+            &peers,
+            &[address("/ip4/192.0.2.1/udp/3478")],
+        )
     })
 }
 
