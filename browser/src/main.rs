@@ -7,7 +7,8 @@
 //!
 //! Elements carry `data-testid`; what is shortened for people is whole in `data-full`.
 //!
-//! - start: `starting`, `start-error`, `retry`, `guest-notice`, `insecure-notice`, `alarm`
+//! - start: `starting`, `start-error`, `retry`, `guest-notice`, `insecure-notice`, `alarm`, `woke` (`data-millis`: how long the tab stood still, 0 when only
+//!   the network was away), `woke-seen`
 //! - top line: `connection-state` (`data-state`: starting, failed, connecting, connected, offline), `chain-name`,
 //!   `height`, `head-hash`, `finalised` (`data-height`, `data-hash`)
 //! - chain: `sync-state` (`data-phase`), `sync-progress` (`data-done`, `data-total`), `ground` (`data-joined-at`), `slots`, `arrival-delays` (`data-median`, in milliseconds; its bars have `data-height` and `data-millis`), `blocks`, `block`

@@ -1,8 +1,12 @@
 //! What the person has chosen, kept by the browser for all tabs of this page.
 
-use libp2p::Multiaddr;
+use libp2p::{Multiaddr, PeerId};
 use web_sys::Storage;
-use weft_core::{node::Role, sync::Strategy};
+use weft_core::{
+    node::Role,
+    peers::{ListSource, MAX_LIST_SOURCES},
+    sync::Strategy,
+};
 
 use crate::in_words;
 
@@ -11,11 +15,16 @@ const STRATEGY: &str = "weft-strategy";
 /// Present when what is stored of the chain was joined by another strategy, and is to be deleted at the next start.
 const START_OVER: &str = "weft-start-over";
 
-/// The names of the person's own peers to begin with, and of the DNS resolver.
+/// The names of the person's own peers to begin with, of the places of further lists, of who has signed those of this page's server, and
+/// of the DNS resolver.
 const PEERS: &str = "weft-peers";
+const LISTS: &str = "weft-node-lists";
+const SIGNERS: &str = "weft-list-signers";
 const RESOLVER: &str = "weft-resolver";
 /// Who is asked unless the person has chosen another.
 pub(crate) const USUAL_RESOLVER: &str = "https://cloudflare-dns.com/dns-query";
+/// The most signers of this page's server that are remembered: whoever moves a relay changes its key now and then.
+const MAX_SIGNERS: usize = 8;
 /// The most peers to begin with.
 pub(crate) const MAX_PEERS: usize = 16;
 
@@ -80,6 +89,41 @@ pub(crate) fn peers() -> Vec<Multiaddr> {
 pub(crate) fn keep_peers(peers: &[Multiaddr]) -> Result<(), String> {
     let lines: Vec<_> = peers.iter().map(ToString::to_string).collect();
     keep(PEERS, &lines.join("\n"))
+}
+
+/// Where else signed lists of peers can be had.
+pub(crate) fn lists() -> Vec<ListSource> {
+    let kept = item(LISTS).unwrap_or_default();
+    kept.lines().filter_map(|line| line.parse().ok()).take(MAX_LIST_SOURCES).collect()
+}
+
+/// Keeps where else lists can be had.
+///
+/// # Errors
+/// In words, when the browser does not keep it.
+pub(crate) fn keep_lists(lists: &[ListSource]) -> Result<(), String> {
+    let lines: Vec<_> = lists.iter().map(ToString::to_string).collect();
+    keep(LISTS, &lines.join("\n"))
+}
+
+/// Who has signed the lists of this page's server so far, the last first.
+pub(crate) fn signers() -> Vec<PeerId> {
+    let kept = item(SIGNERS).unwrap_or_default();
+    kept.lines().filter_map(|line| line.parse().ok()).take(MAX_SIGNERS).collect()
+}
+
+/// Remembers who has signed the list of this page's server, so that its lists are believed from elsewhere when the server is gone.
+pub(crate) fn remember_signer(signer: PeerId) {
+    let before = signers();
+    if before.first() == Some(&signer) {
+        return;
+    }
+    let others = before.into_iter().filter(|other| *other != signer);
+    let lines: Vec<_> =
+        std::iter::once(signer).chain(others).take(MAX_SIGNERS).map(|it| it.to_string()).collect();
+    if let Err(error) = keep(SIGNERS, &lines.join("\n")) {
+        tracing::warn!(error, "the browser does not remember who signs the lists of peers");
+    }
 }
 
 /// The resolver for DNS over HTTPS.

@@ -1,5 +1,6 @@
 //! The platform under the node: WebSocket, WebRTC and relayed connections, Web Workers, the browser's clocks and its storage.
 
+mod lifecycle;
 mod reservation;
 mod webrtc;
 
@@ -17,7 +18,8 @@ use libp2p::{
 use weft_core::{
     chain::Genesis,
     gossip::TxMode,
-    node::{ArchiveId, Config, Discovery, Input, Job, Node, Role, StartError, WorkId},
+    node::{ArchiveId, Config, Discovery, Input, Job, Node, NodeLists, Role, StartError, WorkId},
+    peers::MAX_NODE_LIST_BYTES,
     primitives::{Hash, Now, SecretKey},
     store::{ArchiveRequest, Seq, Store},
     swarm::{
@@ -29,7 +31,9 @@ use weft_core::{
 
 use crate::{
     clock::{self, Turns},
-    doh, in_words, measure, random,
+    doh,
+    download::download,
+    in_words, measure, random,
     storage::{self, Opened, Storage},
     workers::{self, Report, Workers},
 };
@@ -59,7 +63,7 @@ pub(crate) async fn start(
     key: &Keypair,
     genesis: Genesis,
     strategy: Strategy,
-    bootstrap: Vec<Multiaddr>,
+    (bootstrap, lists): (Vec<Multiaddr>, NodeLists),
     stun: Vec<String>,
     keep: bool,
     tell: impl Fn(Condition) + 'static,
@@ -81,6 +85,7 @@ pub(crate) async fn start(
         slots: Role::Browser.slots(),
         validator: None,
         bootstrap,
+        lists,
         strategy,
         prune: Role::Browser.prune(),
         mempool_bytes: MEMPOOL_BYTES,
@@ -106,6 +111,7 @@ pub(crate) async fn start(
         storage,
         turns: Turns::new().map_err(in_words)?,
     };
+    lifecycle::follow(&shell.inputs);
     let (driver, handle) = Driver::new(swarm, node, shell, inbox, Some(chain));
     wasm_bindgen_futures::spawn_local(async move {
         driver.run().await;
@@ -214,6 +220,15 @@ impl Shell for Tab {
 
     fn resolve(&mut self, name: String) {
         doh::resolve(name, self.inputs.clone());
+    }
+
+    fn fetch_list(&mut self, url: String) {
+        let inputs = self.inputs.clone();
+        wasm_bindgen_futures::spawn_local(async move {
+            let fetched = download(&url, Some("application/json"), MAX_NODE_LIST_BYTES).await;
+            let outcome = fetched.and_then(|bytes| bytes.ok_or_else(|| "there is no such file".to_owned()));
+            inputs.send(Input::ListFetched { url, outcome });
+        });
     }
 
     fn observe(

@@ -1,14 +1,15 @@
 //! From an open page to a running peer.
 //!
 //! The chain and the peers to begin with come from the server that served the page: `/genesis.json`, the signed
-//! `/bootstrap.json`, and in the demo `/demo.json` with the faucet's key. All of it is checked before it is used.
+//! `/bootstrap.json`, and in the demo `/demo.json` with the faucet's key. All of it is checked before it is used. Who has signed the list is
+//! remembered, so that anybody may serve it when that server is gone.
 
 use libp2p::{Multiaddr, multiaddr::Protocol};
 use serde::Deserialize;
 use weft_core::{
     chain::Genesis,
-    node::{Command, Reply},
-    peers::{MAX_NODE_LIST_BYTES, NodeList, NodeListError, Scope},
+    node::{Command, NodeLists, Reply},
+    peers::{ListSource, MAX_NODE_LIST_BYTES, NodeList, NodeListError, Scope},
     primitives::{Address, Hash, Height, SecretKey},
     swarm::Handle,
 };
@@ -25,6 +26,8 @@ use crate::{
 
 const GENESIS_PATH: &str = "/genesis.json";
 const BOOTSTRAP_PATH: &str = "/bootstrap.json";
+/// Names another place of such a list in the query of the page's address.
+const LIST_QUERY: &str = "node-list=";
 const DEMO_PATH: &str = "/demo.json";
 
 /// The most bytes of each.
@@ -56,22 +59,37 @@ pub(crate) async fn start(
 ) -> Result<Started, String> {
     step("Loading your keys and the chain's beginning");
     // Loading the keys is not given up half-way: the lock may be held already.
-    let files = futures::future::try_join3(genesis(), bootstrap(), faucet());
-    let (identity, files) = futures::join!(identity::load(), files);
-    let (identity, (genesis, bootstrap, faucet)) = (identity?, files?);
+    let files = futures::future::try_join(genesis(), faucet());
+    let (identity, files, bootstrap) = futures::join!(identity::load(), files, bootstrap());
+    let (identity, (genesis, faucet)) = (identity?, files?);
     step("Starting the peer");
     let chain = genesis.hash();
-    let relays = dialable(&bootstrap, &chain)?;
+    let mut lists = lists();
+    let own = bootstrap.and_then(|list| Ok((dialable(&list, &chain)?, list.stun_uris(), list.signer())));
+    let (relays, stun) = match own {
+        Ok((relays, stun, signer)) => {
+            if let Ok(signer) = signer {
+                settings::remember_signer(signer);
+                lists.signers.push(signer);
+            }
+            (relays, stun)
+        }
+        // Somebody else may have the list. The node says so when nobody has.
+        Err(error) if lists.sources.len() > 1 => {
+            tracing::warn!(error, "this page's server gives no list of peers; others are asked");
+            (Vec::new(), Vec::new())
+        }
+        Err(error) => return Err(error),
+    };
     let strategy = settings::strategy();
     let keep = identity.guest.is_none();
     if keep && settings::is_to_start_over() {
         storage::forget(&chain).await?;
         settings::started_over();
     }
-    let stun = bootstrap.stun_uris();
     let bootstrap = relays.iter().cloned().chain(settings::peers()).collect();
     let (handle, kept) =
-        shell::start(&identity.peer, genesis.clone(), strategy, bootstrap, stun, keep, tell).await?;
+        shell::start(&identity.peer, genesis.clone(), strategy, (bootstrap, lists), stun, keep, tell).await?;
     let opened_at = if kept { height(&handle).await } else { None };
     let session = Session {
         handle,
@@ -112,6 +130,24 @@ async fn faucet() -> Result<Option<SecretKey>, String> {
     let demo: Demo = serde_json::from_slice(&bytes).map_err(|error| unreadable(&error))?;
     let seed: [u8; 32] = hex::FromHex::from_hex(&demo.faucet).map_err(|error| unreadable(&error))?;
     Ok(Some(SecretKey::from_seed(seed)))
+}
+
+/// Where lists of peers can be had: from this page's server, where the person has said, and where the page's address says, which
+/// may come from anybody and so names nobody to believe.
+fn lists() -> NodeLists {
+    let location = web_sys::window().map(|window| window.location());
+    let origin = location.as_ref().and_then(|it| it.origin().ok()).unwrap_or_default();
+    let query = location.and_then(|it| it.search().ok()).unwrap_or_default();
+    let asked = query.trim_start_matches('?').split('&').filter_map(|part| part.strip_prefix(LIST_QUERY));
+    let asked = asked.filter_map(|text| {
+        let text = String::from(js_sys::decode_uri_component(text).ok()?);
+        Some(ListSource { signer: None, ..text.parse().ok()? })
+    });
+    let own = format!("{origin}{BOOTSTRAP_PATH}").parse().ok();
+    NodeLists {
+        sources: own.into_iter().chain(settings::lists()).chain(asked).collect(),
+        signers: settings::signers(),
+    }
 }
 
 async fn bootstrap() -> Result<NodeList, String> {

@@ -9,6 +9,7 @@ mod effects;
 mod finding;
 mod io;
 mod jobs;
+mod lists;
 pub mod metrics;
 mod offers;
 mod pruning;
@@ -23,10 +24,11 @@ mod tests;
 mod told;
 mod upgrades;
 mod view;
+mod waking;
 mod work;
 
 use chacha20::ChaCha8Rng;
-use libp2p::{Multiaddr, PeerId};
+use libp2p::{Multiaddr, PeerId, multiaddr};
 use rand_core::SeedableRng;
 
 pub use chain::{BlockArrival, BlockCounts};
@@ -34,6 +36,7 @@ pub use content::{FileState, FileView};
 pub use dht::{DhtAnswer, DhtFailure, DhtId, DhtQuery, DhtTarget};
 pub use finding::Discovery;
 pub use io::*;
+pub use lists::NodeLists;
 pub use pruning::{ParsePruneError, Prune};
 pub use reaching::UpgradeCounts;
 pub use view::*;
@@ -46,6 +49,7 @@ use self::{
     dht::{Dht, Told},
     effects::{Ask, Asked, Effects},
     finding::Finding,
+    lists::Lists,
     offers::Offers,
     reaching::Reaching,
     rendezvous::Rendezvous,
@@ -53,12 +57,13 @@ use self::{
     seeds::Seeds,
     seeking::Seeking,
     services::Services,
+    waking::Waking,
 };
 use crate::{
     chain::{Genesis, GenesisError},
     gossip::{RelayCounts, Topic, TxMode},
-    peers::{Found, Traffic, is_name},
-    primitives::{Hash, Mono, Now, SecretKey},
+    peers::{Found, Offence, Traffic, is_name},
+    primitives::{Hash, Held, Mono, Now, SecretKey},
     store::Store,
     sync::Strategy,
 };
@@ -82,6 +87,8 @@ pub struct Config {
     pub validator: Option<SecretKey>,
     /// Peers to connect to, and to come back to.
     pub bootstrap: Vec<Multiaddr>,
+    /// Where signed lists of others can be had. Those of the last peer of an address in `bootstrap` are believed.
+    pub lists: NodeLists,
     /// How to join the chain, unless the store holds it already: then the peer goes on from there.
     pub strategy: Strategy,
     /// How much of the past it keeps.
@@ -131,6 +138,9 @@ pub enum StartError {
     Corrupt(String),
 }
 
+/// Later than anything.
+const NEVER: Mono = Mono(u64::MAX);
+
 /// How often a peer is dialled that the shell found in the local network.
 const LOCAL_TRIES: u32 = 3;
 
@@ -143,9 +153,11 @@ pub struct Node {
     local: PeerId,
     role: Role,
     fx: Effects,
+    waking: Waking,
     connections: Connections,
     finding: Finding,
     seeds: Seeds,
+    lists: Lists,
     dht: Dht,
     offers: Offers,
     seeking: Seeking,
@@ -155,6 +167,8 @@ pub struct Node {
     rendezvous: Rendezvous,
     rooms: Rooms,
     chain: Option<Chain>,
+    /// When the parts beside the chain have something to do, if nothing happens to them before; later than anything if never.
+    rest_due: Mono,
 }
 
 impl Node {
@@ -170,6 +184,7 @@ impl Node {
     ) -> Result<Self, StartError> {
         let group_key = Hash::of(&[&seed[..], b"groups of addresses"].concat()).0;
         let mut fx = Effects::new(store, ChaCha8Rng::from_seed(seed), now);
+        let known: Vec<_> = config.bootstrap.iter().filter_map(last_peer).collect();
         let (names, bootstrap) = std::mem::take(&mut config.bootstrap).into_iter().partition(is_name);
         let mut connections =
             Connections::new((config.local, config.role), bootstrap, (config.max_inbound, group_key), &fx);
@@ -182,6 +197,7 @@ impl Node {
         if chain.is_some() {
             Topic::OF_CHAIN.into_iter().for_each(|topic| fx.push(Output::Subscribe(topic)));
         }
+        let lists = Lists::new(config.role, chain.as_ref().map(Chain::id), &config.lists, &known, &mut fx);
         let rooms = Rooms::new(config.local, config.role == Role::Relay);
         let dht = Dht::new((config.local, config.role), config.discovery.dht && chain.is_some());
         let rendezvous = Rendezvous::new(
@@ -206,9 +222,11 @@ impl Node {
             local: config.local,
             role: config.role,
             fx,
+            waking: Waking::new(now),
             connections,
             finding,
             seeds,
+            lists,
             dht,
             offers,
             seeking,
@@ -218,13 +236,35 @@ impl Node {
             rendezvous,
             rooms,
             chain,
+            rest_due: Mono(0),
         })
     }
 
     /// Takes in what happened. Drain [`Self::poll_output`] afterwards.
     pub fn handle(&mut self, now: Now, input: Input) {
-        self.fx.now = now;
+        self.pass(now);
+        // Most of what there is to handle on a busy chain, and of no concern to the other parts.
+        let relayed = match &input {
+            Input::Request { protocol, .. } => *protocol == Protocol::Transactions,
+            Input::Response { id, .. } => {
+                self.fx.asked.get(id).is_some_and(|asked| asked.protocol == Protocol::Transactions)
+            }
+            _ => false,
+        };
         match input {
+            Input::Resumed => match self.waking.resumed() {
+                Some(millis) => self.wake(millis),
+                None => self.connections.hurry(&self.fx),
+            },
+            Input::Offline => {
+                tracing::info!("the platform says that there is no network");
+                self.fx.raise(waking::OFFLINE.to_owned());
+                self.doubt();
+            }
+            Input::Online => {
+                self.fx.lower(waking::OFFLINE);
+                self.wake(0);
+            }
             Input::Connected { peer, connection, link, address, outbound } => {
                 let at = address.clone();
                 let circuit = self.connections.dialled_circuit(&peer).cloned();
@@ -233,7 +273,7 @@ impl Node {
                     self.connections.connected(&mut self.fx, peer, connection, link, address, outbound);
                 let first = presence == Presence::Arrived;
                 if first {
-                    self.arrived(peer);
+                    self.arrived(peer, outbound && self.finding.is_for_blocks(&peer));
                 }
                 if link == Link::Direct {
                     self.seeds.connected(&self.fx, &peer);
@@ -252,6 +292,7 @@ impl Node {
             }
             Input::Disconnected { peer, connection } => {
                 if self.connections.disconnected(&mut self.fx, peer, connection) == Presence::Left {
+                    self.waking.left(&peer);
                     self.rooms.peer_left(&peer);
                     self.contents.peer_left(&peer);
                     self.finding.disconnected(&self.fx, &peer);
@@ -261,6 +302,9 @@ impl Node {
                     if let Some(chain) = &mut self.chain {
                         chain.peer_left(&self.fx, &peer);
                     }
+                }
+                if self.connections.count() == 0 {
+                    self.lists.alone(&self.fx);
                 }
                 if !self.connections.is_connected(&peer) && self.reaching.gone(&self.fx, &peer) {
                     self.stays_relayed(&peer);
@@ -285,6 +329,10 @@ impl Node {
             Input::Resolved { name, outcome } => {
                 let (connections, finding) = (&mut self.connections, &mut self.finding);
                 self.seeds.resolved(&mut self.fx, connections, finding, &name, outcome);
+            }
+            Input::ListFetched { url, outcome } => {
+                let (connections, finding) = (&mut self.connections, &mut self.finding);
+                self.lists.fetched(&mut self.fx, connections, finding, &url, outcome);
             }
             Input::Dht(id, outcome) => {
                 if let Some(told) = self.dht.answered(&mut self.fx, id, outcome) {
@@ -323,6 +371,10 @@ impl Node {
             }
             Input::RoomLeft { peer, room } => self.rooms.guest_left(&peer, &room),
             Input::Request { id, peer, protocol, body } => self.request(id, peer, protocol, &body),
+            Input::Oversized { peer, protocol } => {
+                tracing::debug!(%peer, protocol = protocol.label(), "a request is larger than any may be");
+                self.fx.offend(peer, Offence::Malformed);
+            }
             Input::Response { id, outcome } => self.response(id, outcome),
             Input::WorkDone(id, result) => {
                 if let Some(chain) = &mut self.chain {
@@ -343,7 +395,10 @@ impl Node {
             Input::StorageFailed(reason) => storage_failed(&mut self.fx, reason),
             Input::Command(id, command) => self.command(id, command),
         }
-        self.settle();
+        self.settle_chain();
+        if !relayed || self.rest_due <= now.mono || self.fx.has_judged() {
+            self.settle_rest();
+        }
     }
 
     /// The next effect to carry out, or `None` when there is none until the next `handle`.
@@ -354,14 +409,25 @@ impl Node {
     /// When [`Self::handle_timeout`] wants to be called; changes with every `handle`.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Mono> {
+        debug_assert!(
+            self.rest_due <= self.fx.now.mono || self.rest_due == self.look_ahead(),
+            "the parts beside the chain want to be looked after earlier or later than they said"
+        );
         let chain = self.chain.as_ref().map(|chain| chain.next_due(&self.fx));
-        let reaching = self.reaching.next_due(self.fx.now.mono);
-        let finding = [self.finding.next_due(), self.seeds.next_due(), self.dht.next_due(), reaching];
-        let contents = self.contents.next_due(self.fx.now.mono);
-        let finding = finding.into_iter().flatten().chain(contents).chain(self.rendezvous.next_due());
-        let finding = finding.chain(self.offers.next_due()).chain(self.seeking.next_due());
-        let finding = finding.chain(self.services.next_due(&self.dht));
-        chain.into_iter().chain(finding).chain(self.connections.next_due(self.fx.now.mono)).min()
+        let rest = Some(self.rest_due).filter(|due| *due != NEVER);
+        chain.into_iter().chain(rest).min()
+    }
+
+    /// When the parts beside the chain have something to do.
+    fn look_ahead(&self) -> Mono {
+        let now = self.fx.now.mono;
+        let lists = self.lists.next_due();
+        let finding = [self.finding.next_due(), self.seeds.next_due(), lists, self.dht.next_due()];
+        let content = [self.contents.next_due(now), self.offers.next_due(), self.seeking.next_due()];
+        let content = content.into_iter().chain([self.services.next_due(&self.dht)]);
+        let reaching =
+            [self.reaching.next_due(now), self.rendezvous.next_due(), self.connections.next_due(now)];
+        finding.into_iter().chain(content).chain(reaching).flatten().min().unwrap_or(NEVER)
     }
 
     /// How announced blocks came to their bodies; `None` without a chain.
@@ -377,8 +443,37 @@ impl Node {
 
     /// Does what is due. Calling it early or twice is harmless. Drain [`Self::poll_output`] afterwards.
     pub fn handle_timeout(&mut self, now: Now) {
+        self.pass(now);
+        self.settle_chain();
+        self.settle_rest();
+    }
+
+    /// Lets time pass, and comes back when too much of it has.
+    fn pass(&mut self, now: Now) {
+        let due = self.waking.has_rested(now).then(|| self.poll_timeout()).flatten();
         self.fx.now = now;
-        self.settle();
+        if let Some(millis) = self.waking.passed(now, due) {
+            self.wake(millis);
+        }
+    }
+
+    /// This peer stood still for so long, or was cut off: what others know of it, and it of them, may have changed without a word.
+    fn wake(&mut self, millis: u64) {
+        tracing::info!(millis, "back after standing still");
+        self.fx.notify(Event::Woke(millis));
+        self.connections.hurry(&self.fx);
+        self.reaching.renew(&mut self.fx);
+        self.doubt();
+        // Whatever else has happened, the parts beside the chain have something to do now.
+        self.rest_due = self.fx.now.mono;
+    }
+
+    /// Asks everybody where they are. Who says nothing is not there any more.
+    fn doubt(&mut self) {
+        if let Some(chain) = &mut self.chain {
+            self.waking.doubt(self.connections.direct(), OutboundId(self.fx.id()));
+            chain.ask_statuses(&mut self.fx);
+        }
     }
 
     /// What the transaction relay did since the start; nothing without a chain.
@@ -387,9 +482,13 @@ impl Node {
         self.chain.as_ref().map(Chain::relay_counts)
     }
 
-    /// What follows from whatever happened.
-    fn settle(&mut self) {
-        self.connections.answer_durable(&mut self.fx);
+    /// How much the node holds of what strangers bring, and how much it may.
+    pub fn held(&self) -> impl Iterator<Item = Held> {
+        self.chain.iter().flat_map(Chain::held)
+    }
+
+    /// What follows for the chain from whatever happened.
+    fn settle_chain(&mut self) {
         if let Some(chain) = &mut self.chain {
             match self.fx.storage_failed.clone() {
                 Some(reason) => chain.break_promises(&mut self.fx, &reason),
@@ -399,10 +498,22 @@ impl Node {
             // A store that is durable at once has kept what the tick promised.
             chain.keep_promises(&mut self.fx);
         }
+    }
+
+    /// What follows for all other parts.
+    fn settle_rest(&mut self) {
+        self.connections.answer_durable(&mut self.fx);
         self.connections.book(&mut self.fx);
         self.finding.tick(&mut self.fx, &mut self.connections);
+        for peer in self.finding.take_widened() {
+            if let Some(chain) = &mut self.chain {
+                chain.peer_widened(&mut self.fx, peer);
+            }
+            self.fx.notify(Event::Peers);
+        }
         self.rendezvous.tick(&mut self.fx, &self.finding, &self.connections);
         self.seeds.tick(&mut self.fx);
+        self.lists.tick(&mut self.fx);
         self.dht.tick(&mut self.fx);
         let parts = (&mut self.dht, &mut self.offers, &mut self.seeking);
         self.contents.tick(&mut self.fx, parts);
@@ -414,6 +525,7 @@ impl Node {
             self.stays_relayed(&peer);
         }
         self.connections.tick(&mut self.fx);
+        self.rest_due = self.look_ahead();
     }
 
     /// A peer is reached through a relay and not otherwise, which is of little use: unless a person named it, it is not come back
@@ -423,9 +535,12 @@ impl Node {
         self.finding.stays_relayed(&self.fx, peer);
     }
 
-    fn arrived(&mut self, peer: PeerId) {
+    fn arrived(&mut self, peer: PeerId, for_blocks: bool) {
         if let Some(chain) = &mut self.chain {
-            chain.peer_arrived(&mut self.fx, peer);
+            match for_blocks {
+                true => chain.peer_arrived_for_blocks(&mut self.fx, peer),
+                false => chain.peer_arrived(&mut self.fx, peer),
+            }
         }
         self.rooms.peer_arrived(&mut self.fx, peer);
         for key in self.seeking.arrived(&peer) {
@@ -456,8 +571,12 @@ impl Node {
         let ours = self.chain.as_ref().map(|chain| chain.id().short());
         self.connections.identified(&mut self.fx, &peer, agent, protocols, ours.as_deref());
         self.reaching.identified(&self.fx, &self.connections, peer, protocols);
-        let direct = self.connections.direct_link(&peer).is_some();
-        self.rendezvous.identified(&mut self.fx, peer, protocols, direct);
+        if self.finding.is_for_blocks(&peer) {
+            // It is told nothing of who and where we are, and others are told nothing of it.
+            return;
+        }
+        let dialled = self.connections.direct_link(&peer).is_some_and(|(_, outbound)| outbound);
+        self.rendezvous.identified(&mut self.fx, peer, protocols, dialled);
         let serves = self.chain.as_ref().is_some_and(|chain| protocols.contains(&dht_protocol(&chain.id())));
         if let Some((at, outbound)) = self.connections.direct_link(&peer).filter(|_| serves) {
             self.dht.met(&mut self.fx, peer, &at.clone(), outbound, addresses);
@@ -511,17 +630,22 @@ impl Node {
     fn response(&mut self, id: OutboundId, outcome: Result<Vec<u8>, RequestFailure>) {
         let Some(Asked { peer, protocol, ask }) = self.fx.asked.remove(&id) else { return };
         tracing::trace!(%peer, ?protocol, failed = outcome.is_err(), "a request is over");
+        if self.waking.answered(&peer, id, outcome.as_ref().err().copied()) {
+            tracing::info!(%peer, "a peer that was here before is silent");
+            self.fx.refuse("silent-after-waking");
+            self.fx.push(Output::Disconnect(peer));
+        }
         let fx = &mut self.fx;
         match (&ask, &mut self.chain) {
-            (Ask::Status | Ask::Headers(_) | Ask::Claim, Some(chain)) => {
+            (Ask::Status | Ask::Headers(_) | Ask::Claim | Ask::Contradiction, Some(chain)) => {
                 chain.sync_answered(fx, peer, &ask, outcome)
             }
             (Ask::Lookup(lookup), Some(chain)) => chain.looked_up(fx, peer, (**lookup).clone(), outcome),
             (Ask::Missing(block), Some(chain)) => chain.missing_answered(fx, peer, *block, outcome),
-            (Ask::Backfill, Some(chain)) => chain.backfill_answered(fx, peer, outcome),
+            (Ask::Backfill(before), Some(chain)) => chain.backfill_answered(fx, peer, before, outcome),
             (Ask::Bodies(keys), Some(chain)) => chain.bodies_answered(fx, peer, keys, outcome),
             (Ask::Transactions(id), Some(chain)) => chain.transactions_answered(fx, peer, *id, outcome),
-            (Ask::Light(ask), Some(chain)) => chain.light_answered(fx, peer, ask.clone(), outcome),
+            (Ask::Light(ask), Some(chain)) => chain.light_answered(fx, id, peer, ask.clone(), outcome),
             (Ask::History(room), _) => self.rooms.answered(fx, peer, room, outcome),
             (Ask::Peers, _) => self.finding.answered(fx, &self.connections, peer, outcome),
             (Ask::Register | Ask::Discover, _) => {
@@ -531,6 +655,14 @@ impl Node {
             (Ask::Content(content, part), _) => self.contents.answered(fx, peer, (*content, *part), outcome),
             (_, None) => {}
         }
+    }
+}
+
+/// The peer at the end of an address, if there is one.
+fn last_peer(address: &Multiaddr) -> Option<PeerId> {
+    match address.iter().last() {
+        Some(multiaddr::Protocol::P2p(peer)) => Some(peer),
+        _ => None,
     }
 }
 

@@ -5,6 +5,7 @@
 mod address;
 mod encoding;
 mod hash;
+mod held;
 mod keys;
 mod merkle;
 mod quantity;
@@ -15,6 +16,7 @@ pub use address::{Address, AddressError};
 pub(crate) use encoding::at_most;
 pub use encoding::{DecodeError, decode, encode};
 pub use hash::{Hash, Hasher, ParseHashError};
+pub use held::Held;
 pub use keys::{Domain, KeyError, PublicKey, SecretKey, Signature, SignatureBatch, verify_each};
 pub use merkle::{InclusionProof, merkle_root};
 pub use quantity::{Amount, Height, Slot};

@@ -15,6 +15,7 @@ mod direct_only;
 mod driver;
 mod gossip;
 mod handle;
+mod providers;
 #[cfg(test)]
 mod records;
 mod requests;

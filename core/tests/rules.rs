@@ -8,7 +8,11 @@
 #[path = "rules/paths.rs"]
 mod paths;
 
-use std::{fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use paths::named;
 
@@ -179,6 +183,54 @@ fn every_unit_test_also_runs_as_wasm() {
             file.display()
         );
     });
+}
+
+/// The limits that the text of a file declares.
+fn limits(source: &str) -> Vec<&str> {
+    let declared = source.lines().filter_map(|line| {
+        let (before, after) = line.trim_start().split_once("const ")?;
+        let name = after.split_once(':')?.0;
+        ((before.is_empty() || before.starts_with("pub")) && name.starts_with("MAX_")).then_some(name)
+    });
+    declared.collect()
+}
+
+#[test]
+fn every_limit_is_in_the_list_of_limits() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let list = fs::read_to_string(root.join("../docs/SECURITY.md")).unwrap();
+    let (_, list) = list.split_once("## Every limit in core").unwrap();
+    let list = list.split("\n## ").next().unwrap();
+    let mut listed = BTreeMap::new();
+    for row in list.lines().filter(|line| line.starts_with("| `")) {
+        let mut names = row.split('`').skip(1).step_by(2);
+        let file = names.next().unwrap().to_owned();
+        listed.insert(file, names.map(str::to_owned).collect::<BTreeSet<_>>());
+    }
+    let mut declared = BTreeMap::new();
+    each_file(&root.join("src"), &root.join("src"), &mut |file, source| {
+        let is_test = file.ends_with("tests.rs") || file.iter().any(|part| part == "tests");
+        let limits: BTreeSet<_> = limits(source).into_iter().map(str::to_owned).collect();
+        if !is_test && !limits.is_empty() {
+            declared.insert(file.to_string_lossy().into_owned(), limits);
+        }
+    });
+    assert!(declared.len() > 50, "only {} files have limits", declared.len());
+    for (file, limits) in &declared {
+        assert_eq!(listed.get(file), Some(limits), "docs/SECURITY.md does not list the limits of {file}");
+    }
+    let gone: Vec<_> = listed.keys().filter(|file| !declared.contains_key(*file)).collect();
+    assert!(gone.is_empty(), "docs/SECURITY.md lists limits of {gone:?}, which have none");
+}
+
+#[test]
+fn a_limit_is_found_however_it_is_declared() {
+    for source in
+        ["const MAX_A: usize = 1;", "    pub(super) const MAX_A: u8 = 1;", "pub const MAX_A: u64 =\n 1;"]
+    {
+        assert_eq!(limits(source), ["MAX_A"], "{source}");
+    }
+    assert!(limits("// const MAX_A: u8 = 1;\nlet MAX: u8;\nconst MIN_A: u8 = 1;").is_empty());
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::{
 use clap::Args;
 use libp2p::Multiaddr;
 use serde::{Deserialize, Deserializer, de::Error};
-use weft_core::{gossip::TxMode, node::Prune, sync::Strategy};
+use weft_core::{gossip::TxMode, node::Prune, peers::ListSource, sync::Strategy};
 
 /// The most bytes a configuration file may have.
 const MAX_LEN: u64 = 64 << 10;
@@ -36,6 +36,11 @@ pub struct NodeOptions {
     #[arg(long, value_name = "MULTIADDR")]
     #[serde(deserialize_with = "multiaddresses")]
     pub bootstrap: Vec<Multiaddr>,
+    /// Fetch a signed list of peers from this URL (http, https or file:///), and believe the peer whose id follows after a #; may be
+    /// given several times. Lists signed by the peers at the end of --bootstrap addresses are believed too, wherever they come from.
+    #[arg(long, value_name = "URL#PEER")]
+    #[serde(deserialize_with = "lists")]
+    pub node_list: Vec<ListSource>,
     /// Propose blocks with the validator key in this file.
     #[arg(long, value_name = "KEYFILE")]
     pub validator: Option<PathBuf>,
@@ -162,12 +167,14 @@ impl NodeOptions {
     #[must_use]
     pub fn or(self, file: Self) -> Self {
         let list = |mine: Vec<_>, its| if mine.is_empty() { its } else { mine };
+        let node_list = if self.node_list.is_empty() { file.node_list } else { self.node_list };
         let no_rpc = self.no_rpc || (file.no_rpc && self.rpc.is_none());
         Self {
             genesis: self.genesis.or(file.genesis),
             data: self.data.or(file.data),
             listen: list(self.listen, file.listen),
             bootstrap: list(self.bootstrap, file.bootstrap),
+            node_list,
             validator: self.validator.or(file.validator),
             sync: self.sync.or(file.sync),
             prune: self.prune.or(file.prune),
@@ -196,6 +203,11 @@ fn multiaddresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Mult
             text.parse().map_err(|error| D::Error::custom(format!("`{text}` is no multiaddress: {error}")))
         })
         .collect()
+}
+
+fn lists<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ListSource>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?.into_iter();
+    texts.map(|text| text.parse().map_err(|error| D::Error::custom(format!("`{text}`: {error}")))).collect()
 }
 
 #[cfg(test)]
@@ -243,6 +255,7 @@ mod tests {
             ("no-mdns = true\nlisten = 5\n", "line 2"),
             ("\n\nno-mdsn = true\n", "line 3"),
             ("listen = [\"/ip4/300.0.0.1\"]", "`/ip4/300.0.0.1` is no multiaddress"),
+            ("node-list = [\"ftp://a/b\"]", "`ftp://a/b`: a list of peers is at http://"),
             ("rpc = \"nowhere\"", "line 1"),
             ("= \n", "line 1"),
             ("no-mdns = \"yes\"", "line 1"),

@@ -7,6 +7,7 @@ pub mod disk;
 mod dns;
 pub mod genesis;
 pub mod keyfile;
+mod lists;
 pub mod peer;
 mod private_file;
 pub mod rpc;

@@ -26,7 +26,8 @@ use weft_core::{
     chain::Genesis,
     gossip::TxMode,
     node::{
-        Command, CommandError, Config, Discovery, Input, Node, Prune, ReachedBy, Reply, Role, StartError,
+        Command, CommandError, Config, Discovery, Input, Node, NodeLists, Prune, ReachedBy, Reply, Role,
+        StartError,
     },
     primitives::SecretKey,
     swarm::{Behaviour, Driver, Handle, Shell, inputs},
@@ -42,6 +43,7 @@ use crate::{
     certificate::CurrentCertificate,
     disk::{self, DiskError},
     dns::Dns,
+    lists::ListFetcher,
     transport::{self, Security, transport},
 };
 
@@ -63,6 +65,8 @@ pub struct PeerConfig {
     pub external: External,
     /// Peers to connect to, and to come back to.
     pub bootstrap: Vec<Multiaddr>,
+    /// Where signed lists of peers can be had.
+    pub lists: NodeLists,
     /// Look for peers in the local network by mDNS, and answer those that look.
     pub mdns: bool,
     /// The name server to ask; without one those that the system is configured with.
@@ -108,6 +112,7 @@ impl PeerConfig {
             listen: Vec::new(),
             external: External::Known(Vec::new()),
             bootstrap: Vec::new(),
+            lists: NodeLists::default(),
             mdns: false,
             dns: None,
             upnp: false,
@@ -262,7 +267,8 @@ impl Peer {
             Storage::Disk(directory) => Some(directory.clone()),
         };
         let (archive, store) = storage::open(config.storage, &inputs).await?;
-        let shell = NativeShell::new(workers, archive, dns.resolver(&inputs), announce);
+        let shell =
+            NativeShell::new(workers, archive, (dns.resolver(&inputs), ListFetcher::new(&inputs)), announce);
         let node_config = Config {
             local: id,
             role: config.role,
@@ -272,6 +278,7 @@ impl Peer {
             genesis: config.genesis,
             validator: config.validator,
             bootstrap: config.bootstrap,
+            lists: config.lists,
             strategy: config.strategy,
             prune: config.prune,
             mempool_bytes: config.mempool_bytes,

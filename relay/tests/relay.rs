@@ -159,6 +159,7 @@ async fn it_tells_a_tab_how_to_begin() {
 
     let (head, body) = get(relay.http_address(), "/bootstrap.json", "").await;
     assert!(head.contains("content-type: application/json"), "{head}");
+    assert!(head.contains("access-control-allow-origin: *"), "pages of other servers may read it: {head}");
     let list: NodeList = serde_json::from_slice(&body).unwrap();
     let peers = list.verify(&chain, Wall(list.issued)).unwrap();
     assert_eq!(peers[0].0, relay.id());

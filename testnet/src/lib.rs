@@ -1,5 +1,6 @@
 //! Many Weft peers at once: in virtual time, as processes, and in browser tabs.
 
+pub mod attacks;
 pub mod fixture;
 pub mod live;
 pub mod measure;

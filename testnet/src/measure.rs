@@ -38,6 +38,7 @@ impl Peers {
 struct Spreading {
     since: Micros,
     last: Micros,
+    author: usize,
     /// Who was up when it began, its author among them.
     expected: u64,
     reached: Peers,
@@ -47,7 +48,12 @@ impl Spreading {
     fn new(now: Micros, author: usize, expected: u64) -> Self {
         let mut reached = Peers::default();
         reached.add(author);
-        Self { since: now, last: now, expected, reached }
+        Self { since: now, last: now, author, expected, reached }
+    }
+
+    /// How many of those who were up it is on its way to, its author not among them.
+    fn others(&self) -> u64 {
+        self.expected.saturating_sub(1)
     }
 
     /// How long it took to this peer, the first time.
@@ -58,6 +64,13 @@ impl Spreading {
         self.last = now;
         Some(now.saturating_sub(self.since))
     }
+}
+
+/// A block came to a peer.
+struct BlockDelivery {
+    author: u32,
+    to: u32,
+    took: Micros,
 }
 
 /// Measurements, of what begins within a span of time.
@@ -74,6 +87,10 @@ pub struct Measure {
     pub transaction: Histogram,
     /// Transactions that a peer first had with a block.
     pub with_block: u64,
+    /// From submission to arrival at a peer in whatever way, each peer's.
+    pub transaction_anyhow: Histogram,
+    /// What `block` counts, one by one.
+    deliveries: Vec<BlockDelivery>,
     /// From publishing a block to the time when a peer calls it final.
     pub finality: Histogram,
     /// Transactions in pools, looked at from time to time.
@@ -122,6 +139,50 @@ impl Measure {
         Self::spread(&self.transactions)
     }
 
+    /// Microseconds within which this share of all deliveries of blocks came about, whether or not the others ever did; none if that
+    /// share never did. Of one author's blocks, or all.
+    #[must_use]
+    pub fn blocks_within(&self, share: f64, author: Option<usize>) -> Option<Micros> {
+        let is_of = |other: usize| author.is_none_or(|author| author == other);
+        let expected = self.blocks.values().filter(|block| is_of(block.author)).map(Spreading::others).sum();
+        within(share, expected, self.times(|it| is_of(it.author as usize)))
+    }
+
+    /// The same of all deliveries to one peer, and how many blocks of others it never had.
+    #[must_use]
+    pub fn blocks_to(&self, ix: usize, share: f64) -> (Option<Micros>, u64) {
+        let expected = self.blocks.values().filter(|block| block.author != ix).count() as u64;
+        let times = self.times(|it| it.to as usize == ix);
+        let missed = expected.saturating_sub(times.len() as u64);
+        (within(share, expected, times), missed)
+    }
+
+    fn times(&self, of: impl Fn(&BlockDelivery) -> bool) -> Vec<Micros> {
+        self.deliveries.iter().filter(|it| of(it)).map(|it| it.took).collect()
+    }
+
+    /// The same of transactions, by their protocol or with a block.
+    #[must_use]
+    pub fn transactions_within(&self, share: f64) -> Option<Micros> {
+        let expected: u64 = self.transactions.values().map(Spreading::others).sum();
+        let times = &self.transaction_anyhow;
+        let wanted = (share * expected as f64).ceil();
+        let came = wanted <= times.count() as f64 && expected > 0;
+        came.then(|| times.quantile(wanted / times.count() as f64))
+    }
+
+    /// When each block was published, in their order, and how long it took to reach everybody; none for one that has not.
+    #[must_use]
+    pub fn each_block(&self) -> Vec<(Micros, Option<Micros>)> {
+        let took = |block: &Spreading| {
+            let everywhere = block.reached.count >= block.expected;
+            (block.since, everywhere.then(|| block.last.saturating_sub(block.since)))
+        };
+        let mut all: Vec<_> = self.blocks.values().map(took).collect();
+        all.sort_unstable();
+        all
+    }
+
     /// Whether what begins now is measured.
     pub(crate) fn spans(&self, now: Micros) -> bool {
         self.span.contains(&now)
@@ -136,8 +197,11 @@ impl Measure {
 
     /// A peer has executed a block.
     pub(crate) fn block_executed(&mut self, now: Micros, ix: usize, hash: &Hash) {
-        if let Some(took) = self.blocks.get_mut(hash).and_then(|block| block.reach(now, ix)) {
+        let Some(block) = self.blocks.get_mut(hash) else { return };
+        if let Some(took) = block.reach(now, ix) {
             self.block.add(took);
+            let [author, to] = [block.author, ix].map(|ix| u32::try_from(ix).unwrap_or(u32::MAX));
+            self.deliveries.push(BlockDelivery { author, to, took });
         }
     }
 
@@ -158,12 +222,20 @@ impl Measure {
     /// A peer has a transaction, from a block or before it.
     pub(crate) fn transaction_came(&mut self, now: Micros, ix: usize, id: &Hash, in_block: bool) {
         let Some(took) = self.transactions.get_mut(id).and_then(|known| known.reach(now, ix)) else { return };
+        self.transaction_anyhow.add(took);
         if in_block {
             self.with_block += 1;
         } else {
             self.transaction.add(took);
         }
     }
+}
+
+/// The time by which this share of so many had come, if it has.
+fn within(share: f64, expected: u64, mut times: Vec<Micros>) -> Option<Micros> {
+    times.sort_unstable();
+    let wanted = (share * expected as f64).ceil() as usize;
+    wanted.checked_sub(1).and_then(|place| times.get(place)).copied()
 }
 
 #[cfg(test)]
@@ -187,6 +259,28 @@ mod tests {
         assert_eq!((spread.count, spread.delivered), (1, 2.0 / 3.0));
         assert_eq!((measure.block.count(), measure.block.quantile(1.0)), (1, 3_000));
         assert_eq!((spread.everyone.quantile(1.0), measure.finality.quantile(1.0)), (3_000, 7_000));
+    }
+
+    #[test]
+    fn what_never_comes_counts_among_the_slowest() {
+        let mut measure = Measure::new(0..1_000);
+        let (early, late) = (Hash([1; 32]), Hash([2; 32]));
+        measure.block_published(5, 0, early, 4);
+        measure.block_published(6, 1, late, 3);
+        for (now, ix, hash) in [(10, 1, early), (20, 2, early), (30, 3, early), (46, 0, late)] {
+            measure.block_executed(now, ix, &hash);
+        }
+        assert_eq!(
+            (measure.blocks_within(0.5, None), measure.blocks_within(0.8, None)),
+            (Some(25), Some(40))
+        );
+        assert_eq!(measure.blocks_within(0.9, None), None, "one of five never comes");
+        assert_eq!(
+            (measure.blocks_within(1.0, Some(0)), measure.blocks_within(1.0, Some(1))),
+            (Some(25), None)
+        );
+        assert_eq!((measure.blocks_to(0, 0.5), measure.blocks_to(2, 0.5)), ((Some(40), 0), (Some(15), 1)));
+        assert_eq!(measure.each_block(), [(5, Some(25)), (6, None)]);
     }
 
     #[test]

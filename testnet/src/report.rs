@@ -101,6 +101,9 @@ pub struct Report {
     pub deepest: u64,
     /// Copies received again for each first one, by kind of gossip.
     pub duplicates: BTreeMap<&'static str, f64>,
+    /// Penalties of severity mid or above that peers gave each other, by offence; not known of real peers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub penalties: Option<BTreeMap<&'static str, u64>>,
     /// What was sent, by kind.
     pub bytes: BTreeMap<&'static str, Bytes>,
     /// Bytes sent, mean of the peers of a role.
@@ -204,6 +207,11 @@ impl Report {
         let (low, high) = self.finalised;
         if expect.finalised_within.is_some_and(|most| high - low > most) {
             failures.push(format!("peers call heights from {low} to {high} final"));
+        }
+        if let (Some(most), Some(penalties)) = (expect.penalties, &self.penalties)
+            && penalties.values().sum::<u64>() > most
+        {
+            failures.push(format!("peers gave each other penalties of severity mid or above: {penalties:?}"));
         }
         let shares = [
             ("blocks", self.blocks.delivered, expect.blocks_delivered),
@@ -320,6 +328,10 @@ impl fmt::Display for Report {
             "final: heights {} to {}; branches left {}, at most {} blocks deep",
             self.finalised.0, self.finalised.1, self.reorganisations, self.deepest
         )?;
+        if let Some(penalties) = &self.penalties {
+            let sum: u64 = penalties.values().sum();
+            writeln!(f, "penalties of severity mid or above: {sum} {penalties:?}")?;
+        }
         writeln!(f, "bytes are {}", self.bytes_are)?;
         writeln!(f, "{:<34}{:>12}{:>14}{:>14}", "sent", "messages", "kB a peer", "kB at most")?;
         for (kind, it) in &self.bytes {

@@ -15,6 +15,8 @@ mod files;
 mod invite;
 #[path = "browser/joining.rs"]
 mod joining;
+#[path = "browser/life.rs"]
+mod life;
 #[path = "browser/long.rs"]
 mod long;
 #[path = "browser/mixed.rs"]

@@ -8,8 +8,8 @@ use peak_alloc::PeakAlloc;
 use weft_core::{
     gossip::{CompactBlock, Topic, TxMode},
     node::{
-        Command, CommandId, Config, Discovery, GossipId, GossipMessage, Input, Node, Output, Prune, Reply,
-        Role,
+        Command, CommandId, Config, Discovery, GossipId, GossipMessage, Input, Node, NodeLists, Output,
+        Prune, Reply, Role,
     },
     primitives::{Mono, Now, Wall, encode},
     store::{ArchiveAnswer, ArchiveRequest, Batch, MemoryStore, Seq, Store, Table},
@@ -93,6 +93,7 @@ fn bytes_after(blocks: u64) -> (usize, usize) {
         slots: 0,
         validator: None,
         bootstrap: Vec::new(),
+        lists: NodeLists::default(),
         strategy: Strategy::Full,
         prune: Prune::Archive,
         mempool_bytes: 1 << 20,

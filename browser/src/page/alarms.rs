@@ -3,6 +3,18 @@
 use leptos::prelude::*;
 
 use super::{model::Model, parts::sentence};
+use crate::text::counted;
+
+/// That the tab is back, and from what.
+fn back(millis: u64) -> String {
+    match millis / 1000 {
+        0 => "The network is back.".to_owned(),
+        seconds @ 1..120 => {
+            format!("This tab is back after standing still for {}.", counted(seconds, "second"))
+        }
+        seconds => format!("This tab is back after standing still for {}.", counted(seconds / 60, "minute")),
+    }
+}
 
 pub(super) fn banners() -> impl IntoView {
     let model = expect_context::<Model>();
@@ -37,6 +49,22 @@ pub(super) fn banners() -> impl IntoView {
                                 <strong>"You are a guest in this tab. "</strong>
                                 {sentence(&reason)}
                                 " This tab has an identity and an account of its own, and both are gone when you close it."
+                            </p>
+                        }
+                    })
+            }}
+            {move || {
+                model
+                    .woke
+                    .get()
+                    .map(|millis| {
+                        view! {
+                            <p class="banner" role="status" data-testid="woke" data-millis=millis>
+                                <strong>{back(millis)}</strong>
+                                " It looks who is still there, and catches up with the rest. "
+                                <button type="button" data-testid="woke-seen" on:click=move |_| model.woke.set(None)>
+                                    "Fine"
+                                </button>
                             </p>
                         }
                     })

@@ -5,7 +5,7 @@ use leptos::{ev::SubmitEvent, prelude::*};
 use libp2p::Multiaddr;
 use weft_core::{
     node::Role,
-    peers::{can_dial, is_name},
+    peers::{ListSource, MAX_LIST_SOURCES, can_dial, is_name},
 };
 
 use super::parts::sentence;
@@ -40,20 +40,44 @@ fn resolver(text: &str) -> Result<&str, String> {
     }
 }
 
-fn save(kept_peers: &str, kept_resolver: &str) -> Result<(), String> {
-    let (peers, resolver) = (peers(kept_peers)?, resolver(kept_resolver)?);
+/// The places of lists in a text, one a line.
+///
+/// # Errors
+/// In words, when one is none, or there are too many.
+fn lists(text: &str) -> Result<Vec<ListSource>, String> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lists = lines.map(|line| match line.parse::<ListSource>() {
+        Ok(source) if source.url.starts_with("file:") => Err(format!("a page cannot read {line}")),
+        Ok(source) => Ok(source),
+        Err(error) => Err(format!("{line}: {error}")),
+    });
+    let lists: Vec<_> = lists.collect::<Result<_, _>>()?;
+    match lists.len() {
+        0..MAX_LIST_SOURCES => Ok(lists),
+        _ => Err(format!(
+            "at most {} lists are fetched beside that of this page’s server",
+            MAX_LIST_SOURCES - 1
+        )),
+    }
+}
+
+fn save(kept_peers: &str, kept_lists: &str, kept_resolver: &str) -> Result<(), String> {
+    let (peers, lists, resolver) = (peers(kept_peers)?, lists(kept_lists)?, resolver(kept_resolver)?);
     settings::keep_peers(&peers)?;
+    settings::keep_lists(&lists)?;
     settings::keep_resolver(resolver)
 }
 
 pub(super) fn card() -> impl IntoView {
     let lines: Vec<_> = settings::peers().iter().map(ToString::to_string).collect();
     let named = RwSignal::new(lines.join("\n"));
+    let lines: Vec<_> = settings::lists().iter().map(ToString::to_string).collect();
+    let listed = RwSignal::new(lines.join("\n"));
     let asked = RwSignal::new(settings::resolver());
     let said: RwSignal<Option<Result<(), String>>> = RwSignal::new(None);
     let save = move |event: SubmitEvent| {
         event.prevent_default();
-        said.set(Some(save(&named.get_untracked(), &asked.get_untracked())));
+        said.set(Some(save(&named.get_untracked(), &listed.get_untracked(), &asked.get_untracked())));
     };
     view! {
         <section class="card" data-in="network" aria-labelledby="begin-title">
@@ -74,6 +98,22 @@ pub(super) fn card() -> impl IntoView {
                     data-testid="begin-peers"
                     prop:value=move || named.get()
                     on:input=move |event| named.set(event_target_value(&event))
+                ></textarea>
+                <label for="begin-lists">
+                    "Where else the signed list of peers can be had, one address a line; after a # who signs it, if that is not this page’s server"
+                </label>
+                <textarea
+                    id="begin-lists"
+                    class="mono"
+                    rows="2"
+                    autocomplete="off"
+                    autocapitalize="none"
+                    spellcheck="false"
+                    maxlength="8192"
+                    placeholder="https://mirror.example.org/bootstrap.json"
+                    data-testid="begin-lists"
+                    prop:value=move || listed.get()
+                    on:input=move |event| listed.set(event_target_value(&event))
                 ></textarea>
                 <label for="begin-resolver">"Who is asked what a /dnsaddr name stands for (DNS over HTTPS)"</label>
                 <input

@@ -118,6 +118,10 @@ fn note(model: Model, stale: &mut Stale, event: Event) {
             show(model.sync, Some(view));
         }
         Event::Alarm(_) | Event::AlarmOver(_) => stale.status = true,
+        Event::Woke(millis) => {
+            model.woke.set(Some(millis));
+            *stale = Stale::ALL;
+        }
     }
 }
 

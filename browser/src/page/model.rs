@@ -82,6 +82,8 @@ pub(crate) struct Model {
     pub(crate) usage: RwSignal<String>,
     /// What is wrong with the shell rather than the node.
     pub(crate) alarms: RwSignal<Vec<String>>,
+    /// For how many milliseconds the tab stood still when it last did, until the person has seen it; 0 when only the network was away.
+    pub(crate) woke: RwSignal<Option<u64>>,
 }
 
 impl Model {
@@ -110,6 +112,7 @@ impl Model {
             messages: RwSignal::new(Vec::new()),
             usage: RwSignal::new(String::new()),
             alarms: RwSignal::new(Vec::new()),
+            woke: RwSignal::new(None),
         }
     }
 }

@@ -47,6 +47,11 @@ fn row(peer: &PeerView) -> impl IntoView + use<> {
             {standing(peer)}
             <span class="tags" data-testid="peer-transport">
                 {peer.links.iter().map(tag).collect_view()}
+                {peer.for_blocks.then(|| view! {
+                    <span class="tag" data-testid="for-blocks" title="Neither transactions nor addresses of peers pass here, so that nobody can find this connection out by them">
+                        "blocks only"
+                    </span>
+                })}
             </span>
         </li>
     }
@@ -87,7 +92,7 @@ fn tag(link: &LinkView) -> impl IntoView + use<> {
 /// How a peer was found, for a person.
 fn words(found: &str) -> &str {
     match found {
-        "node-list" => "from the relay's list",
+        "node-list" => "from a signed list",
         "exchange" => "told by a peer",
         "dht" => "by a lookup",
         "rendezvous" => "at a relay’s rendezvous",

@@ -57,6 +57,13 @@ impl VotePool {
         !known && !full && of_height.count() < MAX_OF_HEIGHT
     }
 
+    /// Whether the same authority has cast a vote that this one contradicts.
+    #[must_use]
+    pub fn contradicts(&self, vote: &Vote) -> bool {
+        let votes = self.by_voter.get(&vote.by).map_or(&[][..], Vec::as_slice);
+        votes.iter().any(|known| known.link.conflicts_with(&vote.link))
+    }
+
     /// Takes in a vote whose signature is right.
     pub fn add(&mut self, vote: Vote) -> Counted {
         if !self.is_news(&vote) {
@@ -90,16 +97,22 @@ impl VotePool {
             .map(|vote| (vote.by, vote.signature))
             .collect();
         let certificate = Certificate::assemble(link, record, &votes)?;
+        // All its votes are here already, so it can bring no evidence.
         self.hold(Certified { certificate, record: Arc::clone(record) });
         self.certified.get(&target)
     }
 
-    /// Keeps a certificate that is known to be right, and its votes with it.
-    pub fn hold(&mut self, certified: Certified) {
-        for vote in certified.certificate.votes(&certified.record) {
-            self.add(vote);
-        }
+    /// Keeps a certificate that is known to be right, and its votes with it. Returns proof against those who have voted
+    /// otherwise as well.
+    pub fn hold(&mut self, certified: Certified) -> Vec<Evidence> {
+        let votes = certified.certificate.votes(&certified.record);
+        let counted: Vec<_> = votes.into_iter().map(|vote| self.add(vote)).collect();
         self.certified.entry(certified.certificate.link.target).or_insert(certified);
+        let evidence = counted.into_iter().filter_map(|counted| match counted {
+            Counted::Equivocation(evidence) => Some(evidence),
+            Counted::Counts | Counted::Nothing => None,
+        });
+        evidence.collect()
     }
 
     /// The certificates held, lowest target first.
@@ -113,11 +126,13 @@ impl VotePool {
         self.certified.contains_key(checkpoint)
     }
 
-    /// Whether another checkpoint of the same height is certified here.
-    #[must_use]
-    pub fn knows_other(&self, checkpoint: &Checkpoint) -> bool {
-        let mut same_height = self.certified.keys().filter(|known| known.height == checkpoint.height);
-        same_height.any(|known| known.hash != checkpoint.hash)
+    /// The certificates that lead to or past a height. Where two chains have different final checkpoints, one of these on the
+    /// one contradicts one of these on the other, with the height of the lower checkpoint.
+    pub fn around(&self, height: Height) -> impl Iterator<Item = &Certified> {
+        self.certified.values().filter(move |certified| {
+            let link = certified.certificate.link;
+            link.source.height <= height && height <= link.target.height
+        })
     }
 
     /// Two certificates that contradict each other, and everyone who signed both sides: more than a third of a set has
@@ -139,13 +154,16 @@ impl VotePool {
     }
 
     /// Forgets votes and certificates for targets deep below a finalised height. The rest stays, since a contradiction
-    /// may yet turn up.
-    pub fn finalised(&mut self, height: Height) {
+    /// may yet turn up. Returns the targets whose certificates are forgotten.
+    pub fn finalised(&mut self, height: Height) -> Vec<Checkpoint> {
         let near = |target: Height| target >= height.saturating_sub(KEEP_BELOW);
         for votes in self.by_voter.values_mut() {
             votes.retain(|vote| near(vote.link.target.height));
         }
         self.by_voter.retain(|_, votes| !votes.is_empty());
-        self.certified.retain(|target, _| near(target.height));
+        let (kept, forgotten): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut self.certified).into_iter().partition(|(target, _)| near(target.height));
+        self.certified = kept;
+        forgotten.into_keys().collect()
     }
 }

@@ -18,6 +18,7 @@ mod checks;
 mod counts;
 mod fetching;
 mod hearing;
+mod held;
 mod marks;
 mod message;
 mod met;
@@ -71,7 +72,7 @@ use self::{
 use crate::{
     chain::Transaction,
     mempool::Mempool,
-    peers::Offence,
+    peers::{Offence, Remembered},
     primitives::{DecodeError, Hash, Mono},
 };
 
@@ -227,8 +228,8 @@ pub struct TransactionRelay {
     /// The least fee per 1,000 bytes that we take.
     min_fee_rate: u64,
     peers: BTreeMap<PeerId, Peer>,
-    /// Those that are not connected as far as we know share one allowance.
-    strangers: Allowances,
+    /// What each peer may bring. This outlives connections, so that coming back allows nothing more.
+    allowances: Remembered<Allowances>,
     in_flight: BTreeMap<OutgoingId, (PeerId, Flight)>,
     checks: Checks,
     met: Met,
@@ -252,7 +253,7 @@ impl TransactionRelay {
             intake,
             min_fee_rate,
             peers: BTreeMap::new(),
-            strangers: Allowances::new(),
+            allowances: Remembered::default(),
             in_flight: BTreeMap::new(),
             checks: Checks::default(),
             met: Met::default(),
@@ -284,7 +285,16 @@ impl TransactionRelay {
         self.peers.insert(peer, Peer::new(salt, greeting, link));
     }
 
-    /// A peer is gone, and with it all that was kept for it. It still answers for what it sent.
+    /// A peer is there with whom no transactions are exchanged. It is told so in a `Hello`, as by a light peer: with a fee that no
+    /// transaction pays. Whatever it asks or brings in spite of that is refused.
+    pub fn peer_connected_for_blocks(&mut self, peer: PeerId, now: Mono) {
+        self.quiet = None;
+        let salt = self.policy.salt(&peer, self.salts);
+        self.salts += 1;
+        self.peers.entry(peer).or_insert_with(|| Peer::for_blocks(salt, now));
+    }
+
+    /// A peer is gone, and with it all that was kept for it but what it may bring. It still answers for what it sent.
     pub fn peer_disconnected(&mut self, peer: &PeerId, now: Mono) {
         self.quiet = None;
         self.peers.remove(peer);
@@ -398,6 +408,11 @@ impl TransactionRelay {
             Intake::Nothing => u64::MAX,
             Intake::Later | Intake::All => self.min_fee_rate,
         }
+    }
+
+    /// Whether no transactions are exchanged with a peer.
+    fn is_for_blocks(&self, peer: &PeerId) -> bool {
+        self.peers.get(peer).is_some_and(|peer| peer.for_blocks)
     }
 
     /// Remembers a transaction, and under which names others know it.

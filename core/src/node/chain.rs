@@ -12,6 +12,7 @@ mod compact;
 mod download;
 mod finality;
 mod gather;
+mod held;
 mod history;
 mod light;
 mod lookup;
@@ -24,6 +25,7 @@ mod relay;
 mod serve;
 mod services;
 mod storage;
+mod undone;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -40,7 +42,7 @@ use super::{
 };
 use crate::{
     chain::{Block, Body, ConsensusRecord, Evidence, Genesis, Header, MmrProver, Transaction, Vote},
-    finality::BlockTree,
+    finality::{BlockTree, Certified},
     gossip::{CompactBlock, Intake, TransactionRelay},
     mempool::{Estimator, Limits, Mempool},
     primitives::{Hash, Height, Mono, PublicKey, Slot, Wall},
@@ -59,6 +61,7 @@ pub(super) use lookup::Lookup;
 use pivots::Pivots;
 use propose::Proposer;
 use storage::{Joined, Opened};
+use undone::Undone;
 
 /// How many blocks below the head bodies and tries stay in memory.
 const RECENT_DEPTH: u64 = 64;
@@ -84,6 +87,8 @@ enum Purpose {
     Votes(Vec<(GossipMessage, Vote)>),
     /// The signatures of a proof of finality that a peer was asked for.
     Claim(PeerId, Arc<Vec<Fragment>>),
+    /// The signatures of a certificate that may contradict what is final here.
+    Contradiction(PeerId, Box<Certified>),
     /// The signatures of gossiped evidence.
     Evidence(GossipMessage, Box<Evidence>),
     /// Executing a block.
@@ -114,6 +119,8 @@ enum Archived {
     Block(Hash, Vec<u8>),
     /// Old forks, or old blocks, are gone.
     Forks,
+    /// Bodies of blocks that were undone, whose transactions wait again.
+    Undone(Undone),
     /// These headers from before the block at which this peer joined are archived.
     OldHeaders(Vec<Header>),
     /// Whether the archive holds what the store says it does.
@@ -188,6 +195,8 @@ pub(super) struct Chain {
     archived: BTreeMap<ArchiveId, Archived>,
     promises: Vec<(Seq, Promise)>,
     mempool: Mempool,
+    /// The most bytes that it holds.
+    mempool_bytes: usize,
     gatherer: Gatherer,
     estimator: Estimator,
     relay: TransactionRelay,
@@ -203,7 +212,6 @@ pub(super) struct Chain {
     own: BTreeMap<Hash, Transaction>,
     /// Archive reads in flight for each peer.
     serving: BTreeMap<PeerId, usize>,
-    /// What each peer may still ask of proofs and states.
     /// The stored state is being rebuilt, or there is none yet.
     starting: bool,
     /// How this peer joins the chain, while it does.
@@ -262,6 +270,7 @@ impl Chain {
             archived: BTreeMap::new(),
             promises: Vec::new(),
             mempool: Mempool::new(Limits::new(config.mempool_bytes, genesis.min_fee_per_byte)),
+            mempool_bytes: config.mempool_bytes,
             gatherer: Gatherer::default(),
             estimator: Estimator::default(),
             genesis,
@@ -324,6 +333,19 @@ impl Chain {
         self.ask_status(fx, peer);
     }
 
+    /// The same over a link on which there are no transactions.
+    pub(super) fn peer_arrived_for_blocks(&mut self, fx: &mut Effects, peer: PeerId) {
+        self.relay.peer_connected_for_blocks(peer, fx.now.mono);
+        self.ask_status(fx, peer);
+    }
+
+    /// Transactions are exchanged with a peer from now on.
+    pub(super) fn peer_widened(&mut self, fx: &mut Effects, peer: PeerId) {
+        self.relay.peer_disconnected(&peer, fx.now.mono);
+        self.relay.peer_connected(peer, fx.now.mono);
+        self.introduce(fx, &peer);
+    }
+
     pub(super) fn peer_left(&mut self, fx: &Effects, peer: &PeerId) {
         self.relay.peer_disconnected(peer, fx.now.mono);
         self.scheduler.remove(peer);
@@ -376,6 +398,9 @@ impl Chain {
             (Purpose::Claim(peer, fragments), JobResult::Verified(valid)) => {
                 self.claim_verified(fx, peer, &fragments, &valid);
             }
+            (Purpose::Contradiction(peer, certified), JobResult::Verified(valid)) => {
+                self.contradiction_verified(fx, peer, *certified, valid == [true]);
+            }
             (Purpose::Execute(hash), JobResult::Executed(outcome)) => self.executed(fx, hash, outcome),
             (Purpose::Rewind(hash), JobResult::Updated(trie)) => self.rewound(fx, hash, trie),
             (Purpose::Build(parent, slot), JobResult::Built(transactions, executed)) => {
@@ -426,7 +451,7 @@ impl Chain {
                     proposer.building = false;
                 }
             }
-            Purpose::Claim(..) => {}
+            Purpose::Claim(..) | Purpose::Contradiction(..) => {}
             Purpose::Pool(candidates) => self.pool_lost(fx, candidates),
             Purpose::Pivot(hash) => self.pivot_rebuilt(fx, &hash, None),
             Purpose::Warp(candidates) => self.fragments_verified(fx, candidates, None),
@@ -461,6 +486,7 @@ impl Chain {
                 super::storage_failed(fx, failure.0);
             }
             (Archived::Check, Ok(answer)) => Self::archive_checked(fx, &answer),
+            (Archived::Undone(undone), answer) => self.undone_read(fx, undone, answer.ok()),
             (Archived::ServeHeaders(id, peer, old), Ok(ArchiveAnswer::Headers(headers))) => {
                 self.serve_old_headers(fx, id, peer, old, headers);
             }

@@ -176,7 +176,13 @@ impl Connections {
         let direct = state.is_direct();
         if state.connections.is_empty() {
             self.peers.remove(&peer);
-            self.dialer.disconnected(peer, fx.now.mono);
+            let jitter = fx.random();
+            for (address, failures) in self.dialer.disconnected(peer, jitter, fx.now.mono) {
+                tracing::debug!(%address, failures, "a connection is lost");
+                if failures == 3 {
+                    fx.raise(format!("{}; still trying", shut_prefix(&address)));
+                }
+            }
         }
         let other_host = self.peers.get(&peer).and_then(Peer::host).filter(|other| host != Some(*other));
         self.tell_neighbours(fx, host);
@@ -216,6 +222,11 @@ impl Connections {
             // What is reached by `/webrtc` is first reached over the relay.
             self.dialer.add_found(circuit_of(&address), tries, fx.now.mono);
         }
+    }
+
+    /// Waits no longer with dials that failed before.
+    pub(super) fn hurry(&mut self, fx: &Effects) {
+        self.dialer.hurry(fx.now.mono);
     }
 
     /// Ends the connection to a peer that is not needed, and does not come back to it.
@@ -374,6 +385,9 @@ impl Connections {
         for whom in self.ledger.end_bans(now) {
             fx.push(Output::Unban(whom));
         }
+        for address in self.dialer.settle(now) {
+            fx.lower(&shut_prefix(&address));
+        }
         let ledger = &self.ledger;
         for address in self.dialer.due(now, |peer, at| is_unwanted(ledger, peer, at, now)) {
             fx.push(Output::Dial(address));
@@ -452,6 +466,7 @@ impl Connections {
             score: self.ledger.score(peer, fx.now.mono),
             trusted: self.ledger.is_trusted(peer),
             deeds: self.deeds(peer),
+            for_blocks: finding.is_for_blocks(peer),
             offences: state.offences.iter().map(|(offence, count)| (offence.to_string(), *count)).collect(),
             other_chain: state.other_chain.clone(),
             ping_millis: state.ping_millis,
@@ -471,6 +486,10 @@ fn is_unwanted(ledger: &Ledger, peer: Option<&PeerId>, address: &Multiaddr, now:
         Some(peer) => ledger.is_banned(peer, now) || ledger.is_barred(peer, address, now),
         None => ledger.is_range_banned(address, now),
     }
+}
+
+fn shut_prefix(address: &Multiaddr) -> String {
+    format!("{address} lets us in and closes at once, as a peer does that is full or has banned this one")
 }
 
 fn unreachable_prefix(address: &Multiaddr) -> String {

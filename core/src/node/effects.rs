@@ -28,8 +28,10 @@ pub(super) enum Ask {
     Headers(Vec<(Height, Hash)>),
     /// Prove what you call final.
     Claim,
-    /// Old headers.
-    Backfill,
+    /// What contradicts ours?
+    Contradiction,
+    /// Headers before the one with this hash.
+    Backfill(Hash),
     /// What a person asks for.
     Lookup(Box<Lookup>),
     /// What is missing of this announced block.
@@ -59,6 +61,8 @@ pub(super) enum LightAsk {
     Checkpoint,
     /// Fragments.
     Warp,
+    /// Which block this checkpoint has in the place of the newest that is known to be final.
+    Ancestor(Hash),
     /// What the header of this pivot does not tell.
     Pivot(Hash),
     /// The changes from one pivot to the next.
@@ -133,7 +137,7 @@ impl Effects {
         self.outputs.pop_front()
     }
 
-    fn id(&mut self) -> u64 {
+    pub(super) fn id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
     }
@@ -142,10 +146,11 @@ impl Effects {
         self.rng.next_u64()
     }
 
-    pub(super) fn ask(&mut self, peer: PeerId, protocol: Protocol, ask: Ask, body: Vec<u8>) {
+    pub(super) fn ask(&mut self, peer: PeerId, protocol: Protocol, ask: Ask, body: Vec<u8>) -> OutboundId {
         let id = OutboundId(self.id());
         self.asked.insert(id, Asked { peer, protocol, ask });
         self.push(Output::Request { id, peer, protocol, body });
+        id
     }
 
     pub(super) fn respond(&mut self, id: InboundId, body: Vec<u8>) {
@@ -210,6 +215,11 @@ impl Effects {
 
     pub(super) fn offend(&mut self, peer: PeerId, offence: Offence) {
         self.offences.push((peer, offence));
+    }
+
+    /// Whether somebody misbehaved or was of use since the last look.
+    pub(super) fn has_judged(&self) -> bool {
+        !self.offences.is_empty() || !self.services.is_empty()
     }
 
     /// Counts something that was refused and blames nobody.

@@ -25,6 +25,8 @@ const BOOK: Table = Table("peers/book");
 const ABOUT: Table = Table("peers/about");
 const KEY: &[u8] = b"key";
 const ANCHORS: &[u8] = b"anchors";
+/// Those of the anchors that were connected for blocks only.
+const QUIET_ANCHORS: &[u8] = b"quiet-anchors";
 
 /// How long after its arrival a peer is asked for others, and how much later by lot.
 const FIRST_ASK_MILLIS: u64 = 300;
@@ -35,6 +37,8 @@ const ASK_MILLIS: u64 = 5 * 60 * 1000;
 /// [`EXCHANGE_ALLOWANCE`] allows for ever.
 const FIRST_HURRY_MILLIS: u64 = 2 * 1000;
 const LAST_HURRY_MILLIS: u64 = 64 * 1000;
+/// Connections have been missing for a while when the pause is so long.
+const LONG_HURRY_MILLIS: u64 = 16 * 1000;
 /// The pause between two looks at whether connections are missing, and the one when there is nobody left to dial.
 const LOOK_MILLIS: u64 = 500;
 const NOBODY_MILLIS: u64 = 10_000;
@@ -55,6 +59,9 @@ const MAX_GUESTS_TOLD: usize = 8;
 /// The most peers whose questions are counted.
 const MAX_COUNTED: usize = 4096;
 
+/// The most connections for blocks only.
+const MAX_FOR_BLOCKS: usize = 2;
+
 /// How a peer looks for others beyond those it is told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Discovery {
@@ -71,6 +78,14 @@ pub struct Discovery {
 impl Discovery {
     /// Only peers that are named are dialled, and nobody is told of.
     pub const OFF: Self = Self { exchange: false, outbound: 0, dht: false, rendezvous: false };
+
+    /// How many of its own connections are for blocks only, once it has the others: a quarter, and at most two. Neither transactions
+    /// nor addresses of peers pass there, so that nobody can find out by them who is connected to whom, and cut off a peer whose
+    /// other connections he knows.
+    #[must_use]
+    pub const fn for_blocks(&self) -> usize {
+        if self.outbound >= 4 * MAX_FOR_BLOCKS { MAX_FOR_BLOCKS } else { self.outbound / 4 }
+    }
 
     /// What a peer of this kind does unless it is told otherwise.
     #[must_use]
@@ -109,6 +124,10 @@ pub(super) struct Finding {
     feelers: BTreeSet<PeerId>,
     /// Outbound connections, the oldest first.
     outbound: Vec<PeerId>,
+    /// Those that are for blocks only, or will be once they are there.
+    for_blocks: BTreeSet<PeerId>,
+    /// Those that were, since this was last asked.
+    widened: Vec<PeerId>,
     anchors: Vec<PeerId>,
 }
 
@@ -147,6 +166,8 @@ impl Finding {
             guests: BTreeMap::new(),
             feelers: BTreeSet::new(),
             outbound: Vec::new(),
+            for_blocks: BTreeSet::new(),
+            widened: Vec::new(),
             anchors: Vec::new(),
         };
         if discovery == Discovery::OFF {
@@ -188,10 +209,11 @@ impl Finding {
     }
 
     fn dial_anchors(&mut self, connections: &mut Connections, fx: &Effects) {
-        let stored = fx.store.get(ABOUT, ANCHORS);
-        let anchors: Vec<Vec<u8>> = stored.and_then(|bytes| decode(&bytes, 4096).ok()).unwrap_or_default();
-        self.anchors =
-            anchors.iter().filter_map(|bytes| PeerId::from_bytes(bytes).ok()).take(MAX_ANCHORS).collect();
+        self.anchors = stored_anchors(fx, ANCHORS);
+        if self.discovery.for_blocks() > 0 {
+            let quiet = stored_anchors(fx, QUIET_ANCHORS).into_iter();
+            self.for_blocks.extend(quiet.filter(|anchor| !connections.is_named(anchor)));
+        }
         for anchor in &self.anchors {
             for address in
                 self.book.addresses(anchor).into_iter().filter(|it| can_dial(self.role, it)).take(1)
@@ -218,6 +240,10 @@ impl Finding {
         if !self.is_on() {
             return;
         }
+        if !outbound && first {
+            // It knows us already, and has to do with us what peers have.
+            self.for_blocks.remove(&peer);
+        }
         // Over a circuit that the other side opened we agreed on a connection without knowing where it is.
         if outbound && Scope::of(address).is_some() {
             let address = without_peer(address);
@@ -240,7 +266,7 @@ impl Finding {
             }
             self.trim(fx, connections);
         }
-        if first && self.discovery.exchange {
+        if first && self.discovery.exchange && !self.for_blocks.contains(&peer) {
             let after = FIRST_ASK_MILLIS + fx.random() % SPREAD_MILLIS;
             self.ask_at(peer, fx.now.mono + after);
         }
@@ -258,6 +284,7 @@ impl Finding {
     /// The last direct connection to a peer is closed.
     pub(super) fn disconnected(&mut self, fx: &Effects, peer: &PeerId) {
         self.outbound.retain(|other| other != peer);
+        self.for_blocks.remove(peer);
         self.guests.remove(peer);
         if let Some(at) = self.asked_at.remove(peer) {
             self.asks.remove(&(at, *peer));
@@ -268,6 +295,7 @@ impl Finding {
     pub(super) fn dial_failed(&mut self, fx: &Effects, address: &Multiaddr) {
         if let Some(multiaddr::Protocol::P2p(peer)) = address.iter().last().filter(|_| self.is_on()) {
             self.feelers.remove(&peer);
+            self.for_blocks.remove(&peer);
             self.book.failed(&peer, fx.now.wall);
             self.dirty(fx);
             self.look_soon(fx);
@@ -276,13 +304,16 @@ impl Finding {
 
     /// The shell found a peer by itself.
     pub(super) fn discovered(&mut self, fx: &Effects, peer: PeerId, address: &Multiaddr, found: Found) {
-        if self.is_on() && peer != self.local && can_dial(self.role, address) {
+        if peer != self.local && can_dial(self.role, address) {
             let address = without_peer(address);
             let teller = Group::of(&address);
             let rumour = Rumour { peer, addresses: vec![address], record: None, found, teller };
             self.book.heard(rumour, fx.now.wall);
-            self.dirty(fx);
-            self.look_soon(fx);
+            // Else it is only known how it was found.
+            if self.is_on() {
+                self.dirty(fx);
+                self.look_soon(fx);
+            }
         }
     }
 
@@ -332,6 +363,8 @@ impl Finding {
         let mut records = Vec::new();
         if request.chain != self.chain {
             fx.refuse("peers-of-another-chain");
+        } else if self.for_blocks.contains(&peer) {
+            fx.refuse("peers-asked-on-a-link-for-blocks");
         } else if !allowed {
             fx.refuse("peers-asked-too-often");
         } else {
@@ -599,11 +632,54 @@ impl Finding {
         }
         // Whoever we know may know somebody new by now.
         self.ask_all(fx);
-        let Some((peer, address)) = self.choose(fx, connections, false) else {
+        let for_blocks = self.is_next_for_blocks(connections);
+        let is_cut_off = self.hurry_pause >= LONG_HURRY_MILLIS
+            && self.outbound.iter().all(|peer| self.for_blocks.contains(peer));
+        let choice = self.choose(fx, connections, false);
+        // Where there is nobody else they are of more use for everything.
+        if is_cut_off || (choice.is_none() && !for_blocks) {
+            self.widen_one(fx);
+        }
+        let Some((peer, address)) = choice else {
             return Some(fx.now.mono + NOBODY_MILLIS);
         };
+        // Who is met through a relay is known there.
+        if for_blocks && !is_circuit(&address) {
+            self.for_blocks.insert(peer);
+        }
         connections.found(fx, peer, address, 1);
         Some(fx.now.mono + LOOK_MILLIS)
+    }
+
+    /// Whether the next connection of our own is for blocks only: when only such are missing.
+    fn is_next_for_blocks(&mut self, connections: &Connections) -> bool {
+        let outbound = &self.outbound;
+        self.for_blocks.retain(|peer| outbound.contains(peer) || connections.is_sought(peer));
+        let full = (self.outbound.len() + connections.seeking()).saturating_sub(self.for_blocks.len());
+        full + self.discovery.for_blocks() >= self.discovery.outbound
+            && self.for_blocks.len() < self.discovery.for_blocks()
+    }
+
+    /// Whether neither transactions nor addresses of peers pass between us and a peer.
+    pub(super) fn is_for_blocks(&self, peer: &PeerId) -> bool {
+        self.for_blocks.contains(peer)
+    }
+
+    /// Makes use of a connection that is for blocks only, if there is one, for everything.
+    fn widen_one(&mut self, fx: &mut Effects) {
+        let Some(peer) = self.outbound.iter().copied().find(|peer| self.for_blocks.remove(peer)) else {
+            return;
+        };
+        self.widened.push(peer);
+        if self.discovery.exchange {
+            let after = FIRST_ASK_MILLIS + fx.random() % SPREAD_MILLIS;
+            self.ask_at(peer, fx.now.mono + after);
+        }
+    }
+
+    /// Peers that were connected for blocks only, and now are for everything, since this was last asked.
+    pub(super) fn take_widened(&mut self) -> Vec<PeerId> {
+        std::mem::take(&mut self.widened)
     }
 
     fn feel(&mut self, fx: &mut Effects, connections: &mut Connections) {
@@ -652,16 +728,27 @@ impl Finding {
                 None => batch.delete(BOOK, peer.to_bytes()),
             }
         }
-        let anchors: Vec<_> = self.outbound.iter().take(MAX_ANCHORS).copied().collect();
+        // Those first of whom others know least.
+        let (quiet, others): (Vec<PeerId>, Vec<PeerId>) =
+            self.outbound.iter().copied().partition(|peer| self.for_blocks.contains(peer));
+        let anchors: Vec<PeerId> = quiet.iter().chain(&others).copied().take(MAX_ANCHORS).collect();
         if anchors != self.anchors && !anchors.is_empty() {
-            let bytes: Vec<_> = anchors.iter().map(|anchor| anchor.to_bytes()).collect();
-            batch.put(ABOUT, ANCHORS, encode(&bytes));
+            let bytes =
+                |peers: &[PeerId]| encode(&peers.iter().map(|peer| peer.to_bytes()).collect::<Vec<_>>());
+            batch.put(ABOUT, ANCHORS, bytes(&anchors));
+            batch.put(ABOUT, QUIET_ANCHORS, bytes(&anchors[..quiet.len().min(anchors.len())]));
             self.anchors = anchors;
         }
         if !batch.is_empty() {
             fx.apply(batch);
         }
     }
+}
+
+fn stored_anchors(fx: &Effects, key: &[u8]) -> Vec<PeerId> {
+    let stored = fx.store.get(ABOUT, key);
+    let anchors: Vec<Vec<u8>> = stored.and_then(|bytes| decode(&bytes, 4096).ok()).unwrap_or_default();
+    anchors.iter().filter_map(|bytes| PeerId::from_bytes(bytes).ok()).take(MAX_ANCHORS).collect()
 }
 
 fn without_peer(address: &Multiaddr) -> Multiaddr {

@@ -275,8 +275,21 @@ pub enum Input {
         /// The strings of its TXT records, each joined; none when it has no such records. Else why it cannot be known, in words.
         outcome: Result<Vec<String>, String>,
     },
+    /// A list of peers was fetched with [`Output::FetchList`].
+    ListFetched {
+        /// From where.
+        url: String,
+        /// The bytes, at most [`MAX_NODE_LIST_BYTES`](crate::peers::MAX_NODE_LIST_BYTES). Else why there are none, in words.
+        outcome: Result<Vec<u8>, String>,
+    },
     /// What came of a lookup in the distributed hash table.
     Dht(DhtId, Result<DhtAnswer, DhtFailure>),
+    /// The platform lets this peer go on after it stood still, or a person looks at it again.
+    Resumed,
+    /// The platform has no network any more, as it says.
+    Offline,
+    /// The platform has a network again.
+    Online,
     /// Others can reach us here.
     Listening(Multiaddr),
     /// Others can no longer reach us here.
@@ -335,6 +348,13 @@ pub enum Input {
         /// What it says, at most [`Protocol::max_request`] bytes.
         body: Vec<u8>,
     },
+    /// A peer sent a request larger than [`Protocol::max_request`]: the shell read its length, and refused it.
+    Oversized {
+        /// Who.
+        peer: PeerId,
+        /// On what protocol.
+        protocol: Protocol,
+    },
     /// A request was answered, or will never be.
     Response {
         /// Which.
@@ -386,6 +406,8 @@ pub enum Output {
     Unban(Whom),
     /// Ask the DNS for the TXT records of this name. Ends in `Resolved`.
     Resolve(String),
+    /// Fetch a signed list of peers from this URL of `http`, `https` or `file`. Ends in `ListFetched`.
+    FetchList(String),
     /// Look something up in the distributed hash table. Ends in `Dht`.
     Dht(DhtId, DhtQuery),
     /// This peer answers questions of the distributed hash table, and is at this address.
@@ -714,6 +736,9 @@ pub enum Event {
     Mempool,
     /// Synchronisation moved on; at most four a second.
     Sync(SyncView),
+    /// This peer has stood still for so many milliseconds, as frozen tabs and machines that sleep do, and looks now what became of
+    /// its connections; 0 when it was only cut off from the network.
+    Woke(u64),
     /// Something is wrong that a person should know, in words.
     Alarm(String),
     /// An alarm is over; the same words.

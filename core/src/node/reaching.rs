@@ -113,6 +113,13 @@ impl Reaching {
         self.slots.lost(peer, jitter, fx.now.mono);
     }
 
+    /// Asks for all slots anew: they may have ended unnoticed.
+    pub(super) fn renew(&mut self, fx: &mut Effects) {
+        for relay in self.slots.renew(fx.now.mono) {
+            fx.push(Output::Release(relay));
+        }
+    }
+
     /// A circuit to a peer is open that has no direct connection. Natives try for one by themselves (DCUtR); what a tab tries is
     /// [`super::upgrades`]'s.
     pub(super) fn relayed(&mut self, fx: &Effects, peer: PeerId) {

@@ -18,7 +18,7 @@ pub(super) use self::message::{MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES};
 use self::{
     message::{MAX_TOLD, Request, Response},
     point::Point,
-    record::{sign, verify},
+    record::{RecordFault, sign, verify},
 };
 use super::{
     InboundId, Output, Protocol, RequestFailure,
@@ -83,9 +83,9 @@ impl Rendezvous {
         Self { local, role, key, namespace, on, point, met: BTreeMap::new() }
     }
 
-    /// A peer said what it speaks; `direct` if it can be asked.
-    pub(super) fn identified(&mut self, fx: &mut Effects, peer: PeerId, protocols: &[String], direct: bool) {
-        let is_point = direct && protocols.iter().any(|name| name == RENDEZVOUS_PROTOCOL);
+    /// A peer said what it speaks; `dialled` if it can be asked, and we came to it: strangers that came to us could take all places.
+    pub(super) fn identified(&mut self, fx: &mut Effects, peer: PeerId, protocols: &[String], dialled: bool) {
+        let is_point = dialled && protocols.iter().any(|name| name == RENDEZVOUS_PROTOCOL);
         if self.on && is_point && self.met.len() < MAX_POINTS && !self.met.contains_key(&peer) {
             let soon = soon(fx);
             let met = Met { register: soon, discover: soon, pause: FIRST_PAUSE_MILLIS, cookie: Vec::new() };
@@ -201,13 +201,17 @@ impl Rendezvous {
             }
             (Ask::Discover, Response::Discovered(Ok((registrations, cookie)))) => {
                 for told in registrations {
-                    let known = verify(&told.record).filter(|_| told.namespace == self.namespace);
-                    let Some((of, addresses)) = known else {
+                    if told.namespace != self.namespace {
+                        return fx.offend(peer, Offence::Unrequested);
+                    }
+                    match verify(&told.record) {
+                        Ok((of, addresses)) if of != self.local => {
+                            finding.met(fx, connections, peer, of, &addresses);
+                        }
+                        Ok(_) => {}
+                        Err(RecordFault::Unread) => fx.refuse("rendezvous-record-unread"),
                         // The relay was to check it.
-                        return fx.offend(peer, Offence::BadSignature);
-                    };
-                    if of != self.local {
-                        finding.met(fx, connections, peer, of, &addresses);
+                        Err(RecordFault::Forged) => return fx.offend(peer, Offence::BadSignature),
                     }
                 }
                 if let Some(met) = self.met.get_mut(&peer) {

@@ -5,6 +5,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 mod standing;
 mod tabs;
+mod waking;
 
 use std::collections::VecDeque;
 
@@ -52,6 +53,7 @@ fn config(validator: bool) -> Config {
         slots: 0,
         validator: validator.then(|| key(1)),
         bootstrap: Vec::new(),
+        lists: NodeLists::default(),
         strategy: Strategy::Full,
         prune: crate::node::Prune::Archive,
         mempool_bytes: 1 << 20,

@@ -84,6 +84,8 @@ pub(super) struct Upgrades {
     /// Whether this side can.
     able: bool,
     peers: BTreeMap<PeerId, Peer>,
+    /// How many circuits there are. Mostly none, and then nothing is ever due.
+    circuits: usize,
     failures: BTreeMap<PeerId, Failures>,
     allowance: Bucket,
 }
@@ -91,7 +93,7 @@ pub(super) struct Upgrades {
 impl Upgrades {
     pub(super) fn new(local: PeerId, able: bool) -> Self {
         let allowance = Bucket::new(ALLOWANCE);
-        Self { local, able, peers: BTreeMap::new(), failures: BTreeMap::new(), allowance }
+        Self { local, able, peers: BTreeMap::new(), circuits: 0, failures: BTreeMap::new(), allowance }
     }
 
     pub(super) fn connected(
@@ -116,7 +118,8 @@ impl Upgrades {
             }
             Link::Relayed => {
                 let address = signalled(address, peer);
-                state.circuits.insert(connection, Circuit { outbound, address });
+                let old = state.circuits.insert(connection, Circuit { outbound, address });
+                self.circuits += usize::from(old.is_none());
             }
         }
         state.close = (state.direct > 0 && !state.circuits.is_empty()).then(|| now + GOODBYE_MILLIS);
@@ -125,8 +128,9 @@ impl Upgrades {
 
     pub(super) fn disconnected(&mut self, peer: PeerId, connection: ConnectionId, now: Mono) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
-        if state.circuits.remove(&connection).is_none() {
-            state.direct = state.direct.saturating_sub(1);
+        match state.circuits.remove(&connection) {
+            Some(_) => self.circuits -= 1,
+            None => state.direct = state.direct.saturating_sub(1),
         }
         // A circuit stays when the direct connection did not last.
         if state.circuits.is_empty() || state.direct == 0 {
@@ -209,6 +213,9 @@ impl Upgrades {
     }
 
     pub(super) fn next_due(&self) -> Option<Mono> {
+        if self.circuits == 0 {
+            return None;
+        }
         let due = |state: &Peer| {
             let attempt = match state.state {
                 State::Waiting { until } if self.able && state.is_wanted() => Some(until),
@@ -223,6 +230,9 @@ impl Upgrades {
     /// What is due.
     pub(super) fn tick(&mut self, now: Mono) -> Vec<Act> {
         let mut acts = Vec::new();
+        if self.circuits == 0 {
+            return acts;
+        }
         for (peer, state) in &mut self.peers {
             if state.close.is_some_and(|at| at <= now) {
                 state.close = None;

@@ -205,6 +205,10 @@ pub struct BackfillView {
     pub done: u64,
     /// Headers there are, at most.
     pub total: u64,
+    /// Headers a second, over the last few seconds.
+    pub rate: u32,
+    /// Seconds left at that rate, when it is known.
+    pub seconds_left: Option<u64>,
 }
 
 /// A phase of synchronisation.
@@ -249,6 +253,9 @@ pub struct PeerView {
     /// The last things it did wrong, the oldest first, also before it connected.
     #[serde(default)]
     pub deeds: Vec<DeedView>,
+    /// The connection is for blocks only: neither transactions nor addresses of peers pass over it.
+    #[serde(default)]
+    pub for_blocks: bool,
     /// What it did wrong while connected, and how often.
     pub offences: BTreeMap<String, u32>,
     /// The first digits of the genesis hash of the chain it follows, if that is another.

@@ -1,7 +1,8 @@
 //! Whom to dial, and when to try again.
 //!
 //! Addresses given at start are tried for ever, with a pause that doubles up to a bound; addresses found along the way
-//! are dropped after as many failures as whoever found them thinks fit.
+//! are dropped after as many failures as whoever found them thinks fit. Whoever lets us in and closes at once, as a peer does
+//! that has banned us, has failed too: else it would be dialled again and again without a pause.
 
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 
@@ -13,6 +14,8 @@ const FIRST_PAUSE_MILLIS: u64 = 500;
 const LONGEST_PAUSE_MILLIS: u64 = 15_000;
 /// How long a dial may take before it counts as failed, should the shell never answer.
 const DIAL_TIMEOUT_MILLIS: u64 = 30_000;
+/// A connection that ends within this time was as good as none.
+const SETTLED_MILLIS: u64 = 10_000;
 /// The most addresses found along the way that are kept.
 const MAX_FOUND: usize = 128;
 
@@ -29,9 +32,25 @@ struct Target {
     fixed: bool,
     /// After so many failures in a row it is dropped, unless it is fixed.
     tries: u32,
-    connected: bool,
+    /// Since when the peer is connected.
+    connected: Option<Mono>,
     failures: u32,
     state: State,
+}
+
+impl Target {
+    /// Waits longer than the last time. Returns how often in a row it has failed now.
+    fn failed(&mut self, jitter: u64, now: Mono) -> u32 {
+        self.failures += 1;
+        let pause = (FIRST_PAUSE_MILLIS << self.failures.min(10)).min(LONGEST_PAUSE_MILLIS);
+        self.state = State::Waiting { until: now + pause + jitter % (pause / 4) };
+        self.failures
+    }
+
+    /// When its connection will have lasted, if that is still to be seen and matters.
+    fn settles_at(&self) -> Option<Mono> {
+        self.connected.filter(|_| self.failures > 0).map(|since| since + SETTLED_MILLIS)
+    }
 }
 
 /// The dialling schedule.
@@ -68,8 +87,8 @@ impl Dialer {
             return;
         }
         let peer = peer_of(&address);
-        let connected =
-            self.targets.iter().any(|target| target.connected && target.peer == peer && peer.is_some());
+        let known = self.targets.iter().filter(|target| target.peer == peer && peer.is_some());
+        let connected = known.filter_map(|target| target.connected).min();
         let state = State::Waiting { until: now };
         self.targets.push(Target { address, peer, fixed, tries, connected, failures: 0, state });
     }
@@ -81,8 +100,7 @@ impl Dialer {
                 target.peer = Some(peer);
             }
             if target.peer == Some(peer) {
-                target.connected = true;
-                target.failures = 0;
+                target.connected.get_or_insert(now);
                 target.state = State::Waiting { until: now };
             }
         }
@@ -97,7 +115,7 @@ impl Dialer {
     /// How many of the peers found along the way are tried and not connected.
     #[must_use]
     pub fn seeking(&self) -> usize {
-        self.targets.iter().filter(|target| !target.fixed && !target.connected).count()
+        self.targets.iter().filter(|target| !target.fixed && target.connected.is_none()).count()
     }
 
     /// Tries this peer no more, unless a person named it.
@@ -116,25 +134,60 @@ impl Dialer {
         self.targets.iter().any(|target| target.fixed && target.peer == Some(*peer))
     }
 
-    /// The last connection to this peer is closed.
-    pub fn disconnected(&mut self, peer: PeerId, now: Mono) {
+    /// The last connection to this peer is closed. Returns those of its addresses that are tried for ever, each with how often in
+    /// a row it has failed: not at all when the connection had lasted.
+    pub fn disconnected(&mut self, peer: PeerId, jitter: u64, now: Mono) -> Vec<(Multiaddr, u32)> {
+        let mut fixed = Vec::new();
         for target in self.targets.iter_mut().filter(|target| target.peer == Some(peer)) {
-            target.connected = false;
-            target.state = State::Waiting { until: now + FIRST_PAUSE_MILLIS };
+            let Some(since) = target.connected.take() else { continue };
+            if now - since < SETTLED_MILLIS {
+                target.failed(jitter, now);
+            } else {
+                target.failures = 0;
+                target.state = State::Waiting { until: now + FIRST_PAUSE_MILLIS };
+            }
+            if target.fixed {
+                fixed.push((target.address.clone(), target.failures));
+            }
         }
+        self.drop_failed();
+        fixed
+    }
+
+    /// Forgets the failures of those whose connections have lasted, and returns their addresses.
+    pub fn settle(&mut self, now: Mono) -> Vec<Multiaddr> {
+        let settled = self.targets.iter_mut().filter(|it| it.settles_at().is_some_and(|at| at <= now));
+        settled
+            .map(|target| {
+                target.failures = 0;
+                target.address.clone()
+            })
+            .collect()
     }
 
     /// A dial failed. Returns the number of failures in a row at an address that is tried for ever, and 0 at others.
     pub fn failed(&mut self, address: &Multiaddr, jitter: u64, now: Mono) -> u32 {
-        let mut failures = 0;
-        if let Some(target) = self.targets.iter_mut().find(|target| target.address == *address) {
-            target.failures += 1;
-            failures = if target.fixed { target.failures } else { 0 };
-            let pause = (FIRST_PAUSE_MILLIS << target.failures.min(10)).min(LONGEST_PAUSE_MILLIS);
-            target.state = State::Waiting { until: now + pause + jitter % (pause / 4) };
-        }
-        self.targets.retain(|target| target.fixed || target.failures < target.tries);
+        let target = self.targets.iter_mut().find(|target| target.address == *address);
+        let failures = target.map_or(0, |target| {
+            let failures = target.failed(jitter, now);
+            if target.fixed { failures } else { 0 }
+        });
+        self.drop_failed();
         failures
+    }
+
+    /// Waits no longer: what was wrong before may be over.
+    pub fn hurry(&mut self, now: Mono) {
+        for target in self.targets.iter_mut().filter(|target| target.connected.is_none()) {
+            target.failures = 0;
+            if let State::Waiting { until } = &mut target.state {
+                *until = now.min(*until);
+            }
+        }
+    }
+
+    fn drop_failed(&mut self) {
+        self.targets.retain(|target| target.fixed || target.failures < target.tries);
     }
 
     /// The addresses to dial now. `banned` ones are passed over.
@@ -149,16 +202,17 @@ impl Dialer {
         due
     }
 
-    /// When [`Self::due`] next has something to say, as long as nobody's ban begins or ends.
+    /// When [`Self::due`] or [`Self::settle`] next has something to say, as long as nobody's ban begins or ends.
     #[must_use]
     pub fn next_due(&self, banned: impl Fn(Option<&PeerId>, &Multiaddr) -> bool) -> Option<Mono> {
-        (0..self.targets.len()).filter_map(|index| self.ready_at(index, &banned)).min()
+        let ready = (0..self.targets.len()).filter_map(|index| self.ready_at(index, &banned));
+        ready.chain(self.targets.iter().filter_map(Target::settles_at)).min()
     }
 
     /// When a target may be dialled: after its pause, and after dials to the same peer at other addresses.
     fn ready_at(&self, index: usize, banned: &impl Fn(Option<&PeerId>, &Multiaddr) -> bool) -> Option<Mono> {
         let target = &self.targets[index];
-        if target.connected || banned(target.peer.as_ref(), &target.address) {
+        if target.connected.is_some() || banned(target.peer.as_ref(), &target.address) {
             return None;
         }
         let own = match target.state {
@@ -219,8 +273,58 @@ mod tests {
             (dialer.due(Mono(99_999), |_, _| false), dialer.next_due(|_, _| false)),
             (Vec::new(), None)
         );
-        dialer.disconnected(peer(1), Mono(100_000));
+        assert_eq!(dialer.disconnected(peer(1), 0, Mono(100_000)), [(target.clone(), 0)]);
         assert_eq!(dialer.due(Mono(100_000 + FIRST_PAUSE_MILLIS), |_, _| false), [target]);
+    }
+
+    #[test]
+    fn who_lets_us_in_and_closes_at_once_is_dialled_ever_more_patiently_until_a_connection_lasts() {
+        let (mut dialer, target, mut now) = (Dialer::default(), address(1, 1), Mono(0));
+        dialer.add_fixed(target.clone(), now);
+        let mut last = 0;
+        for round in 1..10 {
+            assert_eq!(dialer.due(now, |_, _| false), std::slice::from_ref(&target));
+            dialer.connected(peer(1), &target, now);
+            now = now + (SETTLED_MILLIS - 1);
+            assert!(dialer.settle(now).is_empty());
+            assert_eq!(dialer.disconnected(peer(1), 0, now), [(target.clone(), round)]);
+            let pause = dialer.next_due(|_, _| false).unwrap() - now;
+            assert!(pause > FIRST_PAUSE_MILLIS && pause >= last, "round {round}: {pause}");
+            last = pause;
+            now = now + pause;
+        }
+        assert_eq!(last, LONGEST_PAUSE_MILLIS);
+        dialer.due(now, |_, _| false);
+        dialer.connected(peer(1), &target, now);
+        assert_eq!(dialer.next_due(|_, _| false), Some(now + SETTLED_MILLIS));
+        assert_eq!(dialer.settle(now + SETTLED_MILLIS), std::slice::from_ref(&target));
+        assert_eq!(dialer.next_due(|_, _| false), None);
+        now = now + SETTLED_MILLIS;
+        assert_eq!(dialer.disconnected(peer(1), 0, now), [(target, 0)]);
+        assert_eq!(dialer.next_due(|_, _| false), Some(now + FIRST_PAUSE_MILLIS));
+    }
+
+    #[test]
+    fn who_comes_back_waits_no_longer_for_those_who_did_not_answer_before() {
+        let (mut dialer, target) = (Dialer::default(), address(1, 1));
+        dialer.add_fixed(target.clone(), Mono(0));
+        for _ in 0..9 {
+            dialer.failed(&target, 0, Mono(0));
+        }
+        assert!(dialer.due(Mono(1), |_, _| false).is_empty());
+        dialer.hurry(Mono(1));
+        assert_eq!(dialer.due(Mono(1), |_, _| false), std::slice::from_ref(&target));
+        dialer.failed(&target, 0, Mono(1));
+        assert_eq!(dialer.next_due(|_, _| false), Some(Mono(1 + 2 * FIRST_PAUSE_MILLIS)), "and begins anew");
+    }
+
+    #[test]
+    fn a_found_peer_that_closes_at_once_is_dropped_as_one_that_does_not_answer() {
+        let (mut dialer, target) = (Dialer::default(), address(1, 1));
+        dialer.add_found(target.clone(), 1, Mono(0));
+        dialer.connected(peer(1), &target, Mono(0));
+        assert!(dialer.disconnected(peer(1), 0, Mono(1)).is_empty());
+        assert!(!dialer.knows(&peer(1)));
     }
 
     #[test]

@@ -114,6 +114,8 @@ pub struct Ledger {
     strikes: BTreeMap<AddressRange, BTreeMap<PeerId, Mono>>,
     /// Bans that gave way to others, until this is told.
     given_way: Vec<Whom>,
+    /// No ban ends before this; none at all without it.
+    soonest: Option<Mono>,
 }
 
 impl Ledger {
@@ -141,10 +143,9 @@ impl Ledger {
             let kept = account.ban.filter(|old| old.cause == Cause::Person || old.until >= ban.until);
             account.ban = Some(kept.unwrap_or(ban));
             self.give_way(peer);
-            match host.filter(|host| self.strike(*host, peer, now.mono)) {
-                Some(host) => Consequence::BanHost(host),
-                None => Consequence::Ban,
-            }
+            let host = host.filter(|host| self.strike(*host, peer, now.mono));
+            self.look_ahead();
+            host.map_or(Consequence::Ban, Consequence::BanHost)
         } else if score < DISCONNECT_BELOW {
             Consequence::Disconnect
         } else {
@@ -270,6 +271,7 @@ impl Ledger {
                 self.ranges.insert(range, ban);
             }
         }
+        self.look_ahead();
         Ok(())
     }
 
@@ -321,6 +323,9 @@ impl Ledger {
 
     /// Ends bans that are over, and returns whose, those that gave way to others among them.
     pub fn end_bans(&mut self, now: Mono) -> Vec<Whom> {
+        if self.given_way.is_empty() && self.soonest.is_none_or(|soonest| now < soonest) {
+            return Vec::new();
+        }
         let mut ended = std::mem::take(&mut self.given_way);
         for (peer, account) in &mut self.accounts {
             if account.ban.is_some_and(|ban| ban.until <= now) {
@@ -334,14 +339,20 @@ impl Ledger {
             self.ranges.remove(&range);
             ended.push(Whom::Range(range));
         }
+        self.look_ahead();
         ended
     }
 
-    /// When the next ban ends.
+    /// When the next ban ends, or a little before: one that was ended early may still count.
     #[must_use]
-    pub fn next_end(&self) -> Option<Mono> {
+    pub const fn next_end(&self) -> Option<Mono> {
+        self.soonest
+    }
+
+    /// Looks anew for the ban that ends first. There may be thousands, and whoever asks does so at every message.
+    fn look_ahead(&mut self) {
         let peers = self.accounts.values().filter_map(|account| account.ban);
-        peers.chain(self.ranges.values().copied()).map(|ban| ban.until).min()
+        self.soonest = peers.chain(self.ranges.values().copied()).map(|ban| ban.until).min();
     }
 
     /// What is to be kept of a peer for the next start; `None` when nothing.
@@ -360,7 +371,9 @@ impl Ledger {
     /// Takes up what was kept of a peer.
     pub fn restore(&mut self, peer: PeerId, stored: Stored, now: Now) {
         if self.accounts.len() < MAX_ACCOUNTS {
-            self.accounts.insert(peer, Account::restored(stored, now));
+            let account = Account::restored(stored, now);
+            self.soonest = self.soonest.into_iter().chain(account.ban.map(|ban| ban.until)).min();
+            self.accounts.insert(peer, account);
         }
     }
 
@@ -371,7 +384,9 @@ impl Ledger {
         let left = until.saturating_sub(now.wall.0).min(longest);
         let alike = self.ranges.values().filter(|ban| ban.cause == cause);
         if left > 0 && alike.count() < MAX_DECISIONS.min(MAX_HOST_BANS) {
-            self.ranges.insert(range, Ban { until: now.mono + left, cause });
+            let until = now.mono + left;
+            self.soonest = self.soonest.into_iter().chain([until]).min();
+            self.ranges.insert(range, Ban { until, cause });
         }
     }
 

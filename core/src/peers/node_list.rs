@@ -67,6 +67,32 @@ pub enum NodeListError {
     /// Nobody in it has an address that can be read.
     #[error("the list of peers names nobody")]
     Empty,
+    /// It is signed by somebody whose lists nobody said to believe.
+    #[error("the list of peers is signed by {0}, who is not known here")]
+    Stranger(PeerId),
+    /// It was signed in the future, as the clock here has it.
+    #[error("the list of peers was signed in the future; check this machine's clock")]
+    Ahead,
+    /// A newer one of the same signer was seen before.
+    #[error("the list of peers is older than one that was seen before")]
+    Older,
+}
+
+impl NodeListError {
+    /// The name in counts of what was refused.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "node-list-malformed",
+            Self::OtherChain(_) => "node-list-of-another-chain",
+            Self::Expired => "node-list-expired",
+            Self::Signature => "node-list-signature",
+            Self::Empty => "node-list-empty",
+            Self::Stranger(_) => "node-list-stranger",
+            Self::Ahead => "node-list-ahead",
+            Self::Older => "node-list-older",
+        }
+    }
 }
 
 #[derive(BorshSerialize)]
@@ -148,6 +174,14 @@ impl NodeList {
         });
         let peers: Vec<_> = peers.filter(|(_, addresses)| !addresses.is_empty()).collect();
         if peers.is_empty() { Err(NodeListError::Empty) } else { Ok(peers) }
+    }
+
+    /// Who it says has signed it; [`Self::verify`] tells whether that is so.
+    ///
+    /// # Errors
+    /// When that is no peer id.
+    pub fn signer(&self) -> Result<PeerId, NodeListError> {
+        self.signer.parse().map_err(|_| NodeListError::Signature)
     }
 
     /// The STUN servers as URIs (RFC 7064); what makes none is left out. Verify the list first.

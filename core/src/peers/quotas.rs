@@ -4,15 +4,11 @@
 //! than is served. Past it a question is answered with *busy* and gossip is not looked at, which costs next to nothing; who
 //! goes on nevertheless is to blame in the end. `/tx/1` counts in transactions, and has [buckets](super::Bucket) of its own.
 
-use std::collections::BTreeMap;
-
 use libp2p::PeerId;
 
-use super::{Allowance, Bucket};
+use super::{Allowance, Bucket, remembered::Remembered};
 use crate::primitives::Mono;
 
-/// The most peers whose quotas are remembered, connected or not: past that, the one heard of longest ago is forgotten.
-pub const MAX_PEERS: usize = 1024;
 /// How often a peer may be told that it is too much before that is an offence. An honest one pauses when it is told.
 pub const OVERRUNS: Allowance = Allowance { per_second: 4, burst: 256 };
 
@@ -116,13 +112,12 @@ struct Left {
     /// Messages and bytes, by kind.
     buckets: [[Bucket; 2]; Traffic::ALL.len()],
     overruns: Bucket,
-    heard: Mono,
 }
 
 /// What is left of every peer's quotas. They outlive connections, so that coming back fills none.
 #[derive(Debug, Default)]
 pub struct Quotas {
-    peers: BTreeMap<PeerId, Left>,
+    peers: Remembered<Left>,
 }
 
 impl Quotas {
@@ -150,20 +145,13 @@ impl Quotas {
     }
 
     fn left(&mut self, peer: &PeerId, now: Mono) -> &mut Left {
-        if self.peers.len() == MAX_PEERS && !self.peers.contains_key(peer) {
-            let oldest = self.peers.iter().min_by_key(|(_, left)| left.heard).map(|(peer, _)| *peer);
-            oldest.map(|oldest| self.peers.remove(&oldest));
-        }
-        let left = self.peers.entry(*peer).or_insert_with(|| Left {
+        self.peers.of(peer, now, || Left {
             buckets: Traffic::ALL.map(|traffic| {
                 let Quota { items, bytes } = traffic.quota();
                 [Bucket::new(items), Bucket::new(bytes)]
             }),
             overruns: Bucket::new(OVERRUNS),
-            heard: now,
-        });
-        left.heard = now;
-        left
+        })
     }
 }
 
@@ -223,15 +211,5 @@ mod tests {
         assert!((0..OVERRUNS.burst).all(|_| !blamed(&mut quotas, 0)));
         assert!(blamed(&mut quotas, 0));
         assert!((0..OVERRUNS.per_second).all(|_| !blamed(&mut quotas, 1000)) && blamed(&mut quotas, 1000));
-    }
-
-    #[test]
-    fn the_memory_is_bounded() {
-        let mut quotas = Quotas::default();
-        for number in 0..MAX_PEERS as u32 + 10 {
-            assert!(quotas.take(&peer(number), Traffic::Sync, 0, Mono(u64::from(number))));
-        }
-        assert_eq!(quotas.peers.len(), MAX_PEERS);
-        assert!(!quotas.peers.contains_key(&peer(9)) && quotas.peers.contains_key(&peer(10)));
     }
 }

@@ -100,6 +100,16 @@ impl RelaySlots {
         }
     }
 
+    /// Takes all slots for lost, since nobody may have said so. Returns the relays to give them back to; they are asked again soon.
+    pub fn renew(&mut self, now: Mono) -> Vec<PeerId> {
+        let held = self.relays.iter_mut().filter(|(_, relay)| relay.state == State::Held);
+        held.map(|(peer, relay)| {
+            (relay.state, relay.until) = (State::Free, now + FIRST_PAUSE_MILLIS);
+            *peer
+        })
+        .collect()
+    }
+
     /// The relays on which there is a slot.
     pub fn held(&self) -> impl Iterator<Item = PeerId> + '_ {
         self.relays.iter().filter(|(_, relay)| relay.state == State::Held).map(|(peer, _)| *peer)
@@ -261,6 +271,21 @@ mod tests {
             (last, now) = (pause, now + pause);
         }
         assert_eq!(last, LAST_PAUSE_MILLIS);
+    }
+
+    #[test]
+    fn slots_that_may_have_ended_unnoticed_are_given_back_and_asked_for_anew() {
+        let mut slots = met(&[1, 2]);
+        for peer in asked(&slots.due(2, all, Mono(0))) {
+            slots.granted(&peer);
+        }
+        assert_eq!(slots.renew(Mono(7)).len(), 2);
+        assert_eq!(slots.held().count(), 0);
+        assert!(slots.due(2, all, Mono(7)).is_empty(), "they are being given back");
+        slots.lost(&relay(1), 0, Mono(8));
+        slots.lost(&relay(2), 0, Mono(8));
+        let due = slots.next_due(2, all).unwrap();
+        assert_eq!(asked(&slots.due(2, all, due)).len(), 2);
     }
 
     #[test]

@@ -16,9 +16,20 @@ pub struct Codec {
 /// A frame that its sender, or we, made larger than the protocol allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a frame of {len} bytes, and the protocol allows {max}")]
-pub(super) struct Oversized {
+pub struct Oversized {
     pub(super) len: u64,
     pub(super) max: usize,
+}
+
+impl Oversized {
+    fn of(error: &io::Error) -> Option<Self> {
+        error.get_ref()?.downcast_ref().copied()
+    }
+
+    /// Whether this is why a stream ended.
+    pub(super) fn caused(error: &io::Error) -> bool {
+        Self::of(error).is_some()
+    }
 }
 
 /// The most bytes of a length that any protocol here can need.
@@ -63,14 +74,17 @@ async fn write_frame<T: AsyncWrite + Unpin + Send>(io: &mut T, frame: &[u8], max
 
 impl request_response::Codec for Codec {
     type Protocol = StreamProtocol;
-    type Request = Vec<u8>;
+    /// One that is too large is read as an error and handed on as such: of a request that cannot be read the library tells
+    /// nobody, and who sent it is to blame.
+    type Request = Result<Vec<u8>, Oversized>;
     type Response = Vec<u8>;
 
-    async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Vec<u8>>
+    async fn read_request<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Self::Request>
     where
         T: AsyncRead + Unpin + Send,
     {
-        read_frame(io, self.protocol.max_request()).await
+        let read = read_frame(io, self.protocol.max_request()).await;
+        read.map(Ok).or_else(|error| Oversized::of(&error).map(Err).ok_or(error))
     }
 
     async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Vec<u8>>
@@ -80,10 +94,16 @@ impl request_response::Codec for Codec {
         read_frame(io, self.protocol.max_response()).await
     }
 
-    async fn write_request<T>(&mut self, _: &StreamProtocol, io: &mut T, request: Vec<u8>) -> io::Result<()>
+    async fn write_request<T>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+        request: Self::Request,
+    ) -> io::Result<()>
     where
         T: AsyncWrite + Unpin + Send,
     {
+        let request = request.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         write_frame(io, &request, self.protocol.max_request()).await
     }
 
@@ -156,7 +176,7 @@ mod tests {
         for length in [&[0x0b][..], &[0xff, 0xff, 0xff, 0x7f], &[0x80, 0x80, 0x80, 0x80]] {
             let error = read_frame(&mut LengthOnly(Cursor::new(length)), 10).now_or_never().unwrap();
             let error = error.unwrap_err();
-            assert!(error.get_ref().is_some_and(|inner| inner.is::<Oversized>()), "{length:?}: {error}");
+            assert!(Oversized::caused(&error), "{length:?}: {error}");
         }
         assert!(written(&[0; 11], 10).is_err());
     }

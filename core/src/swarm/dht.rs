@@ -7,20 +7,24 @@ use libp2p::{
     kad::{
         self, AddProviderError, BootstrapError, GetClosestPeersError, GetProvidersOk, InboundRequest, Mode,
         QueryId, QueryResult, RecordKey, StoreInserts,
-        store::{MemoryStore, MemoryStoreConfig, RecordStore},
+        store::{MemoryStore, MemoryStoreConfig},
     },
     swarm::behaviour::toggle::Toggle,
 };
 
-use super::direct_only::DirectOnly;
+use super::{
+    direct_only::DirectOnly,
+    providers::{MAX_STRANGERS, Strangers},
+};
 use crate::{
     node::{BucketView, DhtAnswer, DhtFailure, DhtId, DhtQuery, dht_protocol},
     primitives::Hash,
 };
 
-/// The most keys for which providers are remembered, our own among them, and providers of one.
-const MAX_KEYS: usize = 1024;
-const MAX_PROVIDERS: usize = 20;
+/// The most keys for which we are a provider ourselves.
+const MAX_OWN: usize = 512;
+/// The most providers of one key that are remembered.
+pub(super) const MAX_PROVIDERS: usize = 20;
 /// The most bytes of a message: some hundred addresses.
 const MAX_MESSAGE: usize = 16 << 10;
 
@@ -38,18 +42,22 @@ pub(super) fn kademlia(local: PeerId, genesis: Option<&Hash>) -> Kademlia {
             .set_max_packet_size(MAX_MESSAGE)
             // The node says when.
             .set_periodic_bootstrap_interval(None);
-        let store = MemoryStoreConfig {
-            max_records: 0,
-            max_value_bytes: 0,
-            max_providers_per_key: MAX_PROVIDERS,
-            max_provided_keys: MAX_KEYS,
-        };
-        let mut behaviour =
-            kad::Behaviour::with_config(local, MemoryStore::with_config(local, store), config);
+        let mut behaviour = kad::Behaviour::with_config(local, memory_store(local), config);
         behaviour.set_mode(Some(Mode::Client));
         behaviour
     });
     DirectOnly::new(Toggle::from(behaviour), ())
+}
+
+/// Where provider records are held.
+pub(super) fn memory_store(local: PeerId) -> MemoryStore {
+    let config = MemoryStoreConfig {
+        max_records: 0,
+        max_value_bytes: 0,
+        max_providers_per_key: MAX_PROVIDERS,
+        max_provided_keys: MAX_STRANGERS + MAX_OWN,
+    };
+    MemoryStore::with_config(local, config)
 }
 
 /// What a key is in the table: the multihash of a BLAKE3 hash (code 0x1e, 32 bytes).
@@ -143,13 +151,14 @@ impl Lookups {
 }
 
 /// Another peer asked or told something, and libp2p has answered; what is to be stored is up to us.
-pub(super) fn handled(kademlia: &mut Kademlia, request: InboundRequest) {
+pub(super) fn handled(kademlia: &mut Kademlia, strangers: &mut Strangers, request: InboundRequest) {
     match request {
         InboundRequest::AddProvider { record: Some(record) } => {
             // libp2p passes on only what providers say of themselves.
-            let stored = kademlia.as_mut().map(|kademlia| kademlia.store_mut().add_provider(record));
-            if let Some(Err(error)) = stored {
-                tracing::debug!(%error, "a provider is not remembered");
+            let provider = record.provider;
+            let held = kademlia.as_mut().map(|kademlia| strangers.add(kademlia.store_mut(), record));
+            if let Some(Err(refusal)) = held {
+                tracing::debug!(%provider, %refusal, "a provider is not remembered");
             }
         }
         InboundRequest::PutRecord { source, .. } => {

@@ -23,11 +23,13 @@ use libp2p::{
 
 use super::{
     Behaviour, BehaviourEvent, Handle, Inbox, Shell,
+    codec::Oversized,
     connections::{Connections, innermost, reason},
     dht::{self, Lookups},
     direct_only::is_relayed,
     gossip::{Gossip, room, score_room, topic_name},
     handle::{Ask, Subscribers, handle},
+    providers::Strangers,
     requests::{Requests, failure},
     trace::Traces,
     traffic::RequestCounter,
@@ -146,6 +148,8 @@ struct Engine<S: Shell, N> {
     /// The listeners that stand for slots on relays, asked for or granted.
     slots: BTreeMap<PeerId, ListenerId>,
     traces: Traces,
+    /// Whose provider records are held.
+    strangers: Strangers,
 }
 
 impl<S: Shell, N: Machine> Engine<S, N> {
@@ -177,6 +181,7 @@ impl<S: Shell, N: Machine> Engine<S, N> {
             lookups: Lookups::default(),
             slots: BTreeMap::new(),
             traces: Traces::default(),
+            strangers: Strangers::default(),
         };
         (engine, handle)
     }
@@ -364,7 +369,7 @@ impl<S: Shell, N: Machine> Engine<S, N> {
                 // Asked of nobody, it would dial, and a dial that a relayed connection stands in the way of is never over.
                 if requests.is_connected(&peer) {
                     self.traffic.of(protocol).asked.add(body.len());
-                    let request = requests.send_request(&peer, body);
+                    let request = requests.send_request(&peer, Ok(body));
                     self.requests.sent(protocol, request, id);
                 } else {
                     self.echoes
@@ -422,6 +427,7 @@ impl<S: Shell, N: Machine> Engine<S, N> {
                 self.swarm.behaviour_mut().gossipsub.set_application_score(&peer, f64::from(points));
             }
             Output::Resolve(name) => self.shell.resolve(name),
+            Output::FetchList(url) => self.shell.fetch_list(url),
             Output::Work(id, job) => self.shell.work(id, job),
             Output::Archive(id, request) => self.shell.archive(id, request),
             Output::Flush(seq) => self.shell.flush(seq),
@@ -560,7 +566,8 @@ impl<S: Shell, N: Machine> Engine<S, N> {
                 self.trace();
             }
             BehaviourEvent::Kademlia(kad::Event::InboundRequest { request }) => {
-                dht::handled(&mut self.swarm.behaviour_mut().kademlia, request);
+                let kademlia = &mut self.swarm.behaviour_mut().kademlia;
+                dht::handled(kademlia, &mut self.strangers, request);
             }
             BehaviourEvent::Kademlia(kad::Event::RoutingUpdated {
                 peer,
@@ -612,10 +619,19 @@ impl<S: Shell, N: Machine> Engine<S, N> {
         }
     }
 
-    fn request_event(&mut self, protocol: Protocol, event: request_response::Event<Vec<u8>, Vec<u8>>) {
+    fn request_event(
+        &mut self,
+        protocol: Protocol,
+        event: request_response::Event<Result<Vec<u8>, Oversized>, Vec<u8>>,
+    ) {
         match event {
             request_response::Event::Message { peer, message, .. } => match message {
-                Message::Request { request_id, request: body, channel } => {
+                // Dropping the channel refuses it.
+                Message::Request { request: Err(error), .. } => {
+                    tracing::debug!(%peer, ?protocol, %error, "a request was not read");
+                    self.feed(Input::Oversized { peer, protocol });
+                }
+                Message::Request { request_id, request: Ok(body), channel } => {
                     self.traffic.of(protocol).was_asked.add(body.len());
                     match self.requests.received(protocol, request_id, channel) {
                         Some(id) => self.feed(Input::Request { id, peer, protocol, body }),

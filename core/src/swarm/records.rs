@@ -36,6 +36,6 @@ fn we_read_records_of_libp2p_in_both_of_its_forms() {
     for record in [PeerRecord::new(&keypair(), addresses()), PeerRecord::new_interop(&keypair(), addresses())]
     {
         let bytes = record.unwrap().into_signed_envelope().into_protobuf_encoding();
-        assert_eq!(verify(&bytes), Some((keypair().public().to_peer_id(), addresses())));
+        assert_eq!(verify(&bytes), Ok((keypair().public().to_peer_id(), addresses())));
     }
 }

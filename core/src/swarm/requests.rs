@@ -70,9 +70,7 @@ pub(super) fn failure(error: &OutboundFailure) -> RequestFailure {
     match error {
         OutboundFailure::Timeout => RequestFailure::Timeout,
         OutboundFailure::UnsupportedProtocols => RequestFailure::Unsupported,
-        OutboundFailure::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<Oversized>()) => {
-            RequestFailure::TooLarge
-        }
+        OutboundFailure::Io(error) if Oversized::caused(error) => RequestFailure::TooLarge,
         OutboundFailure::DialFailure | OutboundFailure::ConnectionClosed | OutboundFailure::Io(_) => {
             RequestFailure::ConnectionLost
         }

@@ -39,6 +39,10 @@ pub trait Shell {
     /// Asks the DNS for the TXT records of this name. Answer with [`Input::Resolved`].
     fn resolve(&mut self, name: String);
 
+    /// Fetches a list of peers, never more of it than [`MAX_NODE_LIST_BYTES`](crate::peers::MAX_NODE_LIST_BYTES). Answer with
+    /// [`Input::ListFetched`].
+    fn fetch_list(&mut self, url: String);
+
     /// Sees every event of the swarm before the driver acts on it, those of [`Self::Extra`] included, and may act on
     /// the swarm. What it answers, the node is told.
     fn observe(

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use borsh::{BorshDeserialize, BorshSerialize};
 use libp2p::PeerId;
 
-use super::{Fragment, MAX_HEADERS, SyncRequest};
+use super::{Fragment, MAX_HEADERS, Pace, SyncRequest};
 use crate::{
     chain::{AuthoritySet, ConsensusRecord, Header},
     primitives::{Hash, Height, Mono, Slot},
@@ -149,6 +149,8 @@ pub struct Backfill {
     busy: bool,
     patience: u64,
     next: Mono,
+    /// How many headers were here when more came.
+    pace: Pace,
 }
 
 impl Backfill {
@@ -156,7 +158,8 @@ impl Backfill {
     #[must_use]
     pub fn new(old: OldHeaders, bounds: Bounds, now: Mono) -> Self {
         let servers = BTreeMap::new();
-        Self { old, bounds, servers, asking: None, busy: false, patience: PATIENCE_MIN_MILLIS, next: now }
+        let (patience, pace) = (PATIENCE_MIN_MILLIS, Pace::default());
+        Self { old, bounds, servers, asking: None, busy: false, patience, next: now, pace }
     }
 
     /// What is here.
@@ -184,6 +187,12 @@ impl Backfill {
         let Stretch { top, low, .. } = self.old.growing();
         let done = top.0.saturating_sub(low.height().0) + 1;
         OldProgress { done, total: top.0.min(self.bounds.slots.saturating_add(1)).max(done) }
+    }
+
+    /// Headers a second, lately.
+    #[must_use]
+    pub fn rate(&self, now: Mono) -> u32 {
+        self.pace.rate(now)
     }
 
     /// A peer is here that may be asked.
@@ -272,6 +281,7 @@ impl Backfill {
             server.failures = 0;
         }
         self.busy = true;
+        self.pace.note(self.progress().done, now);
         Ok(Some(headers))
     }
 

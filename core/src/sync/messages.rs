@@ -2,9 +2,9 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use super::{transaction::TransactionProof, warp::Fragment};
+use super::{ancestor::Ancestor, transaction::TransactionProof, warp::Fragment};
 use crate::{
-    chain::{Checkpoint, ConsensusRecord, Header, Mmr, SystemItem, Transaction},
+    chain::{Certificate, Checkpoint, ConsensusRecord, Header, Mmr, SystemItem, Transaction},
     primitives::{Hash, Height, at_most},
     state::{Account, AccountProof, RangeProof},
 };
@@ -23,6 +23,9 @@ pub const MAX_MISSING: usize = 1024;
 
 /// A server stops adding fragments or changes to a response before it has more than so many bytes; the first is always in it.
 pub const MAX_PROOF_BYTES: usize = 384 << 10;
+
+/// The most certificates in one response: with 256 authorities in three sets 80 KiB each.
+pub const MAX_CERTIFICATES: usize = 4;
 
 /// The most accounts in one response: 240 KB.
 pub const MAX_RANGE_LEAVES: usize = 5_000;
@@ -137,6 +140,19 @@ pub enum SyncRequest {
         #[borsh(deserialize_with = "at_most::<MAX_MISSING, _, _>")]
         indices: Vec<u16>,
     },
+    /// The certificates that lead to or past this height, of a checkpoint that the asker or the asked calls final and the other does
+    /// not have. Answered with [`SyncResponse::Certificates`].
+    Certificates {
+        /// The height of the lower of the two sides' checkpoints.
+        around: Height,
+    },
+    /// Which block is on the way to a finalised checkpoint at some height. Answered with [`SyncResponse::Ancestor`].
+    Ancestor {
+        /// The block's height: below the checkpoint's.
+        height: Height,
+        /// The checkpoint's hash.
+        pivot: Hash,
+    },
 }
 
 /// An answer to a [`SyncRequest`].
@@ -177,6 +193,13 @@ pub enum SyncResponse {
     /// The transactions asked for, in order; `None` when the peer cannot or will not have them: it did not announce the block, or
     /// what it announced was not right.
     BlockTransactions(Option<Vec<Transaction>>),
+    /// Certificates with the records of their targets, at most [`MAX_CERTIFICATES`].
+    Certificates(
+        #[borsh(deserialize_with = "at_most::<MAX_CERTIFICATES, _, _>")] Vec<(Certificate, ConsensusRecord)>,
+    ),
+    /// The block's hash with a proof of its place; `None` when the state of this checkpoint is not served, or the peer does not
+    /// have the headers that the proof takes.
+    Ancestor(Option<Box<Ancestor>>),
 }
 
 /// What of a checkpoint cannot be told from its header, which commits to it.
@@ -214,7 +237,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        chain::{UnsignedHeader, UnsignedTransaction},
+        chain::{AuthoritySet, Link, MmrProver, UnsignedHeader, UnsignedTransaction},
         primitives::{Address, Amount, PublicKey, Signature, Slot, decode, encode},
     };
 
@@ -267,6 +290,8 @@ mod tests {
         assert_eq!(request(range), format!("09{hash}{}{}", "08".repeat(32), "09".repeat(32)));
         let transaction = SyncRequest::Transaction { pivot: to.hash, id: Hash([8; 32]) };
         assert_eq!(request(transaction), format!("0a{hash}{}", "08".repeat(32)));
+        let ancestor = SyncRequest::Ancestor { height: to.height, pivot: to.hash };
+        assert_eq!(request(ancestor), format!("0d{three}{hash}"));
 
         let response = |response| hex::encode(encode::<SyncResponse>(&response));
         assert_eq!(response(SyncResponse::Warp { fragments: Vec::new(), finished: true }), "030000000001");
@@ -284,6 +309,25 @@ mod tests {
         assert_eq!(response(SyncResponse::Account(None)), "0800");
         assert_eq!(response(SyncResponse::Range(None)), "0900");
         assert_eq!(response(SyncResponse::Transaction(None)), "0a00");
+
+        assert_eq!(request(SyncRequest::Certificates { around: to.height }), format!("0c{three}"));
+        let certificate = Certificate { link: Link { source: to, target: to }, signatures: Vec::new() };
+        let set = AuthoritySet { id: 0, authorities: Vec::new() };
+        let (outgoing, pending, ballots) = (None, None, Vec::new());
+        let record = ConsensusRecord { set, outgoing, pending, ballots, justified: to, finalised: to };
+        let pair = format!("{three}{hash}{three}{hash}00000000{}", hex::encode(encode(&record)));
+        let certificates =
+            |count| SyncResponse::Certificates(vec![(certificate.clone(), record.clone()); count]);
+        assert_eq!(response(certificates(1)), format!("0c01000000{pair}"));
+        let most = encode(&certificates(MAX_CERTIFICATES));
+        assert!(decode::<SyncResponse>(&most, 1 << 14).is_ok());
+        assert!(decode::<SyncResponse>(&encode(&certificates(MAX_CERTIFICATES + 1)), 1 << 14).is_err());
+
+        assert_eq!(response(SyncResponse::Ancestor(None)), "0d00");
+        let proof = MmrProver::default().prove(0, 3, |_| Some(to.hash)).unwrap();
+        let beside = hex::encode(Hash::of(&[&[0][..], &to.hash.0].concat()).0);
+        let ancestor = SyncResponse::Ancestor(Some(Box::new(Ancestor { hash: to.hash, proof })));
+        assert_eq!(response(ancestor), format!("0d01{hash}01000000{beside}01000000{beside}"));
     }
 
     #[test]

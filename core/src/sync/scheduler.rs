@@ -95,6 +95,15 @@ impl Scheduler {
         self.peers.get(peer).is_some_and(|peer| peer.resting_until > now)
     }
 
+    /// Those who said that they have the block before this height, and are not resting.
+    pub fn near(&self, height: Height, now: Mono) -> impl Iterator<Item = PeerId> {
+        let near = self
+            .peers
+            .iter()
+            .filter(move |(_, peer)| peer.height.0 + 1 >= height.0 && peer.resting_until <= now);
+        near.map(|(id, _)| *id)
+    }
+
     /// Whether any peer has said where it is.
     #[must_use]
     pub fn has_peers(&self) -> bool {

@@ -13,10 +13,11 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use libp2p::PeerId;
 
+use super::Pace;
 use crate::{
     chain::Header,
     primitives::{Hash, Mono},
@@ -33,8 +34,6 @@ const STALL_MIN_MILLIS: u64 = 2_000;
 const STALL_MAX_MILLIS: u64 = 64_000;
 /// How long a peer that failed to answer is not asked again; doubles with each failure in a row.
 const REST_MILLIS: u64 = 1_000;
-/// The rate is taken over so long.
-const RATE_MILLIS: u64 = 5_000;
 
 /// A question for accounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +93,7 @@ pub struct StateSync {
     accounts: u64,
     peers: BTreeMap<PeerId, Peer>,
     patience: u64,
-    samples: VecDeque<(Mono, u64)>,
+    pace: Pace,
 }
 
 /// The first key of a range.
@@ -129,7 +128,7 @@ impl StateSync {
             accounts: 0,
             peers: BTreeMap::new(),
             patience: STALL_MIN_MILLIS,
-            samples: VecDeque::new(),
+            pace: Pace::default(),
         }
     }
 
@@ -274,10 +273,7 @@ impl StateSync {
         if let Some(state) = self.peers.get_mut(peer) {
             state.failures = 0;
         }
-        self.samples.push_back((now, self.accounts));
-        while self.samples.front().is_some_and(|(at, _)| *at + RATE_MILLIS < now) {
-            self.samples.pop_front();
-        }
+        self.pace.note(self.accounts, now);
         true
     }
 
@@ -324,12 +320,7 @@ impl StateSync {
         let whole = share * RANGES as u64;
         let estimate = u128::from(self.accounts) * u128::from(whole) / u128::from(covered.max(1));
         let total = u64::try_from(estimate).unwrap_or(u64::MAX).max(self.accounts);
-        let recent = || self.samples.iter().filter(|(at, _)| *at + RATE_MILLIS >= now);
-        let rate = match (recent().next(), recent().next_back()) {
-            (Some((start, low)), Some((end, high))) if end > start => (high - low) * 1000 / (*end - *start),
-            _ => 0,
-        };
-        Progress { done: self.accounts, total, rate: u32::try_from(rate).unwrap_or(u32::MAX) }
+        Progress { done: self.accounts, total, rate: self.pace.rate(now) }
     }
 
     /// When something may be overdue, or a peer has rested.

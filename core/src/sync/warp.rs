@@ -13,6 +13,11 @@
 //! the set does not change twice.
 //!
 //! # What this does not prove
+//! That S builds on the checkpoint known before. With more than a third of a set dishonest there can be two final chains, and
+//! fragments lead from the one to the other. So a peer that has acted on a checkpoint asks for an [`Ancestor`](super::Ancestor) too before it
+//! goes on, unless it has the headers between the two; with one of another block it has the proof that finality is broken.
+//! Who joins has acted on nothing, and asks for none.
+//!
 //! Keys that were in force long ago can sign another history at any time, since nothing here is tied to the clock. Whoever
 //! holds more than two thirds of an *old* set can make fragments that this module accepts. Only something newer
 //! than those keys protects from that: a checkpoint that a person got from somebody they trust, at most

@@ -10,7 +10,7 @@ use weft_core::{
     gossip::{CompactBlock, Topic, TxMode},
     node::{
         Config, ConnectionId, Discovery, Event, GossipId, GossipMessage, InboundId, Input, Link, Node,
-        OutboundId, Output, Protocol, Prune, RequestFailure, Role,
+        NodeLists, OutboundId, Output, Protocol, Prune, RequestFailure, Role,
     },
     primitives::{Height, Mono, Now, SecretKey, Wall, encode},
     store::{MemoryArchive, MemoryStore},
@@ -62,6 +62,7 @@ impl Shell {
             slots: Role::Native.slots(),
             validator: None,
             bootstrap: Vec::new(),
+            lists: NodeLists::default(),
             strategy,
             prune: Prune::Archive,
             mempool_bytes: 1 << 20,

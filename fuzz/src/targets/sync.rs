@@ -150,6 +150,7 @@ pub fn request_seeds() -> Vec<Vec<u8>> {
         SyncRequest::Range { pivot: hash, from: Hash::ZERO, to: hash },
         SyncRequest::Transaction { pivot: hash, id: hash },
         SyncRequest::BlockTransactions { block: hash, indices: vec![0, 2, 4_095] },
+        SyncRequest::Ancestor { height, pivot: hash },
     ];
     requests.iter().map(encode).collect()
 }
@@ -184,6 +185,7 @@ pub fn response_seeds() -> Vec<Vec<u8>> {
     seeds.push(told(8, proof(super::state::account_proof_seeds(), 32)));
     seeds.push(told(9, proof(super::state::range_proof_seeds(), 64)));
     seeds.push(told(10, proof(transaction_proof_seeds(), 32)));
+    seeds.push(told(13, proof(super::chain::mmr_proof_seeds(), 8)));
     seeds
 }
 

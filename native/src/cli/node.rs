@@ -8,7 +8,7 @@ use libp2p::Multiaddr;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 use weft_core::{
-    node::{Command, Discovery, Event, Reply, Role},
+    node::{Command, Discovery, Event, NodeLists, Reply, Role},
     swarm::{Handle, Notice},
 };
 
@@ -129,6 +129,7 @@ fn peer_config(options: NodeOptions) -> Result<PeerConfig, Failure> {
             false => External::Known(options.external),
         },
         bootstrap: options.bootstrap,
+        lists: NodeLists { sources: options.node_list, signers: Vec::new() },
         strategy: options.sync.unwrap_or(Role::Native.strategy()),
         prune: options.prune.unwrap_or(Role::Native.prune()),
         tx_mode: options.tx_mode.unwrap_or_default(),

@@ -12,7 +12,7 @@ use super::{
 #[derive(Debug, Args)]
 pub(super) struct PeersArgs {
     /// Say how each peer was found: named (its address was given), mdns (in the local network), exchange (another peer passed
-    /// on what it says of itself), dht (it is in the distributed hash table), dns (a /dnsaddr name stands for it), rendezvous (it
+    /// on what it says of itself), dht (it is in the distributed hash table), dns (a /dnsaddr name stands for it), node-list (it is in a signed list), rendezvous (it
     /// registered with a relay), inbound (it connected to this peer).
     #[arg(long)]
     why: bool,
@@ -47,7 +47,11 @@ pub(super) async fn run(args: &PeersArgs, output: Output) -> Result<(), Failure>
                 .links
                 .iter()
                 .map(|link| {
-                    let way = if link.outbound { "out" } else { "in" };
+                    let way = match (link.outbound, peer.for_blocks) {
+                        (true, true) => "out, blocks only",
+                        (true, false) => "out",
+                        (false, _) => "in",
+                    };
                     match link.state {
                         LinkState::Direct | LinkState::Relayed => format!("{} {way}", link.transport),
                         state => format!("{} {way} ({})", link.transport, state.label()),

@@ -60,6 +60,9 @@ pub(super) async fn log(mut events: Events, log_progress: bool) {
             }
             Notice::Event(Event::Alarm(text)) => tracing::error!("{text}"),
             Notice::Event(Event::AlarmOver(text)) => tracing::info!("over: {text}"),
+            Notice::Event(Event::Woke(millis)) => {
+                tracing::warn!(millis, "this peer stood still; it looks what became of its connections");
+            }
             Notice::Event(Event::Chat(_) | Event::Peers | Event::Mempool) => {}
             Notice::Lost(events) => tracing::warn!(events, "the log was too slow for these"),
         }

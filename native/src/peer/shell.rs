@@ -23,21 +23,27 @@ use super::{
     storage::Backing,
     workers::Workers,
 };
-use crate::dns::Resolver;
+use crate::{dns::Resolver, lists::ListFetcher};
 
 pub(super) struct NativeShell<X> {
     started: Instant,
     workers: Workers,
     backing: Backing,
     resolver: Resolver,
+    lists: ListFetcher,
     /// Whether the addresses it listens on are those others reach it at.
     announce: bool,
     more: PhantomData<fn() -> X>,
 }
 
 impl<X> NativeShell<X> {
-    pub(super) fn new(workers: Workers, backing: Backing, resolver: Resolver, announce: bool) -> Self {
-        Self { started: Instant::now(), workers, backing, resolver, announce, more: PhantomData }
+    pub(super) fn new(
+        workers: Workers,
+        backing: Backing,
+        (resolver, lists): (Resolver, ListFetcher),
+        announce: bool,
+    ) -> Self {
+        Self { started: Instant::now(), workers, backing, resolver, lists, announce, more: PhantomData }
     }
 }
 
@@ -67,6 +73,10 @@ impl<X: NetworkBehaviour> Shell for NativeShell<X> {
 
     fn resolve(&mut self, name: String) {
         self.resolver.texts(name);
+    }
+
+    fn fetch_list(&mut self, url: String) {
+        self.lists.fetch(url);
     }
 
     fn observe(

@@ -23,6 +23,9 @@ pub struct Expectations {
     /// The most milliseconds from a transaction to 99 of 100 peers.
     #[serde(default)]
     pub transactions_p99_millis: Option<f64>,
+    /// The most penalties of severity mid or above that peers give each other, in the simulator.
+    #[serde(default)]
+    pub penalties: Option<u64>,
     /// Whether honest peers may blame each other, for faults that look like malice.
     #[serde(default)]
     pub blame_allowed: bool,

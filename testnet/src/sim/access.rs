@@ -1,5 +1,7 @@
 //! How a peer reaches the Internet: its bandwidth, whether it can be dialled, and the way of a packet.
 
+use std::net::Ipv4Addr;
+
 use super::{
     event::{Event, Load, Micros},
     peer::PeerIx,
@@ -34,6 +36,9 @@ pub struct Access {
     pub nat: Nat,
     /// Where it is, as [`country_named`](super::country_named) tells; left to the seed without one.
     pub country: Option<usize>,
+    /// The IP address it dials from and is dialled at. Without one it has an address that no range covers, and that is in no group with
+    /// another's.
+    pub host: Option<Ipv4Addr>,
 }
 
 /// The time that bytes take through a link of so many bits a second.

@@ -78,13 +78,17 @@ impl World {
         if !self.peers[target.0].is_up() {
             return self.fail_dial(ix, 0, address, "connection refused");
         }
-        if self.peers[ix.0].banned.contains(&target) || self.peers[target.0].banned.contains(&ix) {
+        // The caller's end of a connection has no address that others could dial.
+        let from = match self.peers[ix.0].access.host {
+            Some(host) => Multiaddr::empty().with(Part::Ip4(host)).with(Part::Tcp(u16::MAX)),
+            None => Multiaddr::empty().with(Part::Memory((1 << 32) + self.connections + 1)),
+        };
+        let barred = self.peers[ix.0].bars(&address) || self.peers[target.0].bars(&from);
+        if barred || self.peers[ix.0].banned.contains(&target) || self.peers[target.0].banned.contains(&ix) {
             return self.fail_dial(ix, 0, address, "the peer is banned");
         }
         self.connections += 1;
         let connection = ConnectionId(self.connections);
-        // The caller's end of a connection has no address that others could dial.
-        let from = Multiaddr::empty().with(Part::Memory((1 << 32) + self.connections));
         let ping = self.delay(ix, target) + self.delay(ix, target);
         for (me, other, address, outbound) in [(ix, target, address, true), (target, ix, from, false)] {
             let base = self.base(me, other);

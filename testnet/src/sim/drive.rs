@@ -79,6 +79,7 @@ impl World {
     /// Does what a shell does with an output. Never calls back into a node: every answer goes through the queue.
     pub(super) fn carry_out(&mut self, ix: PeerIx, output: Output) {
         match output {
+            Output::Disconnect(_) | Output::Ban(_) | Output::Score(..) if self.peers[ix.0].lenient => {}
             Output::Dial(address) => self.dial(ix, address),
             Output::Disconnect(peer) => {
                 if let Some(&other) = self.by_id.get(&peer) {
@@ -97,11 +98,20 @@ impl World {
                     self.peers[ix.0].banned.remove(other);
                 }
             }
-            // Nobody here connects from an address that a range could cover.
-            Output::Ban(Whom::Range(_)) | Output::Unban(Whom::Range(_)) => {}
+            // Those that are there already, the node shows out itself.
+            Output::Ban(Whom::Range(range)) => {
+                self.peers[ix.0].barred.insert(range);
+            }
+            Output::Unban(Whom::Range(range)) => {
+                self.peers[ix.0].barred.remove(&range);
+            }
             Output::Resolve(name) => {
                 let records = self.dns.get(&name).cloned().ok_or_else(|| "there is no such name".to_owned());
                 self.tell(ix, self.now, Input::Resolved { name, outcome: records });
+            }
+            Output::FetchList(url) => {
+                let outcome = self.lists.get(&url).cloned().ok_or_else(|| "nobody answers".to_owned());
+                self.tell(ix, self.now, Input::ListFetched { url, outcome });
             }
             Output::Release(_) => {}
             Output::Reserve { relay, .. } => {

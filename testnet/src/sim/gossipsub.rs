@@ -42,7 +42,8 @@ impl World {
     }
 
     fn part<'a>(&self, rules: &'a Rules, ix: PeerIx) -> &'a Part {
-        rules.of(self.peers[ix.0].config.role)
+        let peer = &self.peers[ix.0];
+        rules.of(peer.config.role, peer.is_scripted())
     }
 
     fn neighbour(&mut self, ix: PeerIx, other: PeerIx) -> Option<&mut Neighbour> {

@@ -22,8 +22,9 @@ impl World {
         self.measure.as_deref()
     }
 
+    /// Those that things are to reach: whoever is honest and up.
     fn up(&self) -> u64 {
-        self.peers.iter().filter(|peer| peer.is_up()).count() as u64
+        self.peers.iter().filter(|peer| peer.is_up() && peer.is_honest()).count() as u64
     }
 
     pub(super) fn measure_published(&mut self, ix: PeerIx, hash: Hash) {
@@ -43,7 +44,8 @@ impl World {
     }
 
     pub(super) fn measure_block(&mut self, ix: PeerIx, summary: &BlockSummary) {
-        if let Some(measure) = &mut self.measure {
+        let is_honest = self.peers[ix.0].is_honest();
+        if let Some(measure) = self.measure.as_mut().filter(|_| is_honest) {
             measure.block_executed(self.now, ix.0, &summary.hash);
         }
     }
@@ -80,7 +82,8 @@ impl World {
 
     /// A peer has these, from a block or before it.
     pub(super) fn measure_transactions(&mut self, ix: PeerIx, transactions: &[Transaction], in_block: bool) {
-        let Some(measure) = &mut self.measure else { return };
+        let is_honest = self.peers[ix.0].is_honest();
+        let Some(measure) = self.measure.as_mut().filter(|_| is_honest) else { return };
         for transaction in transactions {
             measure.transaction_came(self.now, ix.0, &transaction.id(), in_block);
         }

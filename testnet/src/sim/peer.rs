@@ -1,6 +1,9 @@
 //! One peer of a world, with the shell's side of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+};
 
 use libp2p::{Multiaddr, PeerId, identity::Keypair, multiaddr::Protocol as Part};
 use weft_core::{
@@ -8,8 +11,9 @@ use weft_core::{
     gossip::TxMode,
     node::{
         BlockSummary, ChatView, Config, ConnectionId, Discovery, Event, GossipId, InboundId, Input, Node,
-        OutboundId, Output, Protocol, Prune, Role,
+        NodeLists, OutboundId, Output, Protocol, Prune, Role,
     },
+    peers::AddressRange,
     primitives::{Hash, Now, SecretKey},
     sync::Strategy,
 };
@@ -50,6 +54,8 @@ pub struct NodeOptions {
     pub validator: Option<SecretKey>,
     /// Whom it connects to.
     pub bootstrap: Vec<PeerIx>,
+    /// Where lists of others can be had, as [`World::set_list`](super::World::set_list) says.
+    pub lists: NodeLists,
     /// Its kind.
     pub role: Role,
     /// How it joins the chain.
@@ -74,6 +80,9 @@ pub struct NodeOptions {
     pub tamper: Option<Tamper>,
     /// How it reaches the Internet.
     pub access: Access,
+    /// Its shell shows nobody out: it carries out no ban and no disconnection, and tells gossip no score of the ledger's. To see what the
+    /// ledger is good for.
+    pub lenient: bool,
 }
 
 impl Default for NodeOptions {
@@ -82,6 +91,7 @@ impl Default for NodeOptions {
             genesis: None,
             validator: None,
             bootstrap: Vec::new(),
+            lists: NodeLists::default(),
             role: Role::Native,
             strategy: Strategy::Full,
             prune: Prune::Archive,
@@ -94,6 +104,7 @@ impl Default for NodeOptions {
             storage: Storage::default(),
             tamper: None,
             access: Access::default(),
+            lenient: false,
         }
     }
 }
@@ -140,6 +151,8 @@ pub struct Seen {
     pub archive_failures: u64,
     /// Requests it sent.
     pub requests: u64,
+    /// For how long it stood still, each time.
+    pub woke: Vec<u64>,
     /// Bytes of the answers it got.
     pub downloaded: u64,
 }
@@ -161,6 +174,7 @@ impl Seen {
             Event::AlarmOver(text) => {
                 self.alarms.remove(&text);
             }
+            Event::Woke(millis) => self.woke.push(millis),
             Event::Peers | Event::Mempool | Event::Sync(_) => {}
         }
     }
@@ -204,6 +218,7 @@ pub(super) struct Peer {
     /// When it was last woken, and how often since at that very instant.
     pub(super) wakes_now: (Micros, u32),
     pub(super) access: Access,
+    pub(super) lenient: bool,
     /// When the uplink has sent what waits in it.
     pub(super) up_free: Micros,
     /// When the downlink has received what waits for it.
@@ -213,6 +228,7 @@ pub(super) struct Peer {
     pub(super) paused: Option<Vec<Entry>>,
     pub(super) links: BTreeMap<PeerIx, Link>,
     pub(super) banned: BTreeSet<PeerIx>,
+    pub(super) barred: BTreeSet<AddressRange>,
     pub(super) topics: Vec<TopicIx>,
     pub(super) remembered: Remembered,
     pub(super) router: Router,
@@ -232,6 +248,8 @@ pub(super) struct Peer {
     pub(super) jobs: usize,
     pub(super) faults: Faults,
     pub(super) seen: Seen,
+    /// What it blamed others for in earlier lives, by the names of offences.
+    pub(super) blamed: BTreeMap<&'static str, u64>,
 }
 
 impl Peer {
@@ -239,9 +257,18 @@ impl Peer {
         !matches!(self.actor, Actor::Down)
     }
 
+    pub(super) fn is_scripted(&self) -> bool {
+        matches!(self.actor, Actor::Puppet(_))
+    }
+
+    /// Whether it lets nobody in who connects from there, or dials nobody there.
+    pub(super) fn bars(&self, address: &Multiaddr) -> bool {
+        self.barred.iter().any(|range| range.covers(address))
+    }
+
     /// Whether it runs the real thing, unaltered.
     pub(super) fn is_honest(&self) -> bool {
-        self.tamper.is_none() && !matches!(self.actor, Actor::Puppet(_))
+        self.tamper.is_none() && !self.is_scripted()
     }
 
     pub(super) fn is_linked(&self, other: PeerIx) -> bool {
@@ -259,6 +286,7 @@ impl Peer {
         self.wake = None;
         self.links.clear();
         self.banned.clear();
+        self.barred.clear();
         self.topics.clear();
         self.remembered.clear();
         self.router.clear();
@@ -280,15 +308,26 @@ pub(super) fn peer_id(seed: [u8; 32]) -> PeerId {
     Keypair::ed25519_from_bytes(seed).expect("any 32 bytes are an ed25519 seed").public().to_peer_id()
 }
 
-/// Where a peer listens.
-pub(super) fn address(ix: PeerIx, id: PeerId) -> Multiaddr {
-    Multiaddr::empty().with(Part::Memory(ix.0 as u64 + 1)).with(Part::P2p(id))
+/// Where a peer listens. On an IP address its port tells which peer it is, of some 60,000.
+pub(super) fn address(ix: PeerIx, host: Option<Ipv4Addr>, id: PeerId) -> Multiaddr {
+    let at = match (host, u16::try_from(ix.0 + 1)) {
+        (Some(host), Ok(port)) => Multiaddr::empty().with(Part::Ip4(host)).with(Part::Tcp(port)),
+        _ => Multiaddr::empty().with(Part::Memory(ix.0 as u64 + 1)),
+    };
+    at.with(Part::P2p(id))
 }
 
 /// Which peer an address means, and the id it insists on.
 pub(super) fn resolve(address: &Multiaddr) -> Option<(PeerIx, Option<PeerId>)> {
     let mut parts = address.iter();
-    let Some(Part::Memory(port)) = parts.next() else { return None };
+    let port = match parts.next() {
+        Some(Part::Memory(port)) => port,
+        Some(Part::Ip4(_)) => match parts.next() {
+            Some(Part::Tcp(port)) => u64::from(port),
+            _ => return None,
+        },
+        _ => return None,
+    };
     let id = match parts.next() {
         Some(Part::P2p(id)) => Some(id),
         Some(_) => return None,

@@ -42,11 +42,10 @@ impl World {
 
         if !self.share(ix, to, protocol) {
             self.turn_down(ix, to, id, RequestFailure::Unsupported);
-        } else if body.len() > protocol.max_request() {
-            self.peers[to.0].seen.oversized += 1;
-            self.turn_down(ix, to, id, RequestFailure::ConnectionLost);
         } else {
-            let (kind, bytes) = (Kind::of_protocol(protocol), body.len() + REQUEST_OVERHEAD);
+            // Of what is too large only the length is read.
+            let read = if body.len() > protocol.max_request() { 0 } else { body.len() };
+            let (kind, bytes) = (Kind::of_protocol(protocol), read + REQUEST_OVERHEAD);
             self.send(ix, to, kind, bytes, Event::Request { from: ix, life, id, protocol, body });
         }
     }
@@ -80,6 +79,15 @@ impl World {
     ) {
         // One who has been restarted since then has another connection.
         if !self.peers[ix.0].is_linked(from) || self.peers[from.0].life != life {
+            return;
+        }
+        if body.len() > protocol.max_request() {
+            self.peers[ix.0].seen.oversized += 1;
+            let outcome = Err(RequestFailure::ConnectionLost);
+            let (kind, event) = (Kind::of_protocol(protocol), Event::Response { id, outcome });
+            self.send_to_life(ix, (from, life), kind, RESPONSE_OVERHEAD, event);
+            let peer = self.peers[from.0].id;
+            self.deliver(ix, Input::Oversized { peer, protocol });
             return;
         }
         self.inbound += 1;

@@ -47,7 +47,8 @@ pub fn run(scenario: &Scenario, trace: Option<&Path>) -> std::io::Result<Outcome
         .iter()
         .map(|ix| world.seen(*ix).finalised.map_or(0, |checkpoint| checkpoint.height.0))
         .collect();
-    let report = report::report(scenario, world, trace, submitted, &finalised);
+    let mut report = report::report(scenario, world, trace, submitted, &finalised);
+    report.penalties = Some(world.penalties());
     let failures = report.failures(&scenario.expect);
     Ok(Outcome { report, failures })
 }
@@ -173,8 +174,10 @@ impl Stage for Virtual<'_> {
         for ix in some {
             if self.world.is_running(ix) {
                 self.world.measure_pool(ix);
+                self.world.check_standings(ix);
             }
         }
+        self.world.check_held();
         Ok(())
     }
 }
@@ -198,5 +201,6 @@ fn access(group: &Group, dice: &mut Dice) -> Access {
         NatKind::Signalled => Nat::Signalled,
         NatKind::Closed => Nat::Closed,
     };
-    Access { up: group.up_mbit.map(bits), down: group.down_mbit.map(bits), nat, country }
+    let (up, down) = (group.up_mbit.map(bits), group.down_mbit.map(bits));
+    Access { up, down, nat, country, host: None }
 }

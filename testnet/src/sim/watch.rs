@@ -6,11 +6,24 @@ use borsh::BorshDeserialize;
 use weft_core::{
     chain::{Header, Link, Vote},
     gossip::Topic,
-    node::{Command, Event, Reply},
-    primitives::{Hash, Height, PublicKey, SecretKey, Slot},
+    node::{Command, DeedView, Event, Reply},
+    peers::Offence,
+    primitives::{Hash, Height, Held, PublicKey, SecretKey, Slot},
 };
 
 use super::{peer::PeerIx, world::World};
+
+/// The offences of severity mid or above.
+const GRAVE: [Offence; 8] = [
+    Offence::WrongGenesis,
+    Offence::BadSignature,
+    Offence::BadProof,
+    Offence::InvalidBlock,
+    Offence::WrongBody,
+    Offence::Malformed,
+    Offence::Unrequested,
+    Offence::InvalidTransaction,
+];
 
 /// What has been seen.
 #[derive(Default)]
@@ -21,6 +34,8 @@ pub(super) struct Watch {
     voted: BTreeMap<PublicKey, BTreeSet<Link>>,
     /// The one checkpoint of each height that somebody honest called final.
     finalised: BTreeMap<Height, Hash>,
+    /// What peers thought of others when they were last looked at, as far as it was bad, and what for.
+    standings: BTreeMap<(PeerIx, PeerIx), (i32, Vec<DeedView>)>,
 }
 
 impl World {
@@ -81,6 +96,37 @@ impl World {
         assert!(!both || self.blame_allowed, "{ix:?} {what} {other:?}, and both are honest");
     }
 
+    /// What a peer blamed others for in this life, of severity mid or above.
+    fn blamed_now(&mut self, ix: PeerIx) -> BTreeMap<&'static str, u64> {
+        if self.node(ix).is_none() || !self.peers[ix.0].is_honest() {
+            return BTreeMap::new();
+        }
+        let refusals = self.status(ix).refusals;
+        GRAVE
+            .into_iter()
+            .filter_map(|offence| Some((offence.name(), *refusals.get(offence.name())?)))
+            .collect()
+    }
+
+    /// A life ends: what was counted in it is kept.
+    pub(super) fn keep_blame(&mut self, ix: PeerIx) {
+        for (offence, count) in self.blamed_now(ix) {
+            *self.peers[ix.0].blamed.entry(offence).or_default() += count;
+        }
+    }
+
+    /// Penalties of severity mid or above that honest peers gave anybody, in all their lives, by offence.
+    pub fn penalties(&mut self) -> BTreeMap<&'static str, u64> {
+        let mut all = BTreeMap::new();
+        for ix in (0..self.peers.len()).map(PeerIx) {
+            let now = self.blamed_now(ix);
+            for (offence, count) in now.into_iter().chain(self.peers[ix.0].blamed.clone()) {
+                *all.entry(offence).or_default() += count;
+            }
+        }
+        all
+    }
+
     /// The number of blocks that a validator has published so far, in all its lives.
     #[must_use]
     pub fn proposals(&self, ix: PeerIx) -> usize {
@@ -88,30 +134,48 @@ impl World {
         self.watch.signed.keys().filter(|(proposer, _)| Some(*proposer) == key).count()
     }
 
-    /// Checks that no honest peer has a bad word for another honest one, that mempools are within their bounds, and
-    /// that nothing handed to a peer was left lying.
+    /// Checks that no honest peer has a bad word for another honest one, that no score fell without a reason, and that every peer
+    /// holds no more than it may.
     pub fn check_all(&mut self) {
+        self.check_held();
         let up: Vec<PeerIx> = self.nodes().collect();
-        for &ix in &up {
-            let Ok(Reply::Peers(views)) = self.command(ix, Command::Peers) else {
-                panic!("{ix:?} does not tell its peers");
-            };
-            for view in views {
-                let other = self.find(&view.peer);
-                let both = self.peers[ix.0].is_honest() && self.peers[other.0].is_honest();
+        up.into_iter().for_each(|ix| self.check_standings(ix));
+    }
+
+    /// Checks that every peer that is up holds no more than it may of what others bring: mempools, queues and caches. It costs little
+    /// and changes nothing.
+    pub fn check_held(&self) {
+        for (ix, node) in self.nodes().filter_map(|ix| Some((ix, self.node(ix)?))) {
+            for Held { what, count, limit } in node.held() {
+                assert!(count <= limit, "{ix:?} holds {count} of \"{what}\", and may hold {limit}");
+            }
+        }
+    }
+
+    /// Checks what a peer thinks of others: if it is honest, nothing bad of the honest; and of nobody worse than when it was last
+    /// looked at, unless that one has done something since.
+    pub fn check_standings(&mut self, ix: PeerIx) {
+        let Ok(Reply::Peers(views)) = self.command(ix, Command::Peers) else {
+            panic!("{ix:?} does not tell its peers");
+        };
+        for view in views {
+            let other = self.find(&view.peer);
+            let both = self.peers[ix.0].is_honest() && self.peers[other.0].is_honest();
+            assert!(
+                !both || view.score >= 0 || self.blame_allowed,
+                "{ix:?} gives {other:?} a score of {}, and both are honest",
+                view.score
+            );
+            let now = (view.score.min(0), view.deeds);
+            if let Some(before) = self.watch.standings.get(&(ix, other)) {
                 assert!(
-                    !both || view.score >= 0 || self.blame_allowed,
-                    "{ix:?} gives {other:?} a score of {}, and both are honest",
-                    view.score
+                    now.0 >= before.0 || now.1 != before.1,
+                    "{ix:?} gave {other:?} a score of {}, and gives it {} for no reason",
+                    before.0,
+                    now.0
                 );
             }
-            if self.peers[ix.0].chain.is_some() {
-                let Ok(Reply::Mempool(pool)) = self.command(ix, Command::Mempool(0)) else {
-                    panic!("{ix:?} does not show its mempool");
-                };
-                let bound = self.peers[ix.0].config.mempool_bytes;
-                assert!(pool.bytes <= bound, "{ix:?} holds {} bytes of {bound} in its mempool", pool.bytes);
-            }
+            self.watch.standings.insert((ix, other), now);
         }
     }
 }

@@ -60,6 +60,7 @@ pub struct World {
     pub(super) whole_blocks: bool,
     pub(super) names: Names,
     pub(super) dns: BTreeMap<String, Vec<String>>,
+    pub(super) lists: BTreeMap<String, Vec<u8>>,
     pub(super) judgements: u64,
     pub(super) commands: u64,
     pub(super) replies: BTreeMap<CommandId, Result<Reply, CommandError>>,
@@ -94,6 +95,7 @@ impl World {
             whole_blocks: false,
             names: Names::default(),
             dns: BTreeMap::new(),
+            lists: BTreeMap::new(),
             judgements: 0,
             commands: 0,
             replies: BTreeMap::new(),
@@ -113,6 +115,14 @@ impl World {
     /// What the DNS says from now on when asked for the TXT records of a name.
     pub fn set_dns(&mut self, name: &str, records: Vec<String>) {
         self.dns.insert(name.to_owned(), records);
+    }
+
+    /// What is had from now on from this URL when a list of peers is fetched there; nothing when there is none.
+    pub fn set_list(&mut self, url: &str, bytes: Option<Vec<u8>>) {
+        match bytes {
+            Some(bytes) => self.lists.insert(url.to_owned(), bytes),
+            None => self.lists.remove(url),
+        };
     }
 
     /// What goes wrong on a peer's machine from now on.
@@ -182,6 +192,7 @@ impl World {
                 slots: 0,
                 validator: options.validator,
                 bootstrap,
+                lists: options.lists,
                 strategy: options.strategy,
                 prune: options.prune,
                 mempool_bytes: options.mempool_bytes,
@@ -199,12 +210,14 @@ impl World {
             wake: None,
             wakes_now: (0, 0),
             access: options.access,
+            lenient: options.lenient,
             up_free: 0,
             down_free: 0,
             traffic: Traffic::default(),
             paused: None,
             links: BTreeMap::new(),
             banned: BTreeSet::new(),
+            barred: BTreeSet::new(),
             topics: Vec::new(),
             remembered: Remembered::default(),
             router: Router::default(),
@@ -221,6 +234,7 @@ impl World {
             jobs: 0,
             faults: Faults::default(),
             seen: Seen::default(),
+            blamed: BTreeMap::new(),
         });
         ix
     }
@@ -234,7 +248,7 @@ impl World {
         let node = Node::new(config, store, seed, self.now_of(ix))?;
         let peer = &mut self.peers[ix.0];
         peer.actor = Actor::Node(Box::new(node));
-        let listening = Input::Listening(address(ix, peer.id));
+        let listening = Input::Listening(address(ix, peer.access.host, peer.id));
         self.drain(ix);
         self.tell(ix, self.now, listening);
         self.start_heartbeat(ix);
@@ -243,6 +257,7 @@ impl World {
 
     /// Ends a peer at once, as `kill -9` or a power cut does.
     pub fn kill(&mut self, ix: PeerIx) {
+        self.keep_blame(ix);
         let links: Vec<_> = std::mem::take(&mut self.peers[ix.0].links).into_iter().collect();
         for (other, link) in links {
             let at = self.now + self.delay(ix, other);
@@ -324,11 +339,13 @@ impl World {
         peer_id(derive(self.seed, "peer", ix.0 as u64))
     }
 
-    /// Where a peer listens, or will once it joins.
+    /// Where a peer listens, or will once it joins unless it has an IP address.
     #[must_use]
     pub fn address(&self, ix: PeerIx) -> Multiaddr {
-        let id = self.peers.get(ix.0).map_or_else(|| self.id_of(ix), |peer| peer.id);
-        address(ix, id)
+        match self.peers.get(ix.0) {
+            Some(peer) => address(ix, peer.access.host, peer.id),
+            None => address(ix, None, self.id_of(ix)),
+        }
     }
 
     /// The peer with this id.

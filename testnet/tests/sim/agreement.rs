@@ -2,7 +2,7 @@
 
 use weft_testnet::{
     fixture::{address, key},
-    sim::Network,
+    sim::{Keep, Network},
 };
 
 use crate::town::{SLOT, Town, seeds};
@@ -80,6 +80,46 @@ fn a_partition_forks_and_healing_brings_one_chain_and_every_transaction_back() {
         for ix in minority {
             assert!(!town.world.seen(ix).reorganised.is_empty(), "{ix:?} left its branch");
         }
+        town.world.check_all();
+    }
+}
+
+#[test]
+fn what_a_branch_of_a_hundred_blocks_held_comes_back_when_nobody_has_it_in_memory_any_more() {
+    for restarts in [false, true] {
+        let mut town = Town::new(9, 3, 4);
+        town.world.run_for(10 * SLOT);
+        town.converge(7, 5 * SLOT);
+
+        let minority = [&town.validators[2..], &town.followers].concat();
+        town.world.split(&[&town.validators[..2], &minority]);
+        let to = address(&key("shop", 0));
+        let payer = minority[3];
+        for nonce in 0..3 {
+            let transaction = town.chain.transfer(0, to, nonce);
+            town.world.submit(payer, transaction).unwrap();
+        }
+        let watcher = minority[1];
+        town.world.run_until(60 * SLOT, |world| world.account(watcher, to).balance.0 == 3);
+        let paid_at = town.world.chain(watcher).height.0;
+        town.world.run_until(600 * SLOT, |world| world.chain(watcher).height.0 > paid_at + 100);
+        // Whoever made the payments sees to them; but it is gone.
+        town.world.kill(payer);
+        let minority: Vec<_> = minority.into_iter().filter(|ix| *ix != payer).collect();
+        if restarts {
+            minority.iter().for_each(|ix| town.world.restart(*ix, Keep::All).unwrap());
+            town.world.run_for(5 * SLOT);
+        }
+
+        town.world.heal();
+        let all: Vec<_> = town.all().into_iter().filter(|ix| *ix != payer).collect();
+        let there = town.world.chain(town.validators[0]).height.0;
+        town.world.run_until(120 * SLOT, |world| world.have_converged(&all, there + 1));
+        for ix in minority {
+            let undone = &town.world.seen(ix).reorganised;
+            assert!(undone.iter().any(|count| *count > 100), "{ix:?} undid {undone:?}");
+        }
+        town.world.run_until(30 * SLOT, |world| all.iter().all(|ix| world.account(*ix, to).balance.0 == 3));
         town.world.check_all();
     }
 }

@@ -24,7 +24,7 @@ fn options(chain: &TestChain, bootstrap: Vec<PeerIx>, discovery: Discovery) -> N
     NodeOptions { genesis: Some(chain.genesis.clone()), bootstrap, discovery, ..NodeOptions::default() }
 }
 
-fn peers(world: &mut World, ix: PeerIx) -> Vec<PeerView> {
+pub(crate) fn peers(world: &mut World, ix: PeerIx) -> Vec<PeerView> {
     match world.command(ix, Command::Peers) {
         Ok(Reply::Peers(peers)) => peers,
         other => panic!("{ix:?} answered {other:?} when asked for its peers"),

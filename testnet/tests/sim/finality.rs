@@ -17,7 +17,7 @@ fn finalised(world: &mut World, ix: PeerIx) -> u64 {
     world.chain(ix).finalised.0
 }
 
-fn is_stalled(world: &World, ix: PeerIx) -> bool {
+pub(super) fn is_stalled(world: &World, ix: PeerIx) -> bool {
     world.seen(ix).alarms.iter().any(|alarm| alarm.starts_with("the chain grows but is not finalised"))
 }
 
@@ -148,51 +148,154 @@ fn a_longer_branch_does_not_win_against_a_finalised_one() {
     town.world.check_all();
 }
 
-#[test]
-fn proof_of_conflicting_finality_halts_and_names_the_guilty() {
-    let mut town = Town::new(9, 4, 0);
-    town.world.allow_blame();
-    town.world.allow_conflicting_finality();
-    // Two validators run twice, once on either side, so that both sides have three of four.
-    for index in [2, 3] {
-        town.world.kill(town.validators[index]);
-    }
-    let honest = [town.validators[0], town.validators[1]];
-    let mut sides = [vec![honest[0]], vec![honest[1]]];
-    for side in &mut sides {
+/// Two of four validators run twice, so that the chain is final on both sides of a split, differently.
+struct Schism {
+    town: Town,
+    honest: [PeerIx; 2],
+    sides: [Vec<PeerIx>; 2],
+}
+
+impl Schism {
+    fn new(seed: u64) -> Self {
+        let mut town = Town::new(seed, 4, 0);
+        town.world.allow_blame();
+        town.world.allow_conflicting_finality();
         for index in [2, 3] {
-            let options = NodeOptions {
-                validator: Some(town.chain.validators[index].clone()),
-                bootstrap: side.clone(),
-                tamper: Some(Box::new(|_: Now, output: Output| vec![output])),
-                ..town.options()
-            };
-            side.push(town.world.add_node(options));
+            town.world.kill(town.validators[index]);
+        }
+        let honest = [town.validators[0], town.validators[1]];
+        let mut sides = [vec![honest[0]], vec![honest[1]]];
+        for side in &mut sides {
+            for index in [2, 3] {
+                let ix = town.world.add_node(twin(&town, index, side, |output| vec![output]));
+                side.push(ix);
+            }
+        }
+        town.world.split(&[&sides[0], &sides[1]]);
+        Self { town, honest, sides }
+    }
+
+    fn halted(&self, ix: PeerIx) -> Option<String> {
+        let alarms = &self.town.world.seen(ix).alarms;
+        alarms.iter().find(|alarm| alarm.starts_with("finality is broken")).cloned()
+    }
+
+    /// Everybody who is honest stops, and says who is to blame.
+    fn all_halt(&mut self) {
+        let honest = self.honest;
+        for _ in 0..100 {
+            if honest.iter().all(|ix| self.halted(*ix).is_some()) {
+                break;
+            }
+            self.town.world.run_for(SLOT);
+        }
+        for ix in honest {
+            let alarm = self.halted(ix).unwrap_or_else(|| panic!("{ix:?} goes on"));
+            for (index, validator) in self.town.chain.validators.iter().enumerate() {
+                assert_eq!(alarm.contains(&validator.public().to_string()), index >= 2, "{alarm}");
+            }
         }
     }
-    town.world.split(&[&sides[0], &sides[1]]);
-    town.world.run_for(100 * SLOT);
-    for ix in honest {
-        assert!(finalised(&mut town.world, ix) >= 32, "each side finalises");
+}
+
+/// A validator that runs on another machine as well, told only of these peers.
+fn twin(
+    town: &Town,
+    index: usize,
+    peers: &[PeerIx],
+    mut tamper: impl FnMut(Output) -> Vec<Output> + 'static,
+) -> NodeOptions {
+    NodeOptions {
+        validator: Some(town.chain.validators[index].clone()),
+        bootstrap: peers.to_vec(),
+        tamper: Some(Box::new(move |_: Now, output: Output| tamper(output))),
+        ..town.options()
     }
-    town.world.heal();
-    let halted = |world: &World, ix: PeerIx| {
-        world.seen(ix).alarms.iter().find(|alarm| alarm.starts_with("finality is broken")).cloned()
-    };
-    town.world.run_until(100 * SLOT, |world| honest.iter().any(|ix| halted(world, *ix).is_some()));
-    let (ix, alarm) = honest.iter().find_map(|ix| Some((*ix, halted(&town.world, *ix)?))).unwrap();
-    for (index, validator) in town.chain.validators.iter().enumerate() {
-        assert_eq!(alarm.contains(&validator.public().to_string()), index >= 2, "{alarm}");
+}
+
+#[test]
+fn proof_of_conflicting_finality_halts_everybody_and_names_the_guilty() {
+    let mut schism = Schism::new(9);
+    schism.town.world.run_for(100 * SLOT);
+    for ix in schism.honest {
+        assert!(finalised(&mut schism.town.world, ix) >= 32, "each side finalises");
     }
-    let (height, proposed) = (town.world.chain(ix).height, town.world.proposals(ix));
+    schism.town.world.heal();
+    schism.all_halt();
+    let Schism { honest, mut town, .. } = schism;
+    let before = honest.map(|ix| (town.world.chain(ix).height, town.world.proposals(ix)));
     town.world.run_for(20 * SLOT);
-    assert_eq!((town.world.chain(ix).height, town.world.proposals(ix)), (height, proposed));
+    assert_eq!(honest.map(|ix| (town.world.chain(ix).height, town.world.proposals(ix))), before);
 
     // A restart does not make it forget.
-    town.world.restart(ix, Keep::All).unwrap();
-    assert_eq!(halted(&town.world, ix), Some(alarm));
+    let alarms = town.world.seen(honest[0]).alarms.clone();
+    town.world.restart(honest[0], Keep::All).unwrap();
+    assert_eq!(town.world.seen(honest[0]).alarms, alarms);
     town.world.run_for(20 * SLOT);
-    assert_eq!((town.world.chain(ix).height, town.world.proposals(ix)), (height, proposed));
+    assert_eq!(honest.map(|ix| (town.world.chain(ix).height, town.world.proposals(ix))), before);
+}
+
+#[test]
+fn both_sides_halt_although_one_is_longer_and_further_final() {
+    for (seed, restart) in [(9, false), (10, true)] {
+        let mut schism = Schism::new(seed);
+        schism.town.world.run_for(100 * SLOT);
+        // One side stands still: nobody but the honest one is left there.
+        let (left, rest) = schism.sides[1].split_first().unwrap();
+        rest.iter().for_each(|ix| schism.town.world.kill(*ix));
+        schism.town.world.run_for(200 * SLOT);
+        let [ahead, behind] = schism.honest.map(|ix| finalised(&mut schism.town.world, ix));
+        assert!(ahead > behind + 100 && behind >= 32, "{ahead} and {behind}");
+        if restart {
+            for ix in [schism.honest[0], *left] {
+                schism.town.world.restart(ix, Keep::All).unwrap();
+            }
+        }
+        schism.town.world.heal();
+        schism.all_halt();
+    }
+}
+
+/// Who signs on both sides of a split without making two things final, by what the twin on the smaller side says.
+fn a_twin_is_put_out(said: Topic) {
+    for seed in seeds(2) {
+        let mut town = Town::new(seed, 4, 2);
+        town.world.allow_blame();
+        town.world.kill(town.validators[3]);
+        let (majority, minority) = (town.validators[..2].to_vec(), vec![town.validators[2]]);
+        let both = twin(&town, 3, &majority, |output| vec![output]);
+        let here = town.world.add_node(both);
+        let said = said.clone();
+        let only = move |output: Output| match &output {
+            Output::Publish { topic, .. } if *topic != said => Vec::new(),
+            _ => vec![output],
+        };
+        let there = town.world.add_node(twin(&town, 3, &minority, only));
+        town.validators.pop();
+        let larger = [majority.as_slice(), &town.followers, &[here]].concat();
+        town.world.split(&[&larger, &[minority[0], there]]);
+        town.world.run_for(100 * SLOT);
+        assert!(finalised(&mut town.world, majority[0]) >= 48);
+        assert_eq!(authorities(&mut town.world, majority[0]).set_id, 0, "nobody has seen both sides");
+        town.world.kill(here);
+        town.world.kill(there);
+        town.world.heal();
+        let all = town.all();
+        town.world.run_until(300 * SLOT, |world| all.iter().all(|ix| authorities(world, *ix).set_id == 1));
+        let set = authorities(&mut town.world, all[0]).authorities;
+        assert!(set.iter().all(|one| one.key != town.chain.validators[3].public()));
+        town.world.check_all();
+    }
+}
+
+#[test]
+fn who_proposed_on_both_sides_of_a_split_is_put_out_once_it_heals() {
+    a_twin_is_put_out(Topic::Block);
+}
+
+#[test]
+fn who_voted_on_both_sides_of_a_split_is_put_out_once_it_heals() {
+    a_twin_is_put_out(Topic::Vote);
 }
 
 #[test]
@@ -240,7 +343,7 @@ fn an_authority_is_let_in_by_ballots_and_put_out_again() {
     }
 }
 
-/// Signs a second header for each of its slots, and shows one half of the world the one, the other half the other.
+/// Signs a second header for each of its slots, and shows everybody both.
 fn equivocate(town: &Town, index: usize) -> NodeOptions {
     let (secret, chain) = (town.chain.validators[index].clone(), town.chain.hash());
     let tamper = move |_: Now, output: Output| match &output {
@@ -296,7 +399,7 @@ fn who_signs_two_headers_for_a_slot_is_put_out() {
     }
 }
 
-/// Votes for whatever it is asked to, and says so.
+/// Votes a second time for each height, for a block that nobody has.
 #[test]
 fn who_votes_twice_for_one_height_is_put_out() {
     let mut town = Town::new(7, 4, 2);

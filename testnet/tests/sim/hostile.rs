@@ -56,6 +56,7 @@ fn bad_requests_are_refused_and_answers_never_owed() {
         let before = siege.world.seen(siege.victim).oversized;
         siege.request(intruder, protocol, vec![0; protocol.max_request() + 1]);
         assert_eq!(siege.world.seen(siege.victim).oversized, before + 1, "{protocol:?}");
+        assert_eq!(siege.blame(intruder).offences.get("malformed"), Some(&1), "{protocol:?}");
         siege.world.kill(intruder);
         assert_eq!(siege.world.unanswered(siege.victim), 0, "{protocol:?}");
     }

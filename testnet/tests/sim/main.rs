@@ -1,8 +1,12 @@
 //! Scenarios in virtual time. Each prints its seed when it fails, and the seed replays it.
 
 mod agreement;
+mod ancestors;
+mod attacks;
 mod backfill;
 mod bad_blocks;
+mod bad_items;
+mod block_floods;
 mod compact;
 mod content;
 mod crashes;
@@ -12,12 +16,15 @@ mod exchange;
 mod faults;
 mod finality;
 mod flips;
+mod flood;
 mod floods;
+mod for_blocks;
 mod gossipsub;
 mod harness;
 mod hostile;
 mod late;
 mod links;
+mod lists;
 mod lookups;
 mod made;
 mod measured;
@@ -30,6 +37,8 @@ mod rendezvous;
 mod scenarios;
 mod serving;
 mod siege;
+mod slow_servers;
 mod strategies;
 mod tip;
 mod town;
+mod waking;

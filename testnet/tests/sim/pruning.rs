@@ -101,6 +101,8 @@ fn whoever_wants_more_than_is_left_waits_for_somebody_who_has_it() {
     let (mut world, archive) = world(2);
     let pruned = world.add_node(NodeOptions { prune: Prune::Light, bootstrap: vec![archive], ..options() });
     world.run_until(300_000, |world| is_there(world, pruned));
+    // It forgets in steps, and serves what it still has.
+    world.run_for(5_000);
     world.kill(archive);
     let full = world.add_node(NodeOptions { bootstrap: vec![pruned], ..options() });
     world.run_for(60_000);

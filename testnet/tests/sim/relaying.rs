@@ -2,7 +2,7 @@
 
 use weft_core::{
     gossip::{Announcement, ShortId, TxMode, TxRefusal, TxRequest, TxResponse},
-    node::{Input, Output, Protocol},
+    node::{Input, OutboundId, Output, Protocol},
     primitives::Now,
     sync::Strategy,
 };
@@ -216,7 +216,7 @@ fn one_who_floods_announcements_is_blamed_in_the_end_and_nobody_else_waits() {
     let intruder = greeter(&mut siege, |_| Some(TxResponse::Done));
     let peer = siege.world.peer_id(siege.victim);
     for id in 0..400 {
-        let (id, body) = (weft_core::node::OutboundId(10_000 + id), announce(1000, 165));
+        let (id, body) = (OutboundId(10_000 + id), announce(1000, 165));
         siege.world.act(intruder, Output::Request { id, peer, protocol: Protocol::Transactions, body });
     }
     siege.world.run_for(2_000);

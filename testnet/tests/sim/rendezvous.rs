@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use std::collections::BTreeMap;
+
 use weft_core::{
     node::{Command, Discovery, Input, Output, PeerView, Protocol, Reply, Role},
     primitives::Now,
@@ -74,26 +76,50 @@ fn who_is_told_not_to_come_meets_nobody_and_is_met_by_nobody() {
     }
 }
 
-#[test]
-fn a_relay_that_tells_of_peers_who_did_not_sign_is_blamed() {
+/// A field of protobuf that holds bytes.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut field = vec![number << 3 | 2];
+    let (low, high) = ((bytes.len() % 128) as u8, (bytes.len() / 128) as u8);
+    if high == 0 {
+        field.push(low)
+    } else {
+        field.extend([low | 0x80, high])
+    }
+    field.extend_from_slice(bytes);
+    field
+}
+
+/// What a peer holds against a relay that tells of one registration, with this record.
+fn told(record: &[u8]) -> BTreeMap<String, u64> {
     let (chain, mut world) = (chain(), World::new(4));
     world.allow_blame();
-    // One registration whose record is no record: DISCOVER_RESPONSE { registrations, cookie, status OK }.
-    let lie = |namespace: &str| {
-        let name = namespace.as_bytes();
-        let told = [&[10, name.len() as u8], name, &[18, 2, 1, 2, 24, 60]].concat();
-        let part = [&[10, told.len() as u8][..], &told, &[18, 1, 9, 24, 0]].concat();
-        [&[8, 4, 50, part.len() as u8][..], &part].concat()
-    };
     let namespace = format!("weft/{}", chain.genesis.hash().short());
+    // DISCOVER_RESPONSE { registrations, cookie, status OK }.
+    let told = [field(1, namespace.as_bytes()), field(2, record), vec![24, 60]].concat();
+    let part = [field(1, &told), field(2, &[9]), vec![24, 0]].concat();
+    let body = [vec![8, 4], field(6, &part)].concat();
     let puppet = move |_: Now, input: Input, outputs: &mut Vec<Output>| {
         if let Input::Request { id, protocol: Protocol::Rendezvous, .. } = input {
-            outputs.push(Output::Respond { id, body: lie(&namespace) });
+            outputs.push(Output::Respond { id, body: body.clone() });
         }
     };
     let liar = world.add_puppet(options(&chain, Role::Relay, Vec::new(), ON), puppet);
     let victim = world.add_node(options(&chain, Role::Native, vec![liar], ON));
     world.run_for(10_000);
-    let refusals = world.status(victim).refusals;
-    assert_eq!(refusals.get("bad-signature"), Some(&1), "{refusals:?}");
+    world.status(victim).refusals
+}
+
+#[test]
+fn a_relay_that_tells_of_peers_who_did_not_sign_is_blamed_and_one_that_is_not_understood_is_not() {
+    let key = [[8, 1, 18, 32].as_slice(), &[7; 32]].concat();
+    let payload = field(1, &[[0, 36, 8, 1, 18, 32].as_slice(), &[7; 32]].concat());
+    let parts =
+        |kind: &[u8]| [field(1, &key), field(2, kind), field(3, &payload), field(5, &[1; 64])].concat();
+    let forged = told(&parts(&[3, 1]));
+    assert_eq!(forged.get("bad-signature"), Some(&1), "{forged:?}");
+    for unread in [parts(&[3, 9]), vec![1, 2]] {
+        let refusals = told(&unread);
+        assert_eq!(refusals.get("bad-signature"), None);
+        assert!(refusals.get("rendezvous-record-unread").is_some_and(|count| *count > 0), "{refusals:?}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Scenario files: all that are kept can be read, and one runs the same way twice.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use weft_testnet::{
     scenario::{BlockKind, GossipKind, Scenario},
@@ -26,6 +26,32 @@ fn every_scenario_that_is_kept_can_be_read_and_is_called_like_its_file() {
         }
     }
     assert!(count >= 10, "only {count} files were found");
+}
+
+/// In the full tier: these are minutes of a hundred peers.
+#[test]
+fn every_scenario_that_is_kept_ends_as_it_expects() {
+    if std::env::var_os("WEFT_FULL").is_none() {
+        return;
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    let mut ended = Vec::new();
+    for entry in fs::read_dir(root).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            let scenario = read(&path);
+            let outcome = run(&scenario, None).unwrap();
+            assert!(
+                outcome.failures.is_empty(),
+                "{}: {:?}\n{}",
+                scenario.name,
+                outcome.failures,
+                outcome.report
+            );
+            ended.push(scenario.name);
+        }
+    }
+    assert!(ended.len() >= 5, "only {ended:?} were run");
 }
 
 /// A little of everything that a scenario can ask for.
@@ -84,6 +110,19 @@ fn whole_blocks_arrive_like_compact_ones_and_weigh_more() {
     assert_eq!(compact.accepted, whole.accepted);
     let [compact, whole] = [compact, whole].map(|report| report.bytes["block"].mean_a_peer);
     assert!(whole > 2.0 * compact, "{whole} bytes a peer for whole blocks, {compact} for compact ones");
+}
+
+#[test]
+fn under_loss_and_churn_no_honest_peer_gives_another_a_penalty() {
+    let mut scenario = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/honest.toml"));
+    scenario.seconds = 600;
+    for (group, count) in scenario.peers.iter_mut().zip([7, 36, 17]) {
+        group.count = count;
+        group.validators = group.validators.min(count);
+    }
+    let outcome = run(&scenario, None).unwrap();
+    assert!(outcome.failures.is_empty(), "{:?}\n{}", outcome.failures, outcome.report);
+    assert_eq!(outcome.report.penalties, Some(BTreeMap::new()), "{}", outcome.report);
 }
 
 #[test]

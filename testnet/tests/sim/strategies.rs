@@ -336,6 +336,7 @@ fn of_three_servers_one_that_misbehaves_is_blamed_or_passed_over() {
             let address = world.address(*server);
             assert_eq!(world.command(ix, Command::Dial(address)), Ok(Reply::Done));
         }
+        world.run_until(10_000, |world| servers[1..].iter().all(|server| world.is_connected(ix, *server)));
         world.run_until(300_000, |world| is_there(world, ix));
         assert_eq!(blames(&mut world, ix, servers[0]), *blamed, "{name}");
         for server in &servers[1..] {

@@ -8,10 +8,11 @@ use weft_core::{
 };
 use weft_testnet::{
     fixture::{address, key},
-    sim::{NodeOptions, PeerIx, World},
+    sim::{Keep, NodeOptions, PeerIx, World},
 };
 
 use crate::{
+    finality::is_stalled,
     strategies::{answers, blames, join, made, servers},
     town::{SLOT, Town, seeds},
 };
@@ -54,6 +55,7 @@ fn a_light_peer_knows_the_head_before_it_is_final() {
         }
         let chain = town.world.chain(light);
         assert!(chain.finalised < chain.height && chain.finalised.0 >= 160, "{chain:?}");
+        assert!(town.world.seen(light).past_alarms.is_empty());
         // Of what came since it is here it can show the blocks.
         let shown = newest(&mut town.world, light);
         assert_eq!((shown.len(), shown[0]), (64, chain.height.0));
@@ -134,6 +136,13 @@ fn while_nothing_becomes_final_peers_still_join_in_every_way() {
         town.world.run_until(120 * SLOT, alike);
         let joined = town.world.chain(late);
         assert_eq!((joined.finalised, joined.finalised_hash), (stalled.finalised, stalled.finalised_hash));
+        // It says so as all others do, until they are back.
+        town.world.run_until(10 * SLOT, |world| all.iter().all(|ix| is_stalled(world, *ix)));
+        for ix in silent {
+            town.world.restart(ix, Keep::All).unwrap();
+        }
+        town.world.run_until(200 * SLOT, |world| world.chain(late).finalised > stalled.height);
+        town.world.run_until(10 * SLOT, |world| !all.iter().any(|ix| is_stalled(world, *ix)));
     }
 }
 

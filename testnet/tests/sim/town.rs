@@ -29,21 +29,21 @@ pub(crate) struct Town {
 impl Town {
     pub(crate) fn new(seed: u64, validators: usize, followers: usize) -> Self {
         let mempool_bytes = NodeOptions::default().mempool_bytes;
-        Self::build(seed, [validators, followers], Gossip::default(), mempool_bytes)
+        Self::build(seed, [validators, 0, followers], Gossip::default(), mempool_bytes)
     }
 
     pub(crate) fn with_gossip(seed: u64, validators: usize, followers: usize, gossip: Gossip) -> Self {
-        Self::build(seed, [validators, followers], gossip, NodeOptions::default().mempool_bytes)
+        Self::build(seed, [validators, 0, followers], gossip, NodeOptions::default().mempool_bytes)
     }
 
-    /// With mempools of this size.
-    pub(crate) fn with_mempool(seed: u64, validators: usize, followers: usize, mempool_bytes: usize) -> Self {
-        Self::build(seed, [validators, followers], Gossip::default(), mempool_bytes)
+    /// So many validators, authorities that are not there, and followers, with mempools of this size.
+    pub(crate) fn with_absent(seed: u64, peers: [usize; 3], mempool_bytes: usize) -> Self {
+        Self::build(seed, peers, Gossip::default(), mempool_bytes)
     }
 
-    fn build(seed: u64, peers: [usize; 2], gossip: Gossip, mempool_bytes: usize) -> Self {
-        let [validators, followers] = peers;
-        let chain = TestChain::new(EPOCH, SLOT, validators, 20);
+    fn build(seed: u64, peers: [usize; 3], gossip: Gossip, mempool_bytes: usize) -> Self {
+        let [validators, absent, followers] = peers;
+        let chain = TestChain::new(EPOCH, SLOT, validators + absent, 20);
         let mut world = World::new(seed);
         world.set_gossip(gossip);
         let mut town = Self { world, chain, validators: Vec::new(), followers: Vec::new(), mempool_bytes };

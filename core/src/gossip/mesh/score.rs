@@ -128,6 +128,10 @@ pub struct TopicScore {
 impl ScoreParameters {
     /// The parameters for a chain with slots of so many milliseconds and so many authorities, in a mesh of this size. A peer that follows
     /// no chain gives any; only its chat topics count.
+    ///
+    /// A peer derives them once, from its genesis, and not again when the authorities change; only votes depend on their number. Where they
+    /// have become more, a neighbour reaches the cap of first deliveries of votes (P2) sooner, where they have become fewer, later or never. What
+    /// can be earned stays the same, and nothing that costs a peer depends on it.
     #[must_use]
     pub fn derive(slot_millis: u64, committee: usize, mesh: &MeshParameters) -> Self {
         let slot_millis = slot_millis.max(1);

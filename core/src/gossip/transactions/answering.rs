@@ -128,7 +128,7 @@ impl TransactionRelay {
         if let Some((peer_id, _)) = self.finish(id)
             && let Some(peer) = self.peers.get_mut(&peer_id)
         {
-            peer.closed = true;
+            (peer.closed, peer.for_blocks) = (true, false);
             (peer.outbox, peer.notices, peer.offers) =
                 (Outbox::default(), Notices::default(), Offers::default());
             self.reconciler.abandon(&peer_id);

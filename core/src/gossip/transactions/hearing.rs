@@ -50,10 +50,10 @@ impl TransactionRelay {
         pool: &impl Pool,
         now: Mono,
     ) -> Result<Answer, DecodeError> {
-        let outcome = if self.allowances(peer).may_bring(body.len(), now) {
+        let outcome = if self.allowances(peer, now).may_bring(body.len(), now) {
             let request = TxRequest::from_bytes(body)?;
             self.counts.bytes_received.request(&request, body.len());
-            if self.allowances(peer).may_ask(items(&request), now) {
+            if self.allowances(peer, now).may_ask(items(&request), now) {
                 let is_common =
                     matches!(request, TxRequest::Push(_) | TxRequest::Announce(_) | TxRequest::Fetch(_));
                 let outcome = self.act(peer, request, pool, now);
@@ -72,17 +72,17 @@ impl TransactionRelay {
         self.counts.requests_refused += u64::from(matches!(outcome.response, TxResponse::Refused(_)));
         let response = outcome.response.to_bytes();
         self.counts.bytes_sent.response(&outcome.response, response.len());
-        self.allowances(peer).answered(response.len());
+        self.allowances(peer, now).answered(response.len());
         Ok(Answer { response, check: outcome.check, offence: outcome.offence })
     }
 
-    fn allowances(&mut self, peer: &PeerId) -> &mut Allowances {
-        self.peers.get_mut(peer).map_or(&mut self.strangers, |peer| &mut peer.allowances)
+    fn allowances(&mut self, peer: &PeerId, now: Mono) -> &mut Allowances {
+        self.allowances.of(peer, now, Allowances::new)
     }
 
     /// A peer brought too much. It is told so, and to blame when it goes on.
     fn overrun(&mut self, peer: &PeerId, now: Mono) -> Outcome {
-        let offence = self.allowances(peer).overrun(now).then_some(Offence::Flood);
+        let offence = self.allowances(peer, now).overrun(now).then_some(Offence::Flood);
         Outcome { offence, ..TxRefusal::Busy.into() }
     }
 
@@ -92,6 +92,7 @@ impl TransactionRelay {
                 self.greeted(peer, mode, salt, min_fee_rate, now)
             }
             TxRequest::FeeFilter(rate) => self.fee_filtered(peer, rate),
+            _ if self.is_for_blocks(peer) => TxRefusal::NotInThisMode.into(),
             TxRequest::Push(transactions) => match self.intake {
                 Intake::Nothing => TxRefusal::NotInThisMode.into(),
                 _ if transactions.len() > MAX_BATCH_COUNT => TxRefusal::TooMany.into(),

@@ -56,7 +56,6 @@ impl Marks {
         (place < self.words.len()).then_some(place)
     }
 
-    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.words.iter().map(|word| word.count_ones() as usize).sum()
     }

@@ -46,6 +46,10 @@ impl Met {
         Meeting { serial, is_news: true, forgotten }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
     pub(super) fn serial(&self, id: &Hash) -> Option<Serial> {
         self.serials.get(id).copied()
     }

@@ -57,6 +57,10 @@ impl Notices {
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.notices.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.notices.is_empty()
     }

@@ -122,9 +122,8 @@ impl Offers {
         }
     }
 
-    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        assert_eq!(self.offers.len(), self.queue.len());
+        debug_assert_eq!(self.offers.len(), self.queue.len());
         self.offers.len()
     }
 }

@@ -63,6 +63,14 @@ impl Outbox {
         self.parcels.into_values()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.parcels.len()
+    }
+
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.parcels.is_empty()
     }

@@ -143,14 +143,15 @@ pub(super) struct Peer {
     pub(super) takes_no_announcement: bool,
     /// It answers no sketches.
     pub(super) sketches_not: bool,
-    /// It does not speak the protocol.
+    /// It does not speak the protocol, or not with us.
     pub(super) closed: bool,
+    /// No transactions are exchanged with it, and it is to be told so.
+    pub(super) for_blocks: bool,
     /// It is to be told of what has been waiting in the pool.
     pub(super) introduce: bool,
     /// When its set is compared with ours, at the earliest; zero for at once.
     pub(super) sketch_at: Mono,
     pub(super) served: Option<Served>,
-    pub(super) allowances: Allowances,
 }
 
 impl Peer {
@@ -179,11 +180,16 @@ impl Peer {
             takes_no_announcement: false,
             sketches_not: false,
             closed: false,
+            for_blocks: false,
             introduce: true,
             sketch_at: Mono(0),
             served: None,
-            allowances: Allowances::new(),
         }
+    }
+
+    /// One with whom no transactions are exchanged.
+    pub(super) fn for_blocks(our_salt: u64, now: Mono) -> Self {
+        Self { closed: true, for_blocks: true, ..Self::new(our_salt, Greeting::Due(now), Link::Plain) }
     }
 
     /// The session, once short ids mean the same to both.

@@ -18,6 +18,10 @@ impl Recent {
         Self { capacity, ids: BTreeSet::new(), added: VecDeque::new() }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.added.len()
+    }
+
     pub(super) fn contains(&self, id: &Hash) -> bool {
         self.ids.contains(id)
     }

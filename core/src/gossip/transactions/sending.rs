@@ -137,11 +137,14 @@ impl TransactionRelay {
 
     /// When a peer is to be told something about ourselves.
     fn control_due(&self, peer: &Peer) -> Option<Mono> {
-        if peer.closed {
+        if peer.closed && !peer.for_blocks {
             return None;
         }
         if let Greeting::Due(at) = peer.greeting {
             return Some(at);
+        }
+        if peer.for_blocks {
+            return None;
         }
         peer.session()?;
         let (told, rate) = (peer.told_fee_rate, self.fee_rate());
@@ -152,8 +155,11 @@ impl TransactionRelay {
     fn next_control(&mut self, now: Mono) -> Option<(PeerId, TxRequest, Flight)> {
         let due = |peer: &Peer| self.control_due(peer).is_some_and(|due| due <= now);
         let peer_id = *self.peers.iter().find(|(_, peer)| due(peer))?.0;
-        let (mode, min_fee_rate) = (self.mode(), self.fee_rate());
+        let (mut mode, mut min_fee_rate) = (self.mode(), self.fee_rate());
         let peer = self.peers.get_mut(&peer_id)?;
+        if peer.for_blocks {
+            (mode, min_fee_rate) = (TxMode::Pull, u64::MAX);
+        }
         peer.told_fee_rate = min_fee_rate;
         peer.fee_due = now + FEE_FILTER_MILLIS;
         if matches!(peer.greeting, Greeting::Due(_)) {

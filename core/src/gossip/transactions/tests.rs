@@ -74,6 +74,39 @@ fn nonces(transactions: &[Transaction]) -> Vec<u64> {
     transactions.iter().map(|transaction| transaction.content.nonce).collect()
 }
 
+#[test]
+fn on_a_link_for_blocks_no_transaction_is_sent_told_of_asked_for_or_taken() {
+    for mode in [TxMode::Push, TxMode::Pull, TxMode::PushPull] {
+        let (mut relay, pool) = (machine(mode, []), Fake::of([transaction(1)]));
+        relay.peer_connected_for_blocks(peer(1), Mono(0));
+        let hello = relay.poll(&pool, Mono(0)).unwrap();
+        assert!(
+            matches!(said(&hello), TxRequest::Hello { mode: TxMode::Pull, min_fee_rate: u64::MAX, .. }),
+            "{mode:?}"
+        );
+        relay.answered(hello.id, &TxResponse::Done.to_bytes(), &pool, Mono(1));
+        relay.forward(&transaction(2), Mono(2));
+        relay.forward_to(&peer(1), &transaction(3), Mono(2));
+        let their = TxRequest::Hello { mode, salt: 5, min_fee_rate: 0 }.to_bytes();
+        let answer = relay.request(&peer(1), &their, &pool, Mono(3)).unwrap();
+        assert_eq!(answer.response, TxResponse::Done.to_bytes());
+        let announcement = Announcement { short: ShortId([1; 8]), size: 200 };
+        for request in [
+            push([4]),
+            TxRequest::Announce(vec![announcement]).to_bytes(),
+            TxRequest::Fetch(vec![ShortId([1; 8])]).to_bytes(),
+            TxRequest::Sketch { offset: 0, count: 1 }.to_bytes(),
+        ] {
+            let answer = relay.request(&peer(1), &request, &pool, Mono(4)).unwrap();
+            let refused = TxResponse::Refused(TxRefusal::NotInThisMode).to_bytes();
+            assert_eq!((answer.response, answer.check, answer.offence), (refused, Vec::new(), None));
+        }
+        for at in [100, 5_000, 60_000, 600_000] {
+            assert_eq!(relay.poll(&pool, Mono(at)), None, "{mode:?} at {at}");
+        }
+    }
+}
+
 fn said(outgoing: &Outgoing) -> TxRequest {
     TxRequest::from_bytes(&outgoing.body).unwrap()
 }

@@ -24,10 +24,10 @@ use crate::{
         work::Job,
     },
     peers::Offence,
-    primitives::{Mono, encode},
+    primitives::{Hash, Mono, encode},
     store::{ArchiveRequest, ArchivedBlock, Batch, Store, Table},
     sync::{
-        Backfill, BackfillError, Bounds, MAX_HEADERS, OldHeaders, Strategy, SyncResponse,
+        Backfill, BackfillError, Bounds, MAX_HEADERS, OldHeaders, OldProgress, Pace, Strategy, SyncResponse,
         WEAK_SUBJECTIVITY_SLOTS,
     },
 };
@@ -106,9 +106,10 @@ impl Chain {
         if !self.may_backfill() || !Self::storage_works(fx) {
             return;
         }
-        let question = self.backfill.as_mut().and_then(|backfill| backfill.ask(fx.now.mono));
-        if let Some((peer, request)) = question {
-            fx.ask(peer, Protocol::Sync, Ask::Backfill, encode(&request));
+        if let Some(backfill) = &mut self.backfill
+            && let Some((peer, request)) = backfill.ask(fx.now.mono)
+        {
+            fx.ask(peer, Protocol::Sync, Ask::Backfill(backfill.low().hash()), encode(&request));
         }
     }
 
@@ -117,21 +118,26 @@ impl Chain {
         backfill.and_then(|backfill| backfill.next_due(fx.now.mono))
     }
 
-    pub(super) fn backfill_view(&self) -> Option<BackfillView> {
-        let progress = self.backfill.as_ref()?.progress();
-        Some(BackfillView { done: progress.done, total: progress.total })
+    pub(super) fn backfill_view(&self, now: Mono) -> Option<BackfillView> {
+        let backfill = self.backfill.as_ref()?;
+        let (OldProgress { done, total }, rate) = (backfill.progress(), backfill.rate(now));
+        let seconds_left = Pace::seconds_left(rate, total.saturating_sub(done));
+        Some(BackfillView { done, total, rate, seconds_left })
     }
 
-    /// An answer with old headers.
+    /// An answer with the headers before the one with this hash.
     pub(in crate::node) fn backfill_answered(
         &mut self,
         fx: &mut Effects,
         peer: PeerId,
+        before: &Hash,
         outcome: Result<Vec<u8>, RequestFailure>,
     ) {
-        let Some(backfill) = &mut self.backfill else { return };
+        let response = read(fx, peer, outcome);
+        // An answer that was given up on is right for what was here when it was asked for.
+        let Some(backfill) = self.backfill.as_mut().filter(|it| it.low().hash() == *before) else { return };
         let now = fx.now.mono;
-        let headers = match read(fx, peer, outcome) {
+        let headers = match response {
             Some(SyncResponse::Headers(headers)) => headers,
             other => {
                 backfill.failed(&peer, now);

@@ -9,7 +9,7 @@ use libp2p::PeerId;
 
 use super::{Archived, Chain, MAX_WAITING_BYTES, Purpose, RECENT_DEPTH, Recent, Waiting, history, row};
 use crate::{
-    chain::{Body, ConsensusRecord, Evidence, RecordError, SystemItem},
+    chain::{Body, ConsensusRecord, RecordError, SystemItem},
     finality::{BlockTree, InsertError, Stage},
     gossip::{CompactBlock, CompactError},
     node::{Event, GossipMessage, SyncPhase, Verdict, effects::Effects, work::Job},
@@ -23,7 +23,7 @@ use crate::{
 /// The most gossiped headers of one peer whose signatures are being checked at a time.
 const MAX_VERIFYING: usize = 8;
 /// The most gossiped blocks held until their slot begins.
-const MAX_HELD: usize = 16;
+pub(super) const MAX_HELD: usize = 16;
 /// Of these, the most that one peer sent.
 const MAX_HELD_OF_PEER: usize = 2;
 
@@ -167,13 +167,10 @@ impl Chain {
             }
             return;
         }
-        match self.tree.insert(header.clone()) {
+        match self.tree.insert(header) {
             Ok(hash) => {
                 fx.judge(message.id, Verdict::Accept);
                 fx.services.push((message.from, Service::Block));
-                if let Some(pair) = self.tree.equivocation(&header) {
-                    self.hold_evidence(fx, Evidence::Headers(Box::new(pair)));
-                }
                 self.scheduler.seen(message.from, height);
                 self.header_taken(fx, &hash);
                 self.announced(fx, hash, message.from, block);
@@ -491,15 +488,6 @@ impl Chain {
         let near = |hash: &Hash| tree.height(hash).is_some_and(|height| height >= oldest) || *hash == head;
         self.tries.retain(|hash, _| near(hash));
         self.recent.retain(|hash, _| near(hash));
-    }
-
-    /// The transactions that leave the chain with these blocks.
-    pub(super) fn bodies_of(&self, hashes: &[Hash]) -> Vec<Arc<Body>> {
-        hashes
-            .iter()
-            .filter_map(|hash| self.recent.get(hash))
-            .map(|recent| Arc::clone(&recent.body))
-            .collect()
     }
 
     /// What an executed block above the base changed. While a chain does not become final these are many, so they are in

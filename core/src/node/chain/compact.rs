@@ -1,5 +1,6 @@
 //! From an announced block to its body: from what is here, else from what the announcer is asked for, else whole from
-//! anybody.
+//! anybody. If the announcer is slow others are asked for the same, one after the other: who else has announced a block the shell does not
+//! tell, but by then most have it, and who waits for it too answers when it has.
 //!
 //! An announcement is passed on once its header is judged, so whoever passed it on may not have the body yet: questions for it
 //! wait until it has. And only its header is signed, so somebody may have made up the rest: a peer that finds that its announcement
@@ -26,7 +27,7 @@ use crate::{
         effects::{Ask, Effects},
     },
     peers::Offence,
-    primitives::{Hash, Height, Mono, Slot, decode, encode},
+    primitives::{Hash, Height, Held, Mono, Slot, decode, encode},
     sync::{MAX_MISSING, SyncRequest, SyncResponse, WINDOW},
 };
 use entered::Entered;
@@ -37,6 +38,12 @@ const MAX_ANNOUNCED: usize = 32;
 const MAX_REBUILDING: usize = 8;
 /// How long the announcer is waited for.
 const PATIENCE_MILLIS: u64 = 1_000;
+/// After how long another peer is asked as well: a long round trip and some.
+const FIRST_OTHER_MILLIS: u64 = 400;
+/// After how long one more is.
+const NEXT_OTHER_MILLIS: u64 = 200;
+/// The most peers that are asked besides the announcer.
+const MAX_OTHERS: usize = 3;
 /// How long a question waits for the body here. What is left of the questioner's patience is for the way, so that it need not
 /// take us for a peer that does not answer.
 const PARKED_MILLIS: u64 = 500;
@@ -95,12 +102,23 @@ pub struct BlockArrival {
 
 /// How far an announced block is.
 enum State {
-    /// The announcer is asked for what is missing.
-    Asked { from: PeerId, rebuild: Box<Rebuild>, until: Mono },
+    /// The announcer, and later others, are asked for what is missing.
+    Asked(Question),
     /// The whole body is wanted since this time, from anybody.
     Wanted(Mono),
     /// The body is here; it is held for others if the announcement that this peer passed on was right.
     Here(Option<Arc<Body>>),
+}
+
+/// What is asked for to put a body together.
+struct Question {
+    rebuild: Box<Rebuild>,
+    announcer: PeerId,
+    /// Who was asked, and whether an answer is still awaited.
+    asked: BTreeMap<PeerId, bool>,
+    /// When another one is asked.
+    next: Mono,
+    until: Mono,
 }
 
 struct Announced {
@@ -144,7 +162,7 @@ impl Compact {
 
     /// Whether the download should leave a block alone.
     pub(super) fn awaits(&self, hash: &Hash) -> bool {
-        self.announced.get(hash).is_some_and(|announced| matches!(announced.state, State::Asked { .. }))
+        self.announced.get(hash).is_some_and(|announced| matches!(announced.state, State::Asked(_)))
     }
 
     pub(super) const fn counts(&self) -> BlockCounts {
@@ -155,9 +173,18 @@ impl Compact {
         self.arrivals.iter()
     }
 
+    pub(super) fn held(&self) -> impl Iterator<Item = Held> {
+        let own = [
+            Held::new("announced blocks", self.announced.len(), MAX_ANNOUNCED),
+            Held::new("blocks that are put together", self.asked(), MAX_REBUILDING),
+            Held::new("questions that wait for a body", self.parked.len(), MAX_PARKED),
+        ];
+        own.into_iter().chain([self.entered.held()])
+    }
+
     fn next_due(&self) -> Option<Mono> {
         let asked = self.announced.values().filter_map(|announced| match announced.state {
-            State::Asked { until, .. } => Some(until),
+            State::Asked(Question { next, until, .. }) => Some(next.min(until)),
             State::Wanted(_) | State::Here(_) => None,
         });
         asked.chain(self.parked.iter().map(|parked| parked.until)).chain(self.next_hurry).min()
@@ -175,7 +202,7 @@ impl Compact {
     }
 
     fn asked(&self) -> usize {
-        self.announced.values().filter(|announced| matches!(announced.state, State::Asked { .. })).count()
+        self.announced.values().filter(|announced| matches!(announced.state, State::Asked(_))).count()
     }
 }
 
@@ -210,12 +237,16 @@ impl Chain {
         {
             self.want_whole(fx, hash);
         } else {
-            let until = now + PATIENCE_MILLIS;
             if let Some(announced) = self.compact.announced.get_mut(&hash) {
-                announced.state = State::Asked { from, rebuild: Box::new(rebuild), until };
+                announced.state = State::Asked(Question {
+                    rebuild: Box::new(rebuild),
+                    announcer: from,
+                    asked: BTreeMap::from([(from, true)]),
+                    next: now + FIRST_OTHER_MILLIS,
+                    until: now + PATIENCE_MILLIS,
+                });
             }
-            let body = encode(&SyncRequest::BlockTransactions { block: hash, indices: missing });
-            fx.ask(from, Protocol::Sync, Ask::Missing(hash), body);
+            ask_for(fx, from, hash, missing);
         }
     }
 
@@ -381,24 +412,58 @@ impl Chain {
         let failed = offence.is_some() || answer.is_err();
         // Once it was given up on, another answer may have come.
         let Some(announced) = self.compact.announced.get_mut(&hash) else { return };
-        if !matches!(announced.state, State::Asked { from, .. } if from == peer) {
+        let State::Asked(question) = &mut announced.state else { return };
+        if question.asked.insert(peer, false) != Some(true) {
             return;
         }
-        let state = std::mem::replace(&mut announced.state, State::Wanted(fx.now.mono));
-        let State::Asked { mut rebuild, .. } = state else { return };
         if failed {
             self.scheduler.failed(&peer, fx.now.mono);
         }
         let Ok(Ok(SyncResponse::BlockTransactions(Some(transactions)))) = answer else {
-            self.want_whole(fx, hash);
+            let all_answered = question.asked.values().all(|awaited| !awaited);
+            if !self.ask_another(fx, hash) && all_answered {
+                self.want_whole(fx, hash);
+            }
             return;
         };
+        let state = std::mem::replace(&mut announced.state, State::Wanted(fx.now.mono));
+        let State::Asked(Question { mut rebuild, announcer, asked, .. }) = state else { return };
+        // An announcer that is still to answer is slower than one who was asked after it, and rests.
+        let slow = asked.iter().filter(|(slow, awaited)| **awaited && **slow == announcer);
+        slow.for_each(|(slow, _)| self.scheduler.failed(slow, fx.now.mono));
         if rebuild.give(transactions).is_err() {
-            fx.offend(peer, Offence::WrongBody);
+            // Of two peers that contradict each other either may be right.
+            if peer == announcer {
+                fx.offend(peer, Offence::WrongBody);
+            }
             self.want_whole(fx, hash);
         } else if self.rebuilt(fx, hash, *rebuild) {
             self.compact.counts.after_round_trip += 1;
         }
+    }
+
+    /// Asks one more peer for what a block lacks. Returns whether there is one, and not too many were asked before.
+    fn ask_another(&mut self, fx: &mut Effects, hash: Hash) -> bool {
+        let Some(Announced { height, state: State::Asked(question), .. }) =
+            self.compact.announced.get_mut(&hash)
+        else {
+            return false;
+        };
+        // Later than the fall-back, unless somebody is asked now.
+        question.next = question.until;
+        if question.asked.len() > MAX_OTHERS {
+            return false;
+        }
+        let near =
+            self.scheduler.near(*height, fx.now.mono).filter(|peer| !question.asked.contains_key(peer));
+        let near: Vec<PeerId> = near.collect();
+        let Some(drawn) = fx.random().checked_rem(near.len() as u64) else { return false };
+        let peer = near[drawn as usize];
+        question.asked.insert(peer, true);
+        question.next = fx.now.mono + NEXT_OTHER_MILLIS;
+        let missing = question.rebuild.missing();
+        ask_for(fx, peer, hash, missing);
+        true
     }
 
     /// Somebody to whom this peer passed an announcement on lacks these transactions of it.
@@ -413,7 +478,7 @@ impl Chain {
         let of_peer = self.compact.parked.iter().filter(|parked| parked.peer == peer).count();
         let room = self.compact.parked.len() < MAX_PARKED && of_peer < MAX_PARKED_OF_PEER;
         match self.compact.announced.get(&block).map(|announced| &announced.state) {
-            Some(State::Asked { .. }) if room => {
+            Some(State::Asked(_)) if room => {
                 let until = fx.now.mono + PARKED_MILLIS;
                 self.compact.parked.push(Parked { block, id, peer, indices, until });
             }
@@ -458,13 +523,21 @@ impl Chain {
 
     pub(super) fn compact_tick(&mut self, fx: &mut Effects) {
         let now = fx.now.mono;
-        let late = |(hash, announced): (&Hash, &Announced)| match announced.state {
-            State::Asked { from, until, .. } if until <= now => Some((*hash, from)),
-            _ => None,
-        };
-        let late: Vec<_> = self.compact.announced.iter().filter_map(late).collect();
-        for (hash, from) in late {
-            self.scheduler.failed(&from, now);
+        let (mut slow, mut late) = (Vec::new(), Vec::new());
+        for (hash, announced) in &self.compact.announced {
+            match &announced.state {
+                State::Asked(Question { until, announcer, asked, .. }) if *until <= now => {
+                    late.push((*hash, asked.get(announcer).filter(|awaited| **awaited).map(|_| *announcer)));
+                }
+                State::Asked(question) if question.next <= now => slow.push(*hash),
+                _ => {}
+            }
+        }
+        for hash in slow {
+            self.ask_another(fx, hash);
+        }
+        for (hash, announcer) in late {
+            announcer.iter().for_each(|peer| self.scheduler.failed(peer, now));
             self.want_whole(fx, hash);
         }
         let (overdue, later): (Vec<_>, Vec<_>) =
@@ -478,7 +551,7 @@ impl Chain {
                 State::Wanted(since) => {
                     now < since + HURRY_FOR_MILLIS && self.lacks_body(hash, announced.height)
                 }
-                State::Asked { .. } | State::Here(_) => false,
+                State::Asked(_) | State::Here(_) => false,
             });
             self.compact.next_hurry = nowhere.then_some(now + HURRY_MILLIS);
             if nowhere {
@@ -500,4 +573,10 @@ impl Chain {
     pub(in crate::node) fn block_arrivals(&self) -> impl Iterator<Item = &BlockArrival> {
         self.compact.arrivals()
     }
+}
+
+/// Asks a peer for transactions of a block.
+fn ask_for(fx: &mut Effects, peer: PeerId, block: Hash, indices: Vec<u16>) {
+    let body = encode(&SyncRequest::BlockTransactions { block, indices });
+    fx.ask(peer, Protocol::Sync, Ask::Missing(block), body);
 }

@@ -1,7 +1,7 @@
 //! Catching up: asking peers where they are, for their headers, and for bodies.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -41,6 +41,8 @@ const EVENT_MILLIS: u64 = 250;
 #[derive(Default)]
 pub(super) struct Download {
     peers: BTreeSet<PeerId>,
+    /// How far down its own branch each of them has led us, beside our best one.
+    branches: BTreeMap<PeerId, (Height, Hash)>,
     /// Blocks from the head to `target`, oldest first, without the head.
     ahead: VecDeque<Hash>,
     target: Option<Hash>,
@@ -50,6 +52,8 @@ pub(super) struct Download {
     awake: bool,
     /// The set changes after this block: headers beyond it wait for its execution.
     set_change: Option<Hash>,
+    /// The same of a branch that is not our best one: its execution may never come, unless that branch is proven final.
+    set_change_aside: Option<Hash>,
     /// The signatures of downloaded headers are being checked; the next ones are asked for after that.
     checking: bool,
     /// Since when no body has come although headers ran ahead.
@@ -81,6 +85,11 @@ impl Download {
     /// The peers that may be asked.
     pub(super) fn peers(&self) -> impl Iterator<Item = &PeerId> {
         self.peers.iter()
+    }
+
+    /// The block of a branch beside our best one behind which headers cannot be judged before it is executed.
+    pub(super) const fn set_change_aside(&self) -> Option<Hash> {
+        self.set_change_aside
     }
 
     /// Whether blocks are missing below those that are known.
@@ -145,7 +154,7 @@ impl Chain {
         fx.ask(peer, Protocol::Sync, Ask::Status, body);
     }
 
-    pub(super) fn ask_statuses(&mut self, fx: &mut Effects) {
+    pub(in crate::node) fn ask_statuses(&mut self, fx: &mut Effects) {
         for peer in self.download.peers.clone() {
             self.ask_status(fx, peer);
         }
@@ -153,6 +162,7 @@ impl Chain {
 
     pub(super) fn forget_peer(&mut self, peer: &PeerId) {
         self.download.peers.remove(peer);
+        self.download.branches.remove(peer);
         self.download.wake();
     }
 
@@ -174,11 +184,16 @@ impl Chain {
         self.notify_sync(fx);
     }
 
-    /// Our best chain at growing distances, highest first, from the target down to the base.
-    fn locator(&self) -> Vec<(Height, Hash)> {
+    /// Where a peer's branch was left, and our best chain at growing distances, highest first, from the target down to the base.
+    fn locator(&self, peer: &PeerId) -> Vec<(Height, Hash)> {
         let top = self.tree.height(&self.tree.target()).unwrap_or_default();
         let base = self.tree.height(&self.tree.base()).unwrap_or_default();
-        let mut locator = vec![(top, self.tree.target())];
+        let target = self.tree.target();
+        let aside =
+            self.download.branches.get(peer).filter(|(_, hash)| {
+                self.tree.header(hash).is_some() && !self.tree.is_ancestor(hash, &target)
+            });
+        let mut locator: Vec<_> = aside.copied().into_iter().chain([(top, target)]).collect();
         let mut step = 1;
         let head = self.head_height();
         let mut height = head;
@@ -198,7 +213,7 @@ impl Chain {
 
     fn request_headers(&self, fx: &mut Effects, peer: PeerId) {
         let max = u32::try_from(MAX_HEADERS).expect("a small constant");
-        let locator = self.locator();
+        let locator = self.locator(&peer);
         let body = encode(&SyncRequest::Headers { locator: locator.clone(), max });
         fx.ask(peer, Protocol::Sync, Ask::Headers(locator), body);
     }
@@ -281,7 +296,10 @@ impl Chain {
             (Ask::Claim, Ok(SyncResponse::Warp { fragments, .. })) => {
                 self.claim_answered(fx, peer, fragments);
             }
-            (Ask::Claim, Ok(SyncResponse::Busy)) => {}
+            (Ask::Contradiction, Ok(SyncResponse::Certificates(pairs))) => {
+                self.contradiction_answered(fx, peer, pairs);
+            }
+            (Ask::Claim | Ask::Contradiction, Ok(SyncResponse::Busy)) => {}
             (_, Ok(SyncResponse::Busy)) => self.scheduler.failed(&peer, fx.now.mono),
             (_, Ok(_)) => {
                 self.scheduler.failed(&peer, fx.now.mono);
@@ -313,23 +331,34 @@ impl Chain {
             headers.truncate(timely);
             hashes.truncate(timely);
         }
-        let exhausted = headers.len() < MAX_HEADERS;
         let top = self.tree.height(&self.tree.target()).unwrap_or_default();
         let highest = headers.last().map_or(top, Header::height);
         let known = hashes.iter().take_while(|hash| self.tree.header(hash).is_some()).count();
+        let led = known.checked_sub(1).and_then(|last| Some((headers.get(last)?.height(), hashes[last])));
+        let before = self.download.branches.get(&peer).map(|(height, _)| *height);
+        // A peer may answer in parts. What is known already brings us forward only if it leads further up than last time.
+        let forward = known < headers.len() || led.is_some_and(|(height, _)| Some(height) > before);
+        match led.filter(|_| forward) {
+            Some(led) => drop(self.download.branches.insert(peer, led)),
+            None if !forward => drop(self.download.branches.remove(&peer)),
+            None => {}
+        }
         hashes.drain(..known);
         headers.drain(..known);
+        if headers.is_empty() {
+            self.scheduler.headers_came(&peer, highest, !forward, fx.now.mono);
+            return;
+        }
         let anchored =
             headers.first().is_some_and(|header| self.tree.header(&header.content.parent).is_some());
         if !anchored {
-            // Nothing new, or a branch that left ours below the base: not followed, and nobody's fault.
-            if !headers.is_empty() {
-                fx.refuse("headers-below-base");
-            }
+            // A branch that left ours below the base: not followed, and nobody's fault unless it is final there.
+            fx.refuse("headers-below-base");
+            self.ask_what_contradicts(fx, peer, self.finalised_height());
             self.scheduler.headers_came(&peer, top.min(highest), true, fx.now.mono);
             return;
         }
-        self.scheduler.headers_came(&peer, highest, exhausted, fx.now.mono);
+        self.scheduler.headers_came(&peer, highest, false, fx.now.mono);
         self.download.checking = true;
         let headers = Arc::new(headers);
         let job = Job::VerifyHeaders { genesis: self.id, headers: Arc::clone(&headers) };
@@ -356,10 +385,23 @@ impl Chain {
                 break;
             }
             match self.tree.insert_hashed(hash, header.clone()) {
-                Ok(()) => self.header_taken(fx, &hash),
+                Ok(()) => {
+                    // It may have left while its headers were checked.
+                    if self.download.peers.contains(&peer) {
+                        self.download.branches.insert(peer, (header.height(), hash));
+                    }
+                    self.header_taken(fx, &hash);
+                }
                 Err(InsertError::Known) => {}
                 Err(InsertError::UnknownSet) => {
-                    self.download.set_change = Some(header.content.parent);
+                    let (parent, target) = (header.content.parent, self.tree.target());
+                    if self.tree.is_ancestor(&parent, &target) {
+                        self.download.set_change = Some(parent);
+                    } else {
+                        self.download.set_change_aside = Some(parent);
+                        let top = self.tree.height(&target).unwrap_or_default();
+                        self.scheduler.headers_came(&peer, top, true, fx.now.mono);
+                    }
                     break;
                 }
                 Err(InsertError::Invalid(error)) => {
@@ -440,7 +482,7 @@ impl Chain {
         };
         let left = total.saturating_sub(done);
         let seconds_left = (rate > 0 && left > 0).then(|| left.div_ceil(u64::from(rate)));
-        SyncView { phase, done, total, rate, seconds_left, backfill: self.backfill_view() }
+        SyncView { phase, done, total, rate, seconds_left, backfill: self.backfill_view(now) }
     }
 
     pub(super) fn notify_sync(&mut self, fx: &mut Effects) {

@@ -22,9 +22,17 @@ const MAX_VOTE_AHEAD: u64 = 1024;
 /// The most gossiped votes that wait for their signatures to be checked.
 const MAX_VOTES_IN_LINE: usize = 1024;
 /// Without a new finalised checkpoint for so many blocks, people are told. A healthy chain finalises 32 blocks back.
-const STALLED_AFTER: u64 = 96;
+pub(super) const STALLED_AFTER: u64 = 96;
 /// How the alarm about it begins.
-const STALLED_ALARM: &str = "the chain grows but is not finalised";
+pub(super) const STALLED_ALARM: &str = "the chain grows but is not finalised";
+
+/// Tells people so.
+pub(super) fn raise_stalled(fx: &mut Effects) {
+    fx.raise(format!(
+        "{STALLED_ALARM}: a third or more of the authorities do not vote, or vote on another branch. Blocks since the \
+         last finalised one may still be undone"
+    ));
+}
 
 /// The part of the chain that votes and counts.
 pub(super) struct Gadget {
@@ -50,12 +58,18 @@ impl Gadget {
         if let Some(reason) = &halted {
             fx.raise(reason.clone());
         }
+        let mut pool = VotePool::default();
+        let mut evidence = Vec::new();
+        for certified in storage::certified(&*fx.store) {
+            evidence.extend(pool.hold(certified));
+        }
+        let evidence = evidence.into_iter().filter_map(|found| Some((found.guilty()?, found))).collect();
         Self {
-            pool: VotePool::default(),
+            pool,
             voter: Voter::new(last_vote),
             line: Vec::new(),
             checking: false,
-            evidence: BTreeMap::new(),
+            evidence,
             wish,
             halted: halted.is_some(),
         }
@@ -102,8 +116,10 @@ impl Chain {
     /// Whether a vote is worth its signature's check.
     fn awaits_vote(&self, vote: &Vote) -> bool {
         let ahead = vote.link.target.height.0 > self.head_height().0 + MAX_VOTE_AHEAD;
-        let late = vote.link.target.height <= self.finalised_height();
-        !self.starting && !ahead && !late && self.is_authority(&vote.by) && self.gadget.pool.is_news(vote)
+        // What is final needs no more votes, but one that contradicts another is always worth knowing of.
+        let pool = &self.gadget.pool;
+        let late = vote.link.target.height <= self.finalised_height() && !pool.contradicts(vote);
+        !self.starting && !ahead && !late && self.is_authority(&vote.by) && pool.is_news(vote)
     }
 
     /// Whether evidence against this key is worth its check.
@@ -194,8 +210,7 @@ impl Chain {
             if let SystemItem::Certificate(certificate) = item {
                 let target = certificate.link.target;
                 if let Some(record) = self.tree.record(&target.hash).cloned() {
-                    self.gadget.pool.hold(Certified { certificate: certificate.clone(), record });
-                    self.certificate_held(fx, target);
+                    self.hold_certificate(fx, Certified { certificate: certificate.clone(), record });
                 }
             }
         }
@@ -204,8 +219,20 @@ impl Chain {
         }
     }
 
-    /// A header is new: its certificate may have been here before it.
+    /// Takes in a certificate that is known to be right.
+    pub(super) fn hold_certificate(&mut self, fx: &mut Effects, certified: Certified) {
+        let target = certified.certificate.link.target;
+        for evidence in self.gadget.pool.hold(certified) {
+            self.hold_evidence(fx, evidence);
+        }
+        self.certificate_held(fx, target);
+    }
+
+    /// A header is new: its proposer may have signed another one for its slot, and its certificate may have been here before it.
     pub(super) fn header_taken(&mut self, fx: &mut Effects, hash: &Hash) {
+        if let Some(pair) = self.tree.header(hash).and_then(|header| self.tree.equivocation(header)) {
+            self.hold_evidence(fx, Evidence::Headers(Box::new(pair)));
+        }
         if let Some(checkpoint) = self.checkpoint(hash).filter(|one| self.gadget.pool.is_certified(one)) {
             self.certificate_held(fx, checkpoint);
         }
@@ -219,6 +246,7 @@ impl Chain {
         }
         let held = self.gadget.pool.certified().find(|held| held.certificate.link.target == target);
         if let Some(held) = held {
+            storage::put_certified(fx, held);
             self.note_certificate(fx, &held.certificate);
         }
         let old = self.tree.head();
@@ -413,7 +441,8 @@ impl Chain {
         fx.notify(Event::Finalised(checkpoint));
         let left = self.tree.prune();
         self.forget_forks(fx, &left);
-        self.gadget.pool.finalised(checkpoint.height);
+        let forgotten = self.gadget.pool.finalised(checkpoint.height);
+        storage::forget_certified(fx, &forgotten);
         fx.lower(STALLED_ALARM);
         let record = self.tree.record(&self.tree.head()).cloned();
         self.gadget
@@ -449,10 +478,7 @@ impl Chain {
         let missing =
             self.tree.height(&self.tree.target()).unwrap_or_default().saturating_sub(self.head_height().0);
         if unfinalised > STALLED_AFTER && missing.0 <= 2 && !self.starting {
-            fx.raise(format!(
-                "{STALLED_ALARM}: a third or more of the authorities do not vote, or vote on another branch. Blocks since the \
-                 last finalised one may still be undone"
-            ));
+            raise_stalled(fx);
         }
     }
 }

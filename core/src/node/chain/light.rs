@@ -12,15 +12,20 @@
 //! A light peer stops after the proof, and follows newer ones. Beside both, the headers above the newest checkpoint are
 //! [followed](tip). What a person asks for is [looked up](super::lookup).
 //!
+//! A checkpoint that this peer has acted on, because it shows or follows something that rests on it, is given up for a newer one only
+//! if that one builds on it: see [`link`].
+//!
 //! One question is in flight at a time, and while accounts are downloaded those for accounts beside it. Accounts are
 //! written down as they come, but only the batch that installs the state says that there is a chain: after a crash before
 //! it, what was downloaded is removed, and all begins again at the last proven checkpoint at the earliest.
 
 mod answers;
+mod link;
 mod start;
 mod tip;
 
 pub(super) use answers::{Arrival, Candidates, read};
+use link::Unlinked;
 pub(super) use start::Begun;
 use tip::Tip;
 
@@ -28,16 +33,19 @@ use std::collections::BTreeMap;
 
 use libp2p::PeerId;
 
-use super::Chain;
+use super::{
+    Chain,
+    finality::{STALLED_AFTER, raise_stalled},
+};
 use crate::{
     chain::{CHECKPOINT_INTERVAL, Checkpoint, ConsensusRecord, Header, Mmr},
     node::{
-        BackfillView, Protocol, SyncPhase, SyncView,
+        BackfillView, OutboundId, Protocol, SyncPhase, SyncView,
         effects::{Ask, Effects, LightAsk},
     },
     primitives::{Hash, Height, Mono, encode},
     state::Trie,
-    sync::{Fragment, Journey, Proven, ProvenSets, StateSync, Strategy, SyncRequest, SyncStatus},
+    sync::{Fragment, Journey, Pace, Proven, ProvenSets, StateSync, Strategy, SyncRequest, SyncStatus},
 };
 
 /// So many peers are heard before a proof counts as the newest, or one second is waited for more.
@@ -72,7 +80,7 @@ enum Stage {
     Headers,
     /// A light peer that knows the newest checkpoint.
     Follow,
-    /// What the person asked for cannot be had; an alarm says why.
+    /// What the person asked for cannot be had, or finality is broken; an alarm says why.
     Refused,
 }
 
@@ -87,8 +95,18 @@ struct Server {
     failures: u32,
     /// A checkpoint that it does not know, or has no state or changes for.
     lacks: Option<Hash>,
+    /// A checkpoint that it cannot show to build on what is known here.
+    links_no: Option<Hash>,
     /// It is on another chain than what is believed here.
     other: bool,
+}
+
+/// The question whose answer is awaited.
+#[derive(Clone, Copy, Debug)]
+struct Asking {
+    id: OutboundId,
+    peer: PeerId,
+    since: Mono,
 }
 
 /// Whom to ask for what.
@@ -104,10 +122,14 @@ pub(super) struct Light {
     header: Header,
     /// Where the proof began: at the genesis, or at the person's checkpoint.
     start: Proven,
-    /// What proved it since the genesis, or the person's checkpoint.
+    /// What proved it since the genesis, or the person's checkpoint, unless this peer stays light.
     fragments: Vec<Fragment>,
+    /// Something that this peer shows or follows rests on it.
+    acted: bool,
+    /// A newer one, not known yet to build on it.
+    unlinked: Option<Unlinked>,
     servers: BTreeMap<PeerId, Server>,
-    asking: Option<(PeerId, Mono)>,
+    asking: Option<Asking>,
     /// A job is checking fragments, or applying changes.
     busy: bool,
     patience: u64,
@@ -116,6 +138,8 @@ pub(super) struct Light {
     heard: Option<Mono>,
     /// When the last step forward was made.
     moved: Mono,
+    /// How fast the height grows up to which all is proven.
+    pace: Pace,
     state: Option<Download>,
     /// Changes on the way to a newer pivot, the last one proven.
     journey: Option<Journey>,
@@ -159,6 +183,8 @@ impl Light {
             proven,
             header,
             fragments: Vec::new(),
+            acted: false,
+            unlinked: None,
             servers: BTreeMap::new(),
             asking: None,
             busy: false,
@@ -166,6 +192,7 @@ impl Light {
             next_status: now,
             heard: None,
             moved: now,
+            pace: Pace::default(),
             state: None,
             journey: None,
             guide: None,
@@ -192,7 +219,8 @@ impl Light {
     /// What was proven turned out to be no chain.
     pub(super) fn refuse(&mut self) {
         self.stage = Stage::Refused;
-        self.ready = None;
+        (self.state, self.journey, self.ready) = (None, None, None);
+        (self.tip, self.unlinked) = (None, None);
     }
 
     /// The newest header known to be final.
@@ -221,7 +249,7 @@ impl Light {
 
     fn remove_peer(&mut self, peer: &PeerId) {
         self.servers.remove(peer);
-        if self.asking.is_some_and(|(by, _)| by == *peer) {
+        if self.asking.is_some_and(|asking| asking.peer == *peer) {
             self.lose_answer();
         }
         if let Some(Download { sync, .. }) = &mut self.state {
@@ -254,7 +282,7 @@ impl Light {
     }
 
     fn give_up_on_stalled(&mut self, now: Mono) {
-        if let Some((peer, since)) = self.asking
+        if let Some(Asking { peer, since, .. }) = self.asking
             && since + self.patience <= now
         {
             self.lose_answer();
@@ -297,6 +325,13 @@ impl Light {
         self.servers.len() >= ENOUGH_PEERS || self.heard.is_some_and(|heard| heard + wait <= now)
     }
 
+    /// Whether the headers that are followed run far ahead of the last checkpoint that anybody calls final.
+    fn is_stalled(&self) -> bool {
+        let known = self.header.height();
+        let claimed = self.servers.values().any(|server| !server.other && server.finalised > known);
+        !claimed && self.unlinked.is_none() && self.tip_height().0 > known.0.saturating_add(STALLED_AFTER)
+    }
+
     /// Whether the accounts' pivot should move.
     fn wants_newer(&self, now: Mono) -> bool {
         let Some(Download { sync, .. }) = &self.state else { return true };
@@ -311,8 +346,12 @@ impl Light {
             return None;
         }
         let Checkpoint { height, hash } = self.proven.checkpoint;
-        let newer = self.best_claim(now).filter(|(claim, _)| *claim > height);
-        let proof = newer.map(|(_, peer)| (peer, LightAsk::Warp, SyncRequest::Warp { from: height }));
+        let from = self.newest().checkpoint.height;
+        let newer = self.best_claim(now).filter(|(claim, _)| *claim > from);
+        let proof = newer.map(|(_, peer)| (peer, LightAsk::Warp, SyncRequest::Warp { from }));
+        if self.unlinked.is_some() {
+            return proof.or_else(|| self.link_question(now)).or_else(|| self.tip_question(now));
+        }
         match self.stage {
             Stage::Refused => None,
             Stage::Headers => self.tip_question(now),
@@ -322,7 +361,9 @@ impl Light {
             }
             Stage::Proof | Stage::Follow => {
                 if proof.is_none() && self.stage == Stage::Proof && self.is_gathered(now) && height.0 > 0 {
-                    self.stage = if self.strategy == Strategy::Light { Stage::Follow } else { Stage::Pivot };
+                    let stays = self.strategy == Strategy::Light;
+                    self.stage = if stays { Stage::Follow } else { Stage::Pivot };
+                    self.acted |= stays;
                     return self.next(now);
                 }
                 if self.stage == Stage::Proof { proof } else { proof.or_else(|| self.tip_question(now)) }
@@ -352,7 +393,7 @@ impl Light {
     }
 
     fn next_due(&self, now: Mono) -> Mono {
-        let asking = self.asking.iter().map(|(_, since)| *since + self.patience);
+        let asking = self.asking.iter().map(|asking| asking.since + self.patience);
         let rested = self.servers.values().map(|server| server.resting_until);
         let heard = self
             .heard
@@ -367,27 +408,20 @@ impl Light {
     fn view(&self, now: Mono, headers: Option<BackfillView>) -> SyncView {
         let height = self.proven.checkpoint.height.0;
         let claimed = self.servers.values().map(|server| server.finalised.0).max().unwrap_or(0).max(height);
-        let blocks = |phase| SyncView {
-            phase,
-            done: height,
-            total: claimed,
-            rate: 0,
-            seconds_left: None,
-            backfill: None,
+        let view = |phase, done, total, rate| {
+            let seconds_left = Pace::seconds_left(rate, total - done);
+            SyncView { phase, done, total, rate, seconds_left, backfill: None }
         };
+        let blocks = |phase| view(phase, height, claimed, self.pace.rate(now));
         match (self.stage, &self.state) {
             (Stage::Headers, _) => {
                 let (done, total) = headers.map_or((0, 0), |headers| (headers.done, headers.total));
-                SyncView { done, total, ..blocks(SyncPhase::Headers) }
+                view(SyncPhase::Headers, done, total, headers.map_or(0, |headers| headers.rate))
             }
-            (Stage::Follow, _) => SyncView { total: self.tip_height().0, ..blocks(SyncPhase::Light) },
+            (Stage::Follow, _) => view(SyncPhase::Light, height, self.tip_height().0.max(height), 0),
             (Stage::State, Some(Download { sync, .. })) => {
                 let progress = sync.progress(now);
-                let left = progress.total - progress.done;
-                let seconds_left =
-                    (progress.rate > 0 && left > 0).then(|| left.div_ceil(u64::from(progress.rate)));
-                let (done, total, rate) = (progress.done, progress.total, progress.rate);
-                SyncView { phase: SyncPhase::State, done, total, rate, seconds_left, backfill: None }
+                view(SyncPhase::State, progress.done, progress.total, progress.rate)
             }
             _ if self.servers.is_empty() => blocks(SyncPhase::Searching),
             _ => blocks(SyncPhase::Proof),
@@ -423,7 +457,7 @@ impl Chain {
     }
 
     pub(super) fn light_view(&self, now: Mono) -> Option<SyncView> {
-        self.light.as_ref().map(|light| light.view(now, self.backfill_view()))
+        self.light.as_ref().map(|light| light.view(now, self.backfill_view(now)))
     }
 
     /// Asks for whatever can be asked for now.
@@ -437,10 +471,11 @@ impl Chain {
         if self.begin_if_nothing_is_final(fx) {
             return;
         }
+        self.link_by_tip(fx);
         let Some(light) = &mut self.light else { return };
         if let Some((peer, ask, request)) = light.next(now) {
-            light.asking = Some((peer, now));
-            fx.ask(peer, Protocol::Sync, Ask::Light(ask), encode(&request));
+            let id = fx.ask(peer, Protocol::Sync, Ask::Light(ask), encode(&request));
+            light.asking = Some(Asking { id, peer, since: now });
         }
         if light.journey.is_none()
             && !light.busy
@@ -452,9 +487,12 @@ impl Chain {
             }
         }
         self.start_over_if_lost(fx);
+        if self.light.as_ref().is_some_and(Light::is_stalled) {
+            raise_stalled(fx);
+        }
         if let Some(light) = &self.light
             && light.stage != Stage::Refused
-            && light.stage != Stage::Follow
+            && (light.stage != Stage::Follow || light.unlinked.is_some())
             && !light.servers.is_empty()
             && light.moved + STUCK_MILLIS <= now
         {

@@ -87,6 +87,9 @@ impl Chain {
     fn look_up(&mut self, fx: &mut Effects, command: CommandId, subject: Subject) {
         match self.proven_checkpoint().cloned() {
             Some(checkpoint) => {
+                if let Some(light) = &mut self.light {
+                    light.act();
+                }
                 self.ask_next(fx, Lookup { command, subject, checkpoint, asked: Vec::new() });
             }
             None => fx.reply(command, Err(CommandError::Starting)),

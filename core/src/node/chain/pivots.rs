@@ -174,6 +174,12 @@ impl Pivots {
         self.served.last().map(|pivot| &pivot.header)
     }
 
+    /// Whether the checkpoint of this height is known, and is another one.
+    pub(super) fn has_other(&self, claimed: &Checkpoint) -> bool {
+        let mut of_height = self.names.iter().filter(|(_, height)| **height == claimed.height).peekable();
+        of_height.peek().is_some() && of_height.all(|(hash, _)| *hash != claimed.hash)
+    }
+
     /// The height of a finalised checkpoint whose record is kept.
     pub(super) fn height(&self, hash: &Hash) -> Option<Height> {
         self.names.get(hash).copied()

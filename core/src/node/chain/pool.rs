@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The most own transactions that are written down at once.
-const MAX_OWN: usize = 1024;
+pub(super) const MAX_OWN: usize = 1024;
 /// The least time between two mempool events.
 const EVENT_MILLIS: u64 = 1_000;
 
@@ -152,7 +152,7 @@ impl Chain {
 
     /// Takes a transaction into the pool, and passes it on unless it must wait for another: what can be in no block yet would
     /// be accounted to us.
-    fn admit(
+    pub(super) fn admit(
         &mut self,
         fx: &mut Effects,
         transaction: &Transaction,
@@ -207,7 +207,7 @@ impl Chain {
         self.pass_on(fx, &moved.promoted);
     }
 
-    fn notify_mempool(&mut self, fx: &mut Effects) {
+    pub(super) fn notify_mempool(&mut self, fx: &mut Effects) {
         if self.last_mempool_event + EVENT_MILLIS <= fx.now.mono || self.last_mempool_event.0 == 0 {
             self.last_mempool_event = fx.now.mono;
             fx.notify(Event::Mempool);
@@ -343,19 +343,7 @@ impl Chain {
         }
         let changes = self.changes_of(fx, undone, done).unwrap_or_default();
         self.move_pool(fx, changes);
-        let included: BTreeSet<Hash> = self
-            .bodies_of(done)
-            .iter()
-            .flat_map(|body| body.transactions.iter().map(Transaction::id))
-            .collect();
-        for body in self.bodies_of(undone).iter().rev() {
-            for transaction in &body.transactions {
-                if !included.contains(&transaction.id()) {
-                    // It may be in a block of the new chain's future, or never: its sender sees to it.
-                    let _ = self.admit(fx, transaction, Source::Undone);
-                }
-            }
-        }
+        self.take_back(fx, undone, done);
         self.reinsert_own(fx);
         self.notify_mempool(fx);
     }

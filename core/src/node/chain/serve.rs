@@ -18,8 +18,8 @@ use crate::{
     primitives::{Hash, Height, decode, encode},
     store::{ArchiveAnswer, ArchiveRequest},
     sync::{
-        BodiesRequest, BodiesResponse, MAX_BODIES, MAX_HEADERS, MAX_LOCATOR, SOFT_RESPONSE_BYTES,
-        SyncRequest, SyncResponse,
+        BodiesRequest, BodiesResponse, MAX_BODIES, MAX_CERTIFICATES, MAX_HEADERS, MAX_LOCATOR,
+        SOFT_RESPONSE_BYTES, SyncRequest, SyncResponse,
     },
 };
 pub(super) use headers::OldHeaders;
@@ -28,7 +28,7 @@ use search::Search;
 /// The most archive reads in flight for one peer; more are refused, and the peer asks again.
 const MAX_SERVING: usize = 8;
 /// The most archive reads in flight for all peers: half of what a shell queues, so that our own never wait.
-const MAX_SERVING_ALL: usize = 128;
+pub(super) const MAX_SERVING_ALL: usize = 128;
 
 /// What makes an answer of what the archive reads.
 pub(super) enum Old {
@@ -38,6 +38,8 @@ pub(super) enum Old {
     Checkpoint(Hash, Box<ConsensusRecord>),
     /// The system items of a block that yields this record.
     System(Box<ConsensusRecord>),
+    /// The block at this height on the way to the checkpoint with this hash.
+    Ancestor(Height, Hash),
     /// The block that holds a transaction, and what is around it.
     Transaction(Box<Search>),
 }
@@ -98,9 +100,15 @@ impl Chain {
             Ok(SyncRequest::Transaction { pivot, id: transaction }) => {
                 self.transaction_asked(fx, id, peer, pivot, transaction);
             }
+            Ok(SyncRequest::Certificates { around }) => {
+                let certified = self.gadget.pool.around(around).take(MAX_CERTIFICATES);
+                let pairs = certified.map(|one| (one.certificate.clone(), (*one.record).clone()));
+                Self::answer(fx, id, peer, &SyncResponse::Certificates(pairs.collect()));
+            }
             Ok(SyncRequest::BlockTransactions { block, indices }) => {
                 self.missing_asked(fx, id, peer, block, indices);
             }
+            Ok(SyncRequest::Ancestor { height, pivot }) => self.ancestor_asked(fx, id, peer, height, pivot),
             Err(_) => {
                 fx.offend(peer, Offence::Malformed);
                 fx.push(Output::Refuse(id));
@@ -153,6 +161,9 @@ impl Chain {
             (Old::Transaction(search), answer) => {
                 self.search_on(fx, id, *peer, *search, answer);
                 return;
+            }
+            (Old::Ancestor(height, pivot), ArchiveAnswer::Headers(rows)) => {
+                SyncResponse::Ancestor(self.ancestor(fx, height, &pivot, rows).map(Box::new))
             }
             (Old::Before(block, max), ArchiveAnswer::Headers(rows)) => {
                 Self::old_headers_before(block, max, rows)

@@ -17,8 +17,8 @@ use super::{
     row,
 };
 use crate::{
-    chain::{Change, ConsensusRecord, Genesis, Header, Link, Mmr, Transaction},
-    finality::BlockTree,
+    chain::{Certificate, Change, Checkpoint, ConsensusRecord, Genesis, Header, Link, Mmr, Transaction},
+    finality::{BlockTree, Certified},
     mempool,
     node::{StartError, effects::Effects, work::Job},
     primitives::{Hash, Height, PublicKey, Slot, decode, encode},
@@ -46,6 +46,8 @@ pub(super) const VOTED: Table = Table("node/voted");
 pub(super) const WISH: Table = Table("node/wish");
 /// Block hash to the record it yields, for executed blocks above the base whose record differs from their parent's.
 const RECORDS: Table = Table("chain/records");
+/// Height and hash of the target to a certificate and the target's record, as far back as contradictions are looked for.
+const CERTIFIED: Table = Table("finality/certified");
 /// Height and hash to the header of an executed block above the base.
 const HEADERS: Table = Table("cold/headers");
 /// How many rows are read at a time.
@@ -108,6 +110,37 @@ pub(super) fn halted(store: &dyn Store) -> Option<String> {
 /// Writes down that this peer has stopped for good.
 pub(super) fn put_halted(batch: &mut Batch, reason: &str) {
     batch.put(META, HALTED_KEY, encode(&reason));
+}
+
+fn certified_key(target: &Checkpoint) -> Vec<u8> {
+    header_key(target.height, &target.hash).to_vec()
+}
+
+/// Writes down a certificate, which may yet turn out to contradict another.
+pub(super) fn put_certified(fx: &mut Effects, certified: &Certified) {
+    let key = certified_key(&certified.certificate.link.target);
+    if fx.store.get(CERTIFIED, &key).is_none() {
+        let mut batch = Batch::default();
+        batch.put(CERTIFIED, key, encode(&(&certified.certificate, &*certified.record)));
+        fx.apply(batch);
+    }
+}
+
+/// Removes the certificates of these targets.
+pub(super) fn forget_certified(fx: &mut Effects, targets: &[Checkpoint]) {
+    if !targets.is_empty() {
+        let mut batch = Batch::default();
+        targets.iter().for_each(|target| batch.delete(CERTIFIED, certified_key(target)));
+        fx.apply(batch);
+    }
+}
+
+/// The certificates written down.
+pub(super) fn certified(store: &dyn Store) -> impl Iterator<Item = Certified> + '_ {
+    rows(store, CERTIFIED).filter_map(|(_, bytes)| {
+        let (certificate, record): (Certificate, ConsensusRecord) = decode(&bytes, usize::MAX).ok()?;
+        Some(Certified { certificate, record: Arc::new(record) })
+    })
 }
 
 /// Removes the rows of an executed block above the base.

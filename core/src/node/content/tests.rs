@@ -6,7 +6,7 @@ use crate::{
     content::Maker,
     node::{
         Command, CommandError, Config, ConnectionId, DhtAnswer, DhtFailure, DhtQuery, Discovery, Input, Link,
-        Node, Prune,
+        Node, NodeLists, Prune,
         services::{archive_key, snapshot_key},
     },
     peers::Found,
@@ -37,6 +37,7 @@ impl Harness {
             genesis: Some(crate::node::tests::genesis()),
             validator: None,
             bootstrap: Vec::new(),
+            lists: NodeLists::default(),
             strategy: Strategy::Full,
             prune: Prune::Archive,
             mempool_bytes: 1 << 20,

@@ -8,7 +8,10 @@ use std::collections::VecDeque;
 use super::*;
 use crate::{
     gossip::TxMode,
-    node::{Command, CommandId, Config, ConnectionId, Discovery, Input, Link, LinkState, Node, Prune, Reply},
+    node::{
+        Command, CommandId, Config, ConnectionId, Discovery, Input, Link, LinkState, Node, NodeLists, Prune,
+        Reply,
+    },
     primitives::{Now, Wall},
     store::MemoryStore,
     sync::Strategy,
@@ -45,6 +48,7 @@ impl Alone {
             genesis: None,
             validator: None,
             bootstrap: Vec::new(),
+            lists: NodeLists::default(),
             strategy: Strategy::Full,
             prune: Prune::Archive,
             mempool_bytes: 0,

@@ -127,7 +127,7 @@ impl Point {
         if !SECONDS.contains(&seconds) {
             return Err(Refusal::TTL);
         }
-        let (of, _) = verify(&record).ok_or(Refusal::RECORD)?;
+        let (of, _) = verify(&record).map_err(|_| Refusal::RECORD)?;
         if of != peer {
             return Err(Refusal::UNAUTHORIZED);
         }

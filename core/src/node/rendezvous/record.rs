@@ -63,8 +63,36 @@ pub(crate) fn sign(key: &SecretKey, local: &PeerId, now: Wall, addresses: &[Mult
     envelope
 }
 
-/// Whose record this is, and where that peer says it is; `None` when it is not signed by that peer.
-pub(crate) fn verify(record: &[u8]) -> Option<(PeerId, Vec<Multiaddr>)> {
+/// Why a record tells nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RecordFault {
+    /// It is in a form, or signed with a kind of key, that is not known here: another implementation's perhaps.
+    Unread,
+    /// It is not signed by the peer it names, which whoever passes it on could see.
+    Forged,
+}
+
+/// Whose record this is, and where that peer says it is. Addresses of a kind that is not known here are left out.
+pub(crate) fn verify(record: &[u8]) -> Result<(PeerId, Vec<Multiaddr>), RecordFault> {
+    let read = read(record).ok_or(RecordFault::Unread)?;
+    let is_signed = read.key.verify_foreign(&read.signed, &read.signature);
+    let addresses = read.addresses.into_iter().filter_map(|bytes| Multiaddr::try_from(bytes).ok());
+    match peer_id(&read.key).filter(|signer| is_signed && *signer == read.named) {
+        Some(signer) => Ok((signer, addresses.collect())),
+        None => Err(RecordFault::Forged),
+    }
+}
+
+/// An envelope and what is in it.
+struct Read {
+    key: PublicKey,
+    signed: Vec<u8>,
+    signature: Signature,
+    named: PeerId,
+    addresses: Vec<Vec<u8>>,
+}
+
+fn read(record: &[u8]) -> Option<Read> {
     if record.len() > MAX_RECORD_BYTES {
         return None;
     }
@@ -78,10 +106,6 @@ pub(crate) fn verify(record: &[u8]) -> Option<(PeerId, Vec<Multiaddr>)> {
     let key = PublicKey(key.strip_prefix(&ED25519)?.try_into().ok()?);
     let signature = Signature(signature.try_into().ok()?);
     let form = FORMS.iter().find(|form| form.payload == kind)?;
-    if !key.verify_foreign(&form.signed(payload), &signature) {
-        return None;
-    }
-    let signer = peer_id(&key)?;
     let (mut named, mut addresses) = (None, Vec::new());
     for field in Fields(payload) {
         match field.ok()? {
@@ -91,14 +115,14 @@ pub(crate) fn verify(record: &[u8]) -> Option<(PeerId, Vec<Multiaddr>)> {
                     if let (1, Value::Bytes(address)) = field.ok()?
                         && address.len() <= MAX_ADDRESS_BYTES
                     {
-                        addresses.push(Multiaddr::try_from(address.to_vec()).ok()?);
+                        addresses.push(address.to_vec());
                     }
                 }
             }
             _ => {}
         }
     }
-    (named == Some(signer)).then_some((signer, addresses))
+    Some(Read { key, signed: form.signed(payload), signature, named: named?, addresses })
 }
 
 #[cfg(test)]
@@ -123,26 +147,57 @@ mod tests {
     #[test]
     fn a_record_names_its_peer_and_where_it_is_and_nobody_can_change_it() {
         let record = sign(&key(), &local(), Wall(1_000_000), &[address()]);
-        assert_eq!(verify(&record), Some((local(), vec![address()])));
+        assert_eq!(verify(&record), Ok((local(), vec![address()])));
         for at in 0..record.len() {
             let mut changed = record.clone();
             changed[at] ^= 1;
-            assert!(verify(&changed).is_none(), "byte {at}");
-            assert!(verify(&record[..at]).is_none(), "the first {at} bytes");
+            assert!(verify(&changed).is_err(), "byte {at}");
+            assert!(verify(&record[..at]).is_err(), "the first {at} bytes");
         }
     }
 
     #[test]
     fn a_record_of_somebody_else_is_none() {
         let other = SecretKey::from_seed([8; 32]);
-        assert!(verify(&sign(&other, &local(), Wall(0), &[address()])).is_none());
+        let forged = sign(&other, &local(), Wall(0), &[address()]);
+        assert_eq!(verify(&forged), Err(RecordFault::Forged));
+        let mut forged = sign(&key(), &local(), Wall(0), &[address()]);
+        *forged.last_mut().unwrap() ^= 1;
+        assert_eq!(verify(&forged), Err(RecordFault::Forged));
     }
 
     #[test]
     fn a_record_has_a_size_whatever_there_is_to_tell() {
         let long: Multiaddr = format!("/dns4/{}/tcp/1", "a".repeat(200)).parse().unwrap();
         let record = sign(&key(), &local(), Wall(u64::MAX), &[&[long][..], &vec![address(); 100]].concat());
-        assert_eq!(verify(&record), Some((local(), vec![address(); MAX_ADDRESSES])));
+        assert_eq!(verify(&record), Ok((local(), vec![address(); MAX_ADDRESSES])));
         assert!(record.len() <= MAX_RECORD_BYTES);
+    }
+
+    #[test]
+    fn what_another_version_says_is_no_forgery() {
+        // An envelope around a payload with one address that no parser here knows, rightly signed.
+        let (key, strange) = (key(), vec![0xff; 5]);
+        let mut payload = Vec::new();
+        put_bytes(&mut payload, 1, &local().to_bytes());
+        for address in [strange, address().to_vec()] {
+            let mut info = Vec::new();
+            put_bytes(&mut info, 1, &address);
+            put_bytes(&mut payload, 3, &info);
+        }
+        let envelope = |form: &Form, kind: [u8; 4]| {
+            let mut envelope = Vec::new();
+            put_bytes(&mut envelope, 1, &[kind.as_slice(), &key.public().0].concat());
+            put_bytes(&mut envelope, 2, form.payload);
+            put_bytes(&mut envelope, 3, &payload);
+            put_bytes(&mut envelope, 5, &key.sign_foreign(&form.signed(&payload)).0);
+            envelope
+        };
+        assert_eq!(verify(&envelope(&FORMS[0], ED25519)), Ok((local(), vec![address()])));
+        let secp = [0x08, 0x02, 0x12, 0x20];
+        assert_eq!(verify(&envelope(&FORMS[0], secp)), Err(RecordFault::Unread));
+        let other = Form { domain: b"libp2p-peer-record", payload: &[0x03, 0x02] };
+        assert_eq!(verify(&envelope(&other, ED25519)), Err(RecordFault::Unread));
+        assert_eq!(verify(b"something else"), Err(RecordFault::Unread));
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     gossip::{MAX_TEXT_BYTES, Room, SayError, TextError, Topic, TxMode},
     node::{
         ChatView, Command, CommandError, CommandId, Config, ConnectionId, GossipId, GossipMessage, InboundId,
-        Input, Link, Node, Output, Protocol, Reply, Role, Verdict,
+        Input, Link, Node, NodeLists, Output, Protocol, Reply, Role, Verdict,
     },
     primitives::{Mono, Now, Wall},
     store::MemoryStore,
@@ -36,6 +36,7 @@ fn node_as(seed: u8, role: Role) -> Node {
         slots: 0,
         validator: None,
         bootstrap: Vec::new(),
+        lists: NodeLists::default(),
         strategy: Strategy::Full,
         prune: crate::node::Prune::Archive,
         mempool_bytes: 0,

@@ -75,22 +75,27 @@ impl fmt::Display for SyncView {
         f.write_str(self.phase.words())?;
         if self.phase.unit().is_some() && self.total > 0 {
             write!(f, ": {} of {}", grouped(self.done), grouped(self.total))?;
-            if self.rate > 0 {
-                write!(f, ", {} a second", grouped(self.rate.into()))?;
-            }
-            match self.seconds_left {
-                None => Ok(()),
-                Some(left @ 0..120) => write!(f, ", {left} s left"),
-                Some(left @ 120..7200) => write!(f, ", {} min left", left / 60),
-                Some(left) => write!(f, ", {} h left", left / 3600),
-            }?;
+            write_pace(f, self.rate, self.seconds_left)?;
         }
         match self.backfill {
             None => Ok(()),
-            Some(BackfillView { done, total }) => {
-                write!(f, "; {} of {} older headers are here", grouped(done), grouped(total))
+            Some(BackfillView { done, total, rate, seconds_left }) => {
+                write!(f, "; {} of {} older headers are here", grouped(done), grouped(total))?;
+                write_pace(f, rate, seconds_left)
             }
         }
+    }
+}
+
+fn write_pace(f: &mut fmt::Formatter<'_>, rate: u32, seconds_left: Option<u64>) -> fmt::Result {
+    if rate > 0 {
+        write!(f, ", {} a second", grouped(rate.into()))?;
+    }
+    match seconds_left {
+        None => Ok(()),
+        Some(left @ 0..120) => write!(f, ", {left} s left"),
+        Some(left @ 120..7200) => write!(f, ", {} min left", left / 60),
+        Some(left) => write!(f, ", {} h left", left / 3600),
     }
 }
 
@@ -130,8 +135,14 @@ mod tests {
         assert_eq!(view.to_string(), "downloading and executing blocks");
         view.phase = SyncPhase::Following;
         assert_eq!(view.to_string(), "following the chain");
-        view.backfill = Some(BackfillView { done: 7, total: 90 });
+        let backfill = BackfillView { done: 7, total: 90, rate: 0, seconds_left: None };
+        view.backfill = Some(backfill);
         assert_eq!(view.to_string(), "following the chain; 7 of 90 older headers are here");
+        view.backfill = Some(BackfillView { rate: 2, seconds_left: Some(42), ..backfill });
+        assert!(
+            view.to_string().ends_with("; 7 of 90 older headers are here, 2 a second, 42 s left"),
+            "{view}"
+        );
     }
 
     #[test]

@@ -172,7 +172,7 @@ async fn talk(a: &mut Peer, b: &mut Peer, [ours, theirs]: [ConnectionId; 2], tex
     })
     .await;
     for _ in 0..4 {
-        a.swarm.behaviour_mut().sync.send_request(&other, b"ask".to_vec());
+        a.swarm.behaviour_mut().sync.send_request(&other, Ok(b"ask".to_vec()));
         let over = until(a, b, |event| match event {
             Either::Right(SwarmEvent::Behaviour(BehaviourEvent::Sync(
                 request_response::Event::Message { connection_id, .. },

@@ -25,6 +25,7 @@ use libp2p::{
     yamux,
 };
 
+mod large;
 mod slow;
 
 use super::*;
@@ -95,6 +96,8 @@ impl Shell for TestShell {
     fn flush(&mut self, _: Seq) {}
 
     fn resolve(&mut self, _: String) {}
+
+    fn fetch_list(&mut self, _: String) {}
 
     fn observe(
         &mut self,

@@ -177,7 +177,7 @@ fn direct(circuit: &Multiaddr, to: PeerId) -> Multiaddr {
 
 /// A request of `a` is answered by `b` with so many bytes.
 async fn answered(a: &mut Peer, b: &mut Peer, bytes: usize) {
-    a.swarm.behaviour_mut().archive.send_request(&b.id, b"ask".to_vec());
+    a.swarm.behaviour_mut().archive.send_request(&b.id, Ok(b"ask".to_vec()));
     let channel = until_with(a, b).await;
     b.swarm.behaviour_mut().archive.send_response(channel, vec![7; bytes]).unwrap();
     until(a, b, |event| match event {

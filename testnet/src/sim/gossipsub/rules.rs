@@ -51,6 +51,8 @@ pub struct Rules {
     relay: Part,
     native: Part,
     browser: Part,
+    /// What scripted peers run, if not what those of their role do.
+    scripted: Option<Part>,
 }
 
 impl Rules {
@@ -62,17 +64,33 @@ impl Rules {
             let scores = Some(ScoreParameters::derive(slot_millis, authorities, &mesh));
             Part { mesh, scores }
         };
-        Self { relay: part(Role::Relay), native: part(Role::Native), browser: part(Role::Browser) }
+        let [relay, native, browser] = [Role::Relay, Role::Native, Role::Browser].map(part);
+        Self { relay, native, browser, scripted: None }
+    }
+
+    /// Changes what the peers of every role run.
+    pub fn change(&mut self, mut change: impl FnMut(&mut MeshParameters, &mut Option<ScoreParameters>)) {
+        for part in [&mut self.relay, &mut self.native, &mut self.browser] {
+            change(&mut part.mesh, &mut part.scores);
+        }
+    }
+
+    /// Gives scripted peers a mesh of their own, in which they score nobody.
+    pub fn set_scripted(&mut self, mesh: MeshParameters) {
+        self.scripted = Some(Part { mesh, scores: None });
     }
 
     /// The same for everybody.
     #[must_use]
     pub fn plain(mesh: MeshParameters, scores: Option<ScoreParameters>) -> Self {
         let part = Part { mesh, scores };
-        Self { relay: part.clone(), native: part.clone(), browser: part }
+        Self { relay: part.clone(), native: part.clone(), browser: part, scripted: None }
     }
 
-    pub(super) const fn of(&self, role: Role) -> &Part {
+    pub(super) const fn of(&self, role: Role, is_scripted: bool) -> &Part {
+        if is_scripted && let Some(part) = &self.scripted {
+            return part;
+        }
         match role {
             Role::Relay => &self.relay,
             Role::Native => &self.native,

@@ -143,6 +143,25 @@ fn one_who_brings_too_much_is_told_so_and_blamed_only_when_it_goes_on() {
 }
 
 #[test]
+fn coming_back_allows_no_more_and_forgives_no_refusal() {
+    let mut relay = machine(TxMode::Pull, []);
+    let announcement = Announcement { short: ShortId([3; 8]), size: 165 };
+    let body = TxRequest::Announce(vec![announcement; 1000]).to_bytes();
+    let mut come = |number| {
+        relay.peer_connected(peer(number), Mono(0));
+        let answers = [(); 4].map(|()| relay.request(&peer(number), &body, &EMPTY, Mono(0)).unwrap());
+        relay.peer_disconnected(&peer(number), Mono(0));
+        answers
+    };
+    let answers: Vec<_> = (0..40).flat_map(|_| come(1)).collect();
+    let taken = answers.iter().take_while(|answer| response(answer) == TxResponse::Done).count();
+    assert_eq!(taken, 16, "16,384 items at once, over however many connections");
+    let blamed = answers.iter().position(|answer| answer.offence == Some(Offence::Flood));
+    assert_eq!(blamed, Some(taken + REFUSALS.burst as usize));
+    assert!(come(2).iter().all(|answer| response(answer) == TxResponse::Done), "another has its own");
+}
+
+#[test]
 fn greeting_twice_is_an_update_and_another_salt_a_restart_that_may_not_come_often() {
     let mut relay = machine(TxMode::PushPull, [1]);
     greet(&mut relay, 1, TxMode::PushPull, 0);

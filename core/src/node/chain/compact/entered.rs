@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::{
     chain::Transaction,
-    primitives::{Hash, Mono},
+    primitives::{Hash, Held, Mono},
 };
 
 /// The most bytes of transactions remembered: some 1,500.
@@ -37,6 +37,10 @@ impl Entered {
             let Some((.., oldest)) = self.line.pop_front() else { return };
             self.bytes -= oldest.encoded_len();
         }
+    }
+
+    pub(super) const fn held(&self) -> Held {
+        Held::new("bytes that entered the mempool last", self.bytes, MAX_BYTES)
     }
 
     /// All of them, the newest first.

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use libp2p::PeerId;
 
-use super::{Download, OTHER_ALARM, STUCK_ALARM, Stage};
+use super::{Download, OTHER_ALARM, STUCK_ALARM, Stage, Unlinked};
 use crate::{
     chain::{ConsensusRecord, Header, Mmr, is_checkpoint},
     node::{
-        Protocol, RequestFailure,
+        OutboundId, Protocol, RequestFailure,
         chain::{Chain, Purpose},
         effects::{Effects, LightAsk},
         work::Job,
@@ -68,6 +68,7 @@ impl Chain {
     pub(in crate::node) fn light_answered(
         &mut self,
         fx: &mut Effects,
+        id: OutboundId,
         peer: PeerId,
         ask: LightAsk,
         outcome: Result<Vec<u8>, RequestFailure>,
@@ -76,8 +77,9 @@ impl Chain {
         let response = read(fx, peer, outcome);
         let Some(light) = &mut self.light else { return };
         let range = matches!(ask, LightAsk::Range(_));
-        // An answer that was given up on is not waited for any more: another may be under way.
-        if !range && light.asking.is_none_or(|(by, _)| by != peer) {
+        // What was given up on is not looked at: it was right for what was proven when it was asked for. Pieces of the
+        // state say themselves which they are.
+        if !range && light.asking.is_none_or(|asking| asking.id != id) {
             return;
         }
         if !range {
@@ -89,6 +91,9 @@ impl Chain {
             }
             (LightAsk::Warp, Some(SyncResponse::Warp { fragments, .. })) => {
                 self.fragments_came(fx, peer, fragments);
+            }
+            (LightAsk::Ancestor(of), Some(SyncResponse::Ancestor(found))) => {
+                self.ancestor_came(fx, peer, of, found.map(|found| *found));
             }
             (LightAsk::Checkpoint, Some(SyncResponse::Checkpoint(found))) => {
                 self.anchor_came(fx, peer, found);
@@ -153,7 +158,8 @@ impl Chain {
 
     fn fragments_came(&mut self, fx: &mut Effects, peer: PeerId, fragments: Vec<Fragment>) {
         let Some(light) = &mut self.light else { return };
-        let height = light.proven.checkpoint.height;
+        let known = light.newest();
+        let height = known.checkpoint.height;
         if fragments.is_empty() {
             // It claimed more than it can show. Others come first.
             fx.refuse("finalised-head-not-shown");
@@ -163,7 +169,7 @@ impl Chain {
             light.rest(&peer, fx.now.mono);
             return;
         }
-        match light.proven.follow_all(&fragments) {
+        match known.follow_all(&fragments) {
             Ok(proven) => {
                 light.busy = true;
                 let fragments = Arc::new(fragments);
@@ -208,15 +214,11 @@ impl Chain {
         if let Some(server) = light.servers.get_mut(&peer) {
             server.finalised = claimed.max(proven.checkpoint.height);
         }
-        light.header = last.checkpoint.clone();
-        light.proven = proven;
-        light.rebase_tip();
-        light.fragments.extend(fragments.iter().cloned());
+        let mut newer = Unlinked::new(last.checkpoint.clone(), proven);
+        newer.fragments.extend(light.unlinked.take().into_iter().flat_map(|before| before.fragments));
+        newer.fragments.extend(fragments.iter().cloned());
         light.advance(&peer, fx.now.mono);
-        fx.lower(STUCK_ALARM);
-        self.forget_expired(fx);
-        self.remember_proven(fx);
-        self.notify_sync(fx);
+        self.newer_proven(fx, newer);
     }
 
     fn pivot_came(&mut self, fx: &mut Effects, peer: PeerId, hash: Hash, parts: Option<PivotParts>) {
@@ -235,6 +237,7 @@ impl Chain {
             return;
         }
         light.advance(&peer, fx.now.mono);
+        light.acted = true;
         light.open_tip(mmr.clone());
         let mut sync = StateSync::new(light.header.clone());
         for peer in light.servers.keys() {

@@ -65,7 +65,10 @@ impl Light {
             && strategy == Strategy::Light
         {
             light.start = begun.proven.clone();
-            (light.proven, light.header) = (begun.proven, begun.header);
+            (light.proven, light.header, light.acted) = (begun.proven, begun.header, true);
+        }
+        if storage::halted(&*fx.store).is_some() {
+            light.refuse();
         }
         light
     }

@@ -12,7 +12,7 @@ use std::{
 
 use libp2p::PeerId;
 
-use super::{Light, Question, checkpoint};
+use super::{Light, Question, Server, checkpoint};
 use crate::{
     chain::{Body, ConsensusRecord, Header, Mmr},
     finality::{BlockTree, InsertError, Stage},
@@ -189,9 +189,11 @@ impl Light {
             let peer = self.server_of(newest.height, &newest.hash, now).filter(|_| newest.height.0 > 0)?;
             return Some((peer, LightAsk::Tip(newest.hash), SyncRequest::Pivot { hash: newest.hash }));
         };
-        let able = self.servers.iter().filter(|(_, server)| !server.other && server.resting_until <= now);
-        let claim = able.map(|(peer, server)| (server.height, *peer)).max();
-        tip.question(claim)
+        let able = |server: &&Server| !server.other && server.resting_until <= now;
+        // Whoever has just shown headers of no use rests too, whatever blocks it sends.
+        tip.ahead = tip.ahead.filter(|peer| self.servers.get(peer).filter(able).is_some());
+        let claim = self.servers.iter().filter(|(_, server)| able(server));
+        tip.question(claim.map(|(peer, server)| (server.height, *peer)).max())
     }
 
     /// Headers go on from the newest checkpoint.

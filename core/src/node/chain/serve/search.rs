@@ -1,4 +1,4 @@
-//! Finding an old transaction and proving it: in the index, then in the archive.
+//! Finding an old transaction and proving it: in the index, then in the archive. And proving which block is where.
 
 use std::collections::BTreeMap;
 
@@ -15,10 +15,10 @@ use crate::{
     peers::Traffic,
     primitives::{Hash, Height, InclusionProof, decode, encode},
     store::{ArchiveAnswer, ArchiveRequest},
-    sync::{SyncResponse, TransactionProof},
+    sync::{Ancestor, SyncResponse, TransactionProof},
 };
 
-/// What a look into the index costs a peer of its quota, in bytes.
+/// What a look into the index, or a proof of a block's place, costs a peer of its quota, in bytes.
 const LOOK: usize = 64 << 10;
 /// The headers of so many blocks are under one tree that the prover keeps.
 const TREE: u64 = 32;
@@ -51,16 +51,47 @@ impl Chain {
         self.look_into_next(fx, id, peer, search);
     }
 
+    /// Which block is at a height, on the way to a checkpoint?
+    pub(super) fn ancestor_asked(
+        &mut self,
+        fx: &mut Effects,
+        id: InboundId,
+        peer: PeerId,
+        height: Height,
+        pivot: Hash,
+    ) {
+        fx.answered(peer, Traffic::Sync, LOOK);
+        if self.pivots.get(&pivot).is_none_or(|pivot| pivot.header.height() <= height) {
+            Self::answer(fx, id, peer, &SyncResponse::Ancestor(None));
+            return;
+        }
+        self.read_old(fx, id, peer, Old::Ancestor(height, pivot), headers_around(height));
+    }
+
+    /// The archive has the headers around that block.
+    pub(super) fn ancestor(
+        &self,
+        fx: &Effects,
+        height: Height,
+        pivot: &Hash,
+        rows: &[(Height, Hash, Vec<u8>)],
+    ) -> Option<Ancestor> {
+        let checkpoint = &self.pivots.get(pivot)?.header;
+        let around = around(rows)?;
+        let hash = *around.get(&height.0)?;
+        let proof = self.ancestry(&*fx.store, height, checkpoint.height(), &around)?;
+        let ancestor = Ancestor { hash, proof };
+        ancestor.verify(checkpoint, height).then_some(ancestor)
+    }
+
     fn look_into_next(&mut self, fx: &mut Effects, id: InboundId, peer: PeerId, mut search: Search) {
         search.block = None;
         let Some((height, _)) = search.candidates.first() else {
             Self::answer(fx, id, peer, &SyncResponse::Transaction(None));
             return;
         };
-        let from = Height(height.0 - height.0 % TREE);
-        let count = usize::try_from(TREE).unwrap_or_default() + SPARE;
-        let old = Old::Transaction(Box::new(search));
-        self.read_old(fx, id, peer, old, ArchiveRequest::Headers { from, count });
+        let request = headers_around(*height);
+        self.read_old(fx, id, peer, Old::Transaction(Box::new(search)), request);
     }
 
     /// The archive has the headers around the block, or its body.
@@ -108,27 +139,35 @@ impl Chain {
         rows: &[(Height, Hash, Vec<u8>)],
     ) -> Option<(Header, Option<MmrProof>)> {
         let checkpoint = &self.pivots.get(pivot)?.header;
-        // Each header names its parent; so blocks of forks, which a crash may leave, need not be told apart here.
-        let mut around = BTreeMap::new();
-        let mut header = None;
-        for (at, of, bytes) in rows {
-            let read = decode::<Header>(bytes, Header::LEN).ok()?;
-            around.entry(at.0).or_insert(*of);
-            if let Some(below) = at.0.checked_sub(1) {
-                around.insert(below, read.content.parent);
-            }
-            if (*at, *of) == (height, hash) {
-                header = Some(read);
-            }
-        }
-        let header = header?;
+        let (.., bytes) = rows.iter().find(|(at, of, _)| (*at, *of) == (height, hash))?;
+        let header = decode::<Header>(bytes, Header::LEN).ok()?;
         if hash == *pivot {
             return Some((header, None));
         }
-        let proof = self.ancestry(&*fx.store, height, checkpoint.height(), &around)?;
+        let proof = self.ancestry(&*fx.store, height, checkpoint.height(), &around(rows)?)?;
         let right = proof.verify(&checkpoint.content.mmr_root, checkpoint.height().0, height.0, &hash);
         right.then_some((header, Some(proof)))
     }
+}
+
+/// The headers under the tree that the prover keeps over a block, and some more.
+fn headers_around(height: Height) -> ArchiveRequest {
+    let from = Height(height.0 - height.0 % TREE);
+    ArchiveRequest::Headers { from, count: usize::try_from(TREE).unwrap_or_default() + SPARE }
+}
+
+/// The hashes of headers by height. Each header names its parent; so blocks of forks, which a crash may leave, need not be told
+/// apart here.
+fn around(rows: &[(Height, Hash, Vec<u8>)]) -> Option<BTreeMap<u64, Hash>> {
+    let mut around = BTreeMap::new();
+    for (at, of, bytes) in rows {
+        let read = decode::<Header>(bytes, Header::LEN).ok()?;
+        around.entry(at.0).or_insert(*of);
+        if let Some(below) = at.0.checked_sub(1) {
+            around.insert(below, read.content.parent);
+        }
+    }
+    Some(around)
 }
 
 /// Proves that a transaction is in a body, if it is.

@@ -44,7 +44,7 @@ fn neighbour(key: &Hash, up: bool) -> Hash {
     key
 }
 
-/// Written out in `docs/FORMATS.md`.
+/// Others are written out in `docs/FORMATS.md`.
 #[test]
 fn golden_proof() {
     let trie = of(&(0..8).map(|index| (key(index << 5), account(1, index.into()))).collect());

@@ -1,0 +1,188 @@
+//! Which provider records of strangers are held: so many of each peer, and all together so many that there is always room for our
+//! own. When there are too many the oldest of whoever has most gives way; what is renewed in time is never the oldest.
+
+use std::collections::BTreeMap;
+
+use libp2p::{
+    PeerId,
+    kad::{
+        ProviderRecord, RecordKey,
+        store::{MemoryStore, RecordStore},
+    },
+};
+
+use super::dht::MAX_PROVIDERS;
+
+/// The most records of strangers.
+pub(super) const MAX_STRANGERS: usize = 3_584;
+/// The most of one peer: rooms, ranges of blocks, snapshots and files.
+const MAX_OF_PEER: usize = 256;
+
+/// Why a record is not held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("its key is none of ours")]
+    Key,
+    #[error("that peer provides enough")]
+    Peer,
+    #[error("that key has enough providers")]
+    Providers,
+}
+
+/// See the [module](self).
+#[derive(Debug, Default)]
+pub(super) struct Strangers {
+    /// In the order they were told or renewed.
+    order: BTreeMap<u64, (PeerId, RecordKey)>,
+    places: BTreeMap<PeerId, BTreeMap<Vec<u8>, u64>>,
+    next: u64,
+}
+
+/// Whether this is a key as [`record_key`](super::dht::record_key) makes them.
+fn is_ours(key: &RecordKey) -> bool {
+    matches!(key.as_ref(), [0x1e, 0x20, hash @ ..] if hash.len() == 32)
+}
+
+impl Strangers {
+    /// Takes in what a peer says of itself.
+    ///
+    /// # Errors
+    /// Says why it is not held.
+    pub(super) fn add(&mut self, store: &mut MemoryStore, mut record: ProviderRecord) -> Result<(), Refusal> {
+        let (peer, key) = (record.provider, record.key.clone());
+        if !is_ours(&key) {
+            return Err(Refusal::Key);
+        }
+        // Where it is we ask for when we need it, and its own word for it may be long.
+        record.addresses.clear();
+        let held = self.places.get(&peer);
+        let place = held.and_then(|held| held.get(key.as_ref())).copied();
+        if place.is_none() && held.is_some_and(|held| held.len() >= MAX_OF_PEER) {
+            return Err(Refusal::Peer);
+        }
+        // Nobody gives way to a record that is not held in the end.
+        let providers = store.providers(&key);
+        if providers.len() >= MAX_PROVIDERS && providers.iter().all(|known| known.provider != peer) {
+            return Err(Refusal::Providers);
+        }
+        while place.is_none() && self.order.len() >= MAX_STRANGERS {
+            self.give_way(store);
+        }
+        let taken = store.add_provider(record).is_ok()
+            && store.providers(&key).iter().any(|known| known.provider == peer);
+        if let Some(place) = place {
+            self.forget(place);
+        }
+        if !taken {
+            return Err(Refusal::Providers);
+        }
+        self.order.insert(self.next, (peer, key.clone()));
+        self.places.entry(peer).or_default().insert(key.to_vec(), self.next);
+        self.next += 1;
+        Ok(())
+    }
+
+    fn forget(&mut self, place: u64) -> Option<(PeerId, RecordKey)> {
+        let (peer, key) = self.order.remove(&place)?;
+        if let Some(held) = self.places.get_mut(&peer) {
+            held.remove(key.as_ref());
+            if held.is_empty() {
+                self.places.remove(&peer);
+            }
+        }
+        Some((peer, key))
+    }
+
+    /// The oldest record of whoever has most.
+    fn give_way(&mut self, store: &mut MemoryStore) {
+        let most = self.places.values().map(BTreeMap::len).max().unwrap_or(0);
+        let largest = self.places.values().filter(|held| held.len() == most);
+        let oldest = largest.filter_map(|held| held.values().min()).min().copied();
+        if let Some((peer, key)) = oldest.and_then(|place| self.forget(place)) {
+            store.remove_provider(&key, &peer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use libp2p::Multiaddr;
+
+    use super::{
+        super::dht::{memory_store, record_key},
+        *,
+    };
+    use crate::primitives::Hash;
+
+    fn peer(number: u32) -> PeerId {
+        let id = [[0, 36, 8, 1, 18, 32].as_slice(), &Hash::of(&number.to_le_bytes()).0].concat();
+        PeerId::from_bytes(&id).unwrap()
+    }
+
+    fn record(number: u32, key: u32) -> ProviderRecord {
+        let far: Multiaddr = "/ip4/8.8.8.8/tcp/4100".parse().unwrap();
+        ProviderRecord::new(record_key(&Hash::of(&key.to_le_bytes())), peer(number), vec![far])
+    }
+
+    #[test]
+    fn one_peer_fills_no_store_and_keeps_nobody_else_out() {
+        let (mut strangers, mut store) = (Strangers::default(), memory_store(peer(0)));
+        for key in 0..MAX_OF_PEER as u32 {
+            assert_eq!(strangers.add(&mut store, record(1, key)), Ok(()));
+        }
+        assert_eq!(strangers.add(&mut store, record(1, 70_000)), Err(Refusal::Peer));
+        assert_eq!(strangers.add(&mut store, record(1, 3)), Ok(()), "what is renewed is held");
+        assert_eq!(strangers.add(&mut store, record(2, 3)), Ok(()));
+        assert!(store.providers(&record(1, 3).key).iter().all(|held| held.addresses.is_empty()));
+    }
+
+    #[test]
+    fn however_many_there_are_the_largest_gives_way_and_our_own_have_room() {
+        let (mut strangers, mut store) = (Strangers::default(), memory_store(peer(0)));
+        assert_eq!(strangers.add(&mut store, record(1, 1)), Ok(()));
+        for number in 0..40 {
+            for key in 0..200 {
+                strangers.add(&mut store, record(100 + number, 1_000 * number + key)).unwrap();
+            }
+        }
+        assert_eq!(strangers.order.len(), MAX_STRANGERS);
+        assert_eq!(strangers.places.values().map(BTreeMap::len).sum::<usize>(), MAX_STRANGERS);
+        assert_eq!(store.providers(&record(1, 1).key).len(), 1, "who has one record keeps it");
+        for key in 0..512 {
+            assert!(store.add_provider(record(0, 1_000_000 + key)).is_ok(), "our own, number {key}");
+        }
+    }
+
+    #[test]
+    fn what_is_refused_pushes_nobody_out() {
+        let (mut strangers, mut store) = (Strangers::default(), memory_store(peer(0)));
+        for number in 0..MAX_PROVIDERS as u32 {
+            strangers.add(&mut store, record(1 + number, 1)).unwrap();
+        }
+        for number in 0..(MAX_STRANGERS - MAX_PROVIDERS) as u32 {
+            strangers.add(&mut store, record(1_000 + number, 1_000 + number)).unwrap();
+        }
+        for number in 0..50 {
+            assert_eq!(strangers.add(&mut store, record(100_000 + number, 1)), Err(Refusal::Providers));
+        }
+        assert_eq!(strangers.order.len(), MAX_STRANGERS);
+        assert_eq!(store.providers(&record(1, 1).key).len(), MAX_PROVIDERS);
+    }
+
+    #[test]
+    fn a_key_of_another_kind_or_with_enough_providers_is_refused() {
+        let (mut strangers, mut store) = (Strangers::default(), memory_store(peer(0)));
+        for bytes in [vec![], vec![7; 34], [&[0x1e, 0x20][..], &[7; 33]].concat()] {
+            let other = ProviderRecord { key: RecordKey::from(bytes), ..record(1, 1) };
+            assert_eq!(strangers.add(&mut store, other), Err(Refusal::Key));
+        }
+        for number in 0..20 {
+            assert_eq!(strangers.add(&mut store, record(1 + number, 1)), Ok(()));
+        }
+        assert_eq!(strangers.add(&mut store, record(50, 1)), Err(Refusal::Providers));
+        assert_eq!(strangers.order.len(), 20);
+    }
+}

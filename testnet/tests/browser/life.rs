@@ -1,0 +1,130 @@
+//! Tabs that are frozen, asleep, offline or hidden for a while, and come back by themselves.
+
+use serde_json::json;
+use weft_testnet::live::{Chain, NodeOptions, PATIENCE, Ports, Process, RelayOptions, wait_for};
+
+use super::{
+    Network, ROOM, SLOT_MILLIS, app,
+    tab::{Driver, Tab},
+};
+
+/// So many blocks take longer than a busy page is ever late.
+const WHILE: u64 = 8_000 / SLOT_MILLIS;
+
+async fn freeze(tab: &Tab, state: &str) {
+    tab.devtools("Page.setWebLifecycleState", &json!({ "state": state })).await;
+}
+
+async fn offline(tab: &Tab, offline: bool) {
+    let conditions =
+        json!({ "offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1 });
+    tab.devtools("Network.enable", &json!({})).await;
+    tab.devtools("Network.emulateNetworkConditions", &conditions).await;
+}
+
+/// Waits until the tab says that it is back, and returns for how many milliseconds it says it stood still.
+async fn woke(tab: &Tab) -> u64 {
+    tab.attribute("woke", "data-millis").await.parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_tab_says_for_how_long_it_stood_still_and_goes_on() {
+    let mut network = Network::start();
+    let (tab, other) = tokio::join!(network.tab(), network.tab());
+    tab.reserved().await;
+    tab.join(ROOM).await;
+    other.join(ROOM).await;
+    let height = network.relay.height().unwrap();
+    freeze(&tab, "frozen").await;
+    network.relay.reach(height + WHILE).unwrap();
+    freeze(&tab, "active").await;
+    let still = woke(&tab).await;
+    assert!((5_000..120_000).contains(&still), "{still} ms");
+    tab.follows(height + WHILE).await;
+    tab.reserved().await;
+    tab.say("back from the ice").await;
+    other.hears(&tab.peer().await, "back from the ice").await;
+    tab.click("woke-seen").await;
+    tab.until("the notice is gone", "document.querySelector('[data-testid=\"woke\"]') === null").await;
+    // Who was not frozen has nothing to say.
+    other.until("the other tab ran on", "document.querySelector('[data-testid=\"woke\"]') === null").await;
+    tab.close().await;
+    other.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tab_says_that_it_is_offline_and_is_back_at_once_when_the_network_is() {
+    let mut network = Network::start();
+    let tab = network.tab().await;
+    tab.reserved().await;
+    offline(&tab, true).await;
+    let alarms = "[...document.querySelectorAll('[data-testid=\"alarm\"]')].some(it => it.textContent.includes('no network'))";
+    tab.until("it says that there is no network", alarms).await;
+    // What it was connected to is gone, and it cannot come back yet.
+    network.relay.kill();
+    tab.shows("[data-testid=\"connection-state\"]:not([data-state=\"connected\"])").await;
+    network.relay = network.chain.relay(Some(&app()), network.ports).unwrap();
+    offline(&tab, false).await;
+    assert_eq!(woke(&tab).await, 0);
+    tab.until("it says so no longer", &format!("!({alarms})")).await;
+    let height = network.validators[0].height().unwrap();
+    tab.follows(height + 2).await;
+    tab.reserved().await;
+    tab.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tab_whose_machine_slept_has_its_slot_again_although_the_relay_forgot_it() {
+    let chain = Chain::new(SLOT_MILLIS, 1).unwrap();
+    let options = RelayOptions { app: Some(app()), ports: Ports::free().unwrap(), ..RelayOptions::default() };
+    let relay =
+        || Process::start_ready("relay", chain.relay_command("relay", &options), chain.dir()).unwrap();
+    let mut first = relay();
+    let mut validator = chain.validator(0, &first).unwrap();
+    let driver = Driver::start(chain.dir());
+    let tab = driver.open(&format!("http://127.0.0.1:{}/", options.ports.http)).await;
+    tab.follows(2).await;
+    tab.reserved().await;
+    tab.pause();
+    first.kill();
+    let second = relay();
+    let height = validator.height().unwrap();
+    validator.reach(height + WHILE).unwrap();
+    tab.resume();
+    tab.follows(height + WHILE).await;
+    tab.reserved().await;
+    // Somebody else reaches it there, over the relay and in no other way.
+    let circuit = format!("{}/p2p-circuit/p2p/{}", second.tcp_addresses()[0], tab.peer().await);
+    let visitor = NodeOptions { bootstrap: vec![circuit], bootstrap_only: true, ..NodeOptions::default() };
+    let mut visitor = chain.node("visitor", &visitor).unwrap();
+    let peer = tab.peer().await;
+    wait_for("the tab is reached through the relay", PATIENCE, || {
+        visitor.check()?;
+        Ok(visitor.peers()?.into_iter().find(|it| it.peer == peer && !it.links.is_empty()))
+    })
+    .unwrap();
+    tab.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hidden_tab_follows_the_chain_and_is_up_to_date_when_it_is_shown_again() {
+    let mut network = Network::start();
+    let tab = network.tab().await;
+    let watch = "window.weftSeen = [], document.addEventListener('visibilitychange', () => \
+                 window.weftSeen.push([document.visibilityState, +document.querySelector('[data-testid=\"block\"]').dataset.height])), true";
+    tab.until("the page is watched", &format!("({watch})")).await;
+    let own = tab.client().window().await.unwrap();
+    let other = tab.client().new_window(true).await.unwrap();
+    tab.client().switch_to_window(other.handle).await.unwrap();
+    tab.devtools("Page.bringToFront", &json!({})).await;
+    let height = network.relay.height().unwrap();
+    network.relay.reach(height + WHILE).unwrap();
+    tab.client().switch_to_window(own).await.unwrap();
+    tab.devtools("Page.bringToFront", &json!({})).await;
+    tab.until("it was hidden and is shown", "window.weftSeen.map(it => it[0]).join() === 'hidden,visible'")
+        .await;
+    tab.follows(height + WHILE).await;
+    let back = tab.until("what it showed then", "window.weftSeen[1][1]").await.as_u64().unwrap();
+    assert!(back > height, "it stood still while it was hidden: at {back}, and {height} when it was hidden");
+    tab.close().await;
+}
