@@ -36,6 +36,10 @@ const NO_WEBRTC: [&str; 2] = [
 const GOODBYE: Duration = Duration::from_secs(5);
 /// The driver, and the browsers it looks for.
 const DRIVER: &str = "chromedriver";
+/// What the driver says when the port that it was given for IPv6 is another's for IPv4, of which it can know nothing
+/// beforehand, and how often it is started in all.
+const PORT_TAKEN: &str = "Address already in use";
+const DRIVER_TRIES: u32 = 5;
 const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
 
 /// What tabs need and this machine lacks, in words.
@@ -76,6 +80,16 @@ impl Driver {
     /// # Errors
     /// When it does not start.
     pub fn start(dir: &Path) -> Result<Self, LiveError> {
+        let mut tries = 1;
+        loop {
+            match Self::start_once(dir) {
+                Err(LiveError::Ended { log, .. }) if tries < DRIVER_TRIES && log.contains(PORT_TAKEN) => tries += 1,
+                started => return started,
+            }
+        }
+    }
+
+    fn start_once(dir: &Path) -> Result<Self, LiveError> {
         let mut command = Command::new(DRIVER);
         command.arg("--port=0");
         let mut process = Process::start(DRIVER, command, dir)?;
