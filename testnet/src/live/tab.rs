@@ -83,7 +83,9 @@ impl Driver {
         let mut tries = 1;
         loop {
             match Self::start_once(dir) {
-                Err(LiveError::Ended { log, .. }) if tries < DRIVER_TRIES && log.contains(PORT_TAKEN) => tries += 1,
+                Err(LiveError::Ended { log, .. }) if tries < DRIVER_TRIES && log.contains(PORT_TAKEN) => {
+                    tries += 1
+                }
                 started => return started,
             }
         }
