@@ -24,7 +24,7 @@
 //!   `chat-error`
 //! - network: `peers`, `peer` (`data-peer`) with `peer-transport`, `peer-id`, `chain`, `state-root`, `relay`
 //!   (`data-reserved`), `storage` (`data-opened-at`: the height that the stored chain had, empty
-//!   when none is kept), `strategy` (`data-strategy`: the one in use), `strategy-snap`, `strategy-full`, `strategy-light`,
+//!   when none is kept), `strategy` (`data-strategy`: the one in use), `strategy-snap`, `strategy-warp`, `strategy-fast`, `strategy-full`, `strategy-light`,
 //!   `strategy-checkpoint`, `strategy-hash`, `strategy-explained`, `strategy-save`, `strategy-result` (`data-state`)
 //! - on a narrow page, `section-chain`, `section-wallet`, `section-chat` and `section-network` switch between them
 //!

@@ -7,8 +7,10 @@ use super::session;
 use crate::settings;
 
 /// The ways that are offered, the usual one first, each with a name and what it is in a few words.
-const WAYS: [(&str, &str, &str); 4] = [
+const WAYS: [(&str, &str, &str); 6] = [
     ("snap", "Snap", "balances by proof at once, then everything"),
+    ("warp", "Warp", "as snap, then the headers of before"),
+    ("fast", "Fast", "as snap, once every header is checked"),
     ("full", "Full", "execute every block from genesis on"),
     ("light", "Light", "proofs only, next to no storage"),
     ("checkpoint", "From a checkpoint", "of a hash that you trust"),
@@ -36,7 +38,9 @@ fn way(strategy: Strategy) -> &'static str {
         Strategy::Full => "full",
         Strategy::Light => "light",
         Strategy::Checkpoint(_) => "checkpoint",
-        Strategy::Snap | Strategy::Fast | Strategy::Warp => "snap",
+        Strategy::Snap => "snap",
+        Strategy::Fast => "fast",
+        Strategy::Warp => "warp",
     }
 }
 

@@ -283,11 +283,7 @@ impl Chain {
             claims: Claims::default(),
             prover: history::open(&*fx.store)?,
             strategy: config.strategy,
-            backfill: if light.is_some() {
-                None
-            } else {
-                backfill::reopen(&*fx.store, config.strategy, config.prune)?
-            },
+            backfill: if light.is_some() { None } else { backfill::reopen(&*fx.store, config.strategy)? },
             own,
             serving: BTreeMap::new(),
             starting,
@@ -477,7 +473,7 @@ impl Chain {
                 self.block_archived(fx, hash, contents);
             }
             (Archived::OldHeaders(headers), Ok(ArchiveAnswer::Stored)) => {
-                self.old_headers_archived(fx, &headers);
+                self.old_headers_kept(fx, &headers);
             }
             (
                 Archived::Block(..) | Archived::Forks | Archived::Check | Archived::OldHeaders(_),

@@ -65,7 +65,8 @@ impl Strategy {
                 "more than two thirds of each set of authorities, while it was in force or later",
             ),
             Self::Warp => (
-                "as snap; then, slowly and beside all else, every header back to the genesis",
+                "as snap; then, slowly and beside all else, every header back to the genesis, to pass on; a \
+                 peer that forgets old blocks checks it and keeps none",
                 "as snap; then that each header is the one that the next one names, down to the genesis",
                 "as snap",
             ),

@@ -96,6 +96,12 @@ async fn a_tab_that_joins_by_proof_or_by_execution_ends_where_the_natives_are() 
     assert_eq!(tab.joined_at().await, 0);
     assert_eq!(tab.address().await, owner);
 
+    for way in ["warp", "fast"] {
+        tab.choose(way, None).await;
+        network.agrees_with(&tab, paid).await;
+        assert!(tab.joined_at().await >= CHECKPOINT_INTERVAL, "{way}");
+    }
+
     let anchor = network.relay.block(CHECKPOINT_INTERVAL).unwrap().summary.hash;
     tab.choose("checkpoint", Some(&anchor.to_string())).await;
     network.agrees_with(&tab, paid).await;

@@ -4,7 +4,7 @@ use std::{cell::Cell, rc::Rc, sync::OnceLock};
 
 use weft_core::{
     chain::Header,
-    node::{Command, CommandError, Reply, SyncPhase},
+    node::{Command, CommandError, Prune, Reply, SyncPhase},
     primitives::{Height, decode, encode},
     sync::{Strategy, SyncResponse},
 };
@@ -122,6 +122,24 @@ fn only_those_download_old_headers_whose_strategy_says_so() {
     let strategy = Strategy::Warp;
     let again = world.add_node(NodeOptions { storage, strategy, bootstrap: servers, ..options() });
     world.run_until(60_000, |world| has_all_headers(world, again));
+}
+
+#[test]
+fn who_forgets_old_blocks_checks_the_old_headers_and_keeps_none() {
+    for (strategy, prune) in
+        [(Strategy::Warp, Prune::Full), (Strategy::Fast, Prune::Full), (anchor(480), Prune::Light)]
+    {
+        let brought = Rc::new(Cell::new(0));
+        let (mut world, servers) = servers(24, vec![few_at_once(&brought), few_at_once(&brought)]);
+        let ix = world.add_node(NodeOptions { strategy, prune, bootstrap: servers.clone(), ..options() });
+        world.run_until(60_000, |_| brought.get() > FINAL / 2);
+        world.restart(ix, Keep::All).unwrap();
+        world.run_until(60_000, |world| is_there(world, ix) && world.chain(ix).sync.backfill.is_none());
+        assert!((FINAL - 1..FINAL + 48).contains(&brought.get()), "{strategy}: {} headers", brought.get());
+        assert_eq!(oldest_header(&world, ix), Height(FINAL + 1), "{strategy}");
+        assert!(world.seen(ix).past_alarms.is_empty());
+        assert!(servers.iter().all(|server| !blames(&mut world, ix, *server)), "{strategy}");
+    }
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The headers from before the block at which this peer joined: see [`Backfill`].
 //!
 //! A peer with the state of a checkpoint needs none of them. The strategy says who wants them all the same, and how far
-//! back: they go to the archive, without bodies, so that others can have them from here. *Fast* has each of them, with the
+//! back: they go to the archive, without bodies, so that others can have them from here; who forgets old blocks checks them and
+//! keeps none. *Fast* has each of them, with the
 //! signature of the right authority, before it believes the state. The others download them once they follow the chain, and no
 //! faster than [`PACE`] allows, since nobody waits for them.
 //!
@@ -44,11 +45,9 @@ const AT_ONCE: Bounds = Bounds { slots: u64::MAX, headers: MAX_HEADERS, millis: 
 const BROKEN_ALARM: &str =
     "the headers before the checkpoint this peer joined at break the rules of the chain";
 
-/// How a backfill goes on from a start, if the strategy wants one, and what is old is kept. Once its state is here, a fast
-/// peer does as a warp peer.
-const fn bounds(strategy: Strategy, prune: Prune) -> Option<Bounds> {
+/// How a backfill goes on from a start, if the strategy wants one. Once its state is here, a fast peer does as a warp peer.
+const fn bounds(strategy: Strategy) -> Option<Bounds> {
     match strategy {
-        _ if !matches!(prune, Prune::Archive) => None,
         Strategy::Warp | Strategy::Fast => Some(PACE),
         Strategy::Checkpoint(_) => Some(Bounds { slots: WEAK_SUBJECTIVITY_SLOTS, ..PACE }),
         Strategy::Full | Strategy::Snap | Strategy::Light => None,
@@ -60,12 +59,8 @@ fn stored(store: &dyn Store) -> Result<Option<OldHeaders>, StartError> {
 }
 
 /// The backfill of a peer that has joined, as the store has it.
-pub(super) fn reopen(
-    store: &dyn Store,
-    strategy: Strategy,
-    prune: Prune,
-) -> Result<Option<Backfill>, StartError> {
-    let bounds = bounds(strategy, prune);
+pub(super) fn reopen(store: &dyn Store, strategy: Strategy) -> Result<Option<Backfill>, StartError> {
+    let bounds = bounds(strategy);
     let backfill =
         stored(store)?.zip(bounds).map(|(old, bounds)| Backfill::new(old, bounds, Mono::default()));
     Ok(backfill.filter(|backfill| !backfill.is_complete()))
@@ -77,7 +72,7 @@ impl Chain {
         let before = stored(&*fx.store).ok().flatten();
         let old = OldHeaders::from(pivot.clone(), self.tree.base(), before);
         batch.put(OLD_HEADERS, [], encode(&old));
-        self.set_backfill(fx, old, bounds(self.strategy, self.prune));
+        self.set_backfill(fx, old, bounds(self.strategy));
     }
 
     /// Every header before this checkpoint is to be checked before its state is used.
@@ -159,7 +154,7 @@ impl Chain {
     /// Linked headers go to the archive; before a state is believed, their authors are checked.
     fn check_old_headers(&mut self, fx: &mut Effects, peer: PeerId, headers: Vec<Header>) {
         let Some(light) = &mut self.light else {
-            self.archive_old_headers(fx, headers);
+            self.keep_old_headers(fx, headers);
             return;
         };
         light.headers_came(&peer, fx.now.mono);
@@ -180,7 +175,7 @@ impl Chain {
         valid: Option<&[bool]>,
     ) {
         match valid {
-            Some(valid) if valid.iter().all(|valid| *valid) => self.archive_old_headers(fx, headers.to_vec()),
+            Some(valid) if valid.iter().all(|valid| *valid) => self.keep_old_headers(fx, headers.to_vec()),
             Some(_) => self.headers_are_broken(fx),
             None => {
                 if let Some(backfill) = &mut self.backfill {
@@ -190,9 +185,13 @@ impl Chain {
         }
     }
 
-    /// The header above goes with them: it may not be there yet.
-    fn archive_old_headers(&mut self, fx: &mut Effects, headers: Vec<Header>) {
+    /// To the archive, unless old blocks are forgotten. The header above goes with them: it may not be there yet.
+    fn keep_old_headers(&mut self, fx: &mut Effects, headers: Vec<Header>) {
         let Some(backfill) = &self.backfill else { return };
+        if self.prune != Prune::Archive {
+            self.old_headers_kept(fx, &headers);
+            return;
+        }
         let alone = |header: &Header| ArchivedBlock {
             height: header.height(),
             hash: header.hash(),
@@ -204,7 +203,7 @@ impl Chain {
         self.archived.insert(id, Archived::OldHeaders(headers));
     }
 
-    pub(super) fn old_headers_archived(&mut self, fx: &mut Effects, headers: &[Header]) {
+    pub(super) fn old_headers_kept(&mut self, fx: &mut Effects, headers: &[Header]) {
         let Some(backfill) = &mut self.backfill else { return };
         backfill.kept(headers);
         let mut batch = Batch::default();

@@ -80,7 +80,7 @@ impl fmt::Display for SyncView {
         match self.backfill {
             None => Ok(()),
             Some(BackfillView { done, total, rate, seconds_left }) => {
-                write!(f, "; {} of {} older headers are here", grouped(done), grouped(total))?;
+                write!(f, "; {} of {} older headers are checked", grouped(done), grouped(total))?;
                 write_pace(f, rate, seconds_left)
             }
         }
@@ -137,10 +137,10 @@ mod tests {
         assert_eq!(view.to_string(), "following the chain");
         let backfill = BackfillView { done: 7, total: 90, rate: 0, seconds_left: None };
         view.backfill = Some(backfill);
-        assert_eq!(view.to_string(), "following the chain; 7 of 90 older headers are here");
+        assert_eq!(view.to_string(), "following the chain; 7 of 90 older headers are checked");
         view.backfill = Some(BackfillView { rate: 2, seconds_left: Some(42), ..backfill });
         assert!(
-            view.to_string().ends_with("; 7 of 90 older headers are here, 2 a second, 42 s left"),
+            view.to_string().ends_with("; 7 of 90 older headers are checked, 2 a second, 42 s left"),
             "{view}"
         );
     }
