@@ -56,6 +56,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "execution", run: state::execution, seeds: state::execution_seeds },
     Target { name: "fragments", run: sync::fragments, seeds: sync::fragments_seeds },
     Target { name: "transaction_proof", run: sync::transaction_proof, seeds: sync::transaction_proof_seeds },
+    Target { name: "checkpoint", run: sync::checkpoint, seeds: sync::checkpoint_seeds },
+    Target { name: "pivot", run: sync::pivot, seeds: sync::pivot_seeds },
     Target { name: "journey", run: sync::journey, seeds: sync::journey_seeds },
     Target { name: "sync_request", run: sync::request, seeds: sync::request_seeds },
     Target { name: "sync_response", run: sync::response, seeds: sync::response_seeds },

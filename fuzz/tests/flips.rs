@@ -26,6 +26,8 @@ fn verifiers() -> Vec<Verifier> {
         ("range", state::range_proof, state::range_proof_seeds().swap_remove(1), 64),
         ("empty range", state::range_proof, state::range_proof_seeds().swap_remove(2), 64),
         ("fragment", sync::fragments, sync::fragments_seeds().swap_remove(2), 0),
+        ("checkpoint", sync::checkpoint, first(sync::checkpoint_seeds()), 0),
+        ("pivot", sync::pivot, first(sync::pivot_seeds()), 0),
         ("changes", sync::journey, first(sync::journey_seeds()), 1),
         ("transaction in a block", sync::transaction_proof, first(sync::transaction_proof_seeds()), 0),
         ("transaction in the checkpoint", sync::transaction_proof, last(sync::transaction_proof_seeds()), 0),

@@ -4,7 +4,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 
 use super::{ancestor::Ancestor, transaction::TransactionProof, warp::Fragment};
 use crate::{
-    chain::{Certificate, Checkpoint, ConsensusRecord, Header, Mmr, SystemItem, Transaction},
+    chain::{Certificate, Checkpoint, ConsensusRecord, Header, Mmr, Transaction},
     primitives::{Hash, Height, at_most},
     state::{Account, AccountProof, RangeProof},
 };
@@ -102,12 +102,12 @@ pub enum SyncRequest {
         /// The most headers wanted; at most [`MAX_HEADERS`].
         max: u32,
     },
-    /// What a block did to the consensus record. Answered with [`SyncResponse::System`].
-    System {
-        /// The block's height.
+    /// Which block is on the way to a finalised checkpoint at some height. Answered with [`SyncResponse::Ancestor`].
+    Ancestor {
+        /// The block's height: below the checkpoint's.
         height: Height,
-        /// Its hash.
-        hash: Hash,
+        /// The checkpoint's hash.
+        pivot: Hash,
     },
     /// One account after a finalised checkpoint. Answered with [`SyncResponse::Account`].
     Account {
@@ -146,13 +146,6 @@ pub enum SyncRequest {
         /// The height of the lower of the two sides' checkpoints.
         around: Height,
     },
-    /// Which block is on the way to a finalised checkpoint at some height. Answered with [`SyncResponse::Ancestor`].
-    Ancestor {
-        /// The block's height: below the checkpoint's.
-        height: Height,
-        /// The checkpoint's hash.
-        pivot: Hash,
-    },
 }
 
 /// An answer to a [`SyncRequest`].
@@ -179,8 +172,9 @@ pub enum SyncResponse {
     /// In order, beginning with the block after the asker's and not beyond the checkpoint it named; empty when the peer does
     /// not have them, or no longer. At most [`MAX_PROOF_BYTES`] after the first.
     Diffs(Vec<BlockDiff>),
-    /// All system items of the block, and the record it yields; `None` when the peer does not have them.
-    System(Option<Box<(Vec<SystemItem>, ConsensusRecord)>>),
+    /// The block's hash with a proof of its place; `None` when the state of this checkpoint is not served, or the peer does not
+    /// have the headers that the proof takes.
+    Ancestor(Option<Box<Ancestor>>),
     /// The proof of what the account is, or that there is none; `None` when the state of this checkpoint is not served, or
     /// no longer.
     Account(Option<AccountProof>),
@@ -197,9 +191,6 @@ pub enum SyncResponse {
     Certificates(
         #[borsh(deserialize_with = "at_most::<MAX_CERTIFICATES, _, _>")] Vec<(Certificate, ConsensusRecord)>,
     ),
-    /// The block's hash with a proof of its place; `None` when the state of this checkpoint is not served, or the peer does not
-    /// have the headers that the proof takes.
-    Ancestor(Option<Box<Ancestor>>),
 }
 
 /// What of a checkpoint cannot be told from its header, which commits to it.
@@ -207,6 +198,14 @@ pub enum SyncResponse {
 pub struct PivotParts {
     /// The mountain range over all earlier headers.
     pub mmr: Mmr,
+}
+
+impl PivotParts {
+    /// Whether these are the parts of the checkpoint with this header.
+    #[must_use]
+    pub fn are_of(&self, checkpoint: &Header) -> bool {
+        self.mmr.count() == checkpoint.height().0 && self.mmr.root() == checkpoint.content.mmr_root
+    }
 }
 
 /// What one block changed. The header commits to it.
@@ -282,16 +281,14 @@ mod tests {
         assert_eq!(request(SyncRequest::Diffs { from: to.height, to }), format!("05{three}{three}{hash}"));
         let before = SyncRequest::HeadersBefore { height: to.height, hash: to.hash, max: 9 };
         assert_eq!(request(before), format!("06{three}{hash}09000000"));
-        let system = SyncRequest::System { height: to.height, hash: to.hash };
-        assert_eq!(request(system), format!("07{three}{hash}"));
+        let ancestor = SyncRequest::Ancestor { height: to.height, pivot: to.hash };
+        assert_eq!(request(ancestor), format!("07{three}{hash}"));
         let account = SyncRequest::Account { pivot: to.hash, key: Hash([8; 32]) };
         assert_eq!(request(account), format!("08{hash}{}", "08".repeat(32)));
         let range = SyncRequest::Range { pivot: to.hash, from: Hash([8; 32]), to: Hash([9; 32]) };
         assert_eq!(request(range), format!("09{hash}{}{}", "08".repeat(32), "09".repeat(32)));
         let transaction = SyncRequest::Transaction { pivot: to.hash, id: Hash([8; 32]) };
         assert_eq!(request(transaction), format!("0a{hash}{}", "08".repeat(32)));
-        let ancestor = SyncRequest::Ancestor { height: to.height, pivot: to.hash };
-        assert_eq!(request(ancestor), format!("0d{three}{hash}"));
 
         let response = |response| hex::encode(encode::<SyncResponse>(&response));
         assert_eq!(response(SyncResponse::Warp { fragments: Vec::new(), finished: true }), "030000000001");
@@ -305,7 +302,11 @@ mod tests {
         let diff = BlockDiff { header: header.clone(), accounts: vec![(to.hash, account)] };
         let bytes = format!("0601000000{}01000000{hash}{three}{three}", hex::encode(encode(&header)));
         assert_eq!(response(SyncResponse::Diffs(vec![diff])), bytes);
-        assert_eq!(response(SyncResponse::System(None)), "0700");
+        assert_eq!(response(SyncResponse::Ancestor(None)), "0700");
+        let proof = MmrProver::default().prove(0, 3, |_| Some(to.hash)).unwrap();
+        let beside = hex::encode(Hash::of(&[&[0][..], &to.hash.0].concat()).0);
+        let ancestor = SyncResponse::Ancestor(Some(Box::new(Ancestor { hash: to.hash, proof })));
+        assert_eq!(response(ancestor), format!("0701{hash}01000000{beside}01000000{beside}"));
         assert_eq!(response(SyncResponse::Account(None)), "0800");
         assert_eq!(response(SyncResponse::Range(None)), "0900");
         assert_eq!(response(SyncResponse::Transaction(None)), "0a00");
@@ -322,12 +323,6 @@ mod tests {
         let most = encode(&certificates(MAX_CERTIFICATES));
         assert!(decode::<SyncResponse>(&most, 1 << 14).is_ok());
         assert!(decode::<SyncResponse>(&encode(&certificates(MAX_CERTIFICATES + 1)), 1 << 14).is_err());
-
-        assert_eq!(response(SyncResponse::Ancestor(None)), "0d00");
-        let proof = MmrProver::default().prove(0, 3, |_| Some(to.hash)).unwrap();
-        let beside = hex::encode(Hash::of(&[&[0][..], &to.hash.0].concat()).0);
-        let ancestor = SyncResponse::Ancestor(Some(Box::new(Ancestor { hash: to.hash, proof })));
-        assert_eq!(response(ancestor), format!("0d01{hash}01000000{beside}01000000{beside}"));
     }
 
     #[test]

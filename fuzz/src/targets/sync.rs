@@ -1,7 +1,7 @@
 //! What peers tell each other to catch up.
 
 use weft_core::{
-    chain::Header,
+    chain::{ConsensusRecord, Header},
     node::Protocol,
     primitives::{Hash, Height, InclusionProof, SignatureBatch, encode},
     sync::{
@@ -118,6 +118,38 @@ pub fn transaction_proof_seeds() -> Vec<Vec<u8>> {
     [(1, 0), (33, 2), (96, 1)].map(prove).into()
 }
 
+/// A header with its record, as the finalised checkpoint of this hash.
+pub fn checkpoint(data: &[u8]) -> bool {
+    let max = Protocol::Sync.max_response();
+    let Some((header, record)) = canonical::<(Header, ConsensusRecord)>(data, max) else { return false };
+    let wanted = sample().checkpoint(PIVOT);
+    let Some(proven) = Proven::believed(&header, record).filter(|it| it.checkpoint == wanted) else {
+        return false;
+    };
+    assert_eq!(proven.record, **sample().chain.record(PIVOT), "a forged record");
+    true
+}
+
+/// The checkpoint that others start from.
+pub fn checkpoint_seeds() -> Vec<Vec<u8>> {
+    vec![encode(&(sample().chain.header(PIVOT).clone(), (**sample().chain.record(PIVOT)).clone()))]
+}
+
+/// What of the pivot is not in its header.
+pub fn pivot(data: &[u8]) -> bool {
+    let Some(parts) = canonical::<PivotParts>(data, Protocol::Sync.max_response()) else { return false };
+    if !parts.are_of(sample().chain.header(PIVOT)) {
+        return false;
+    }
+    assert_eq!(parts.mmr, sample().mmr_before(PIVOT), "a forged range");
+    true
+}
+
+/// The pivot's.
+pub fn pivot_seeds() -> Vec<Vec<u8>> {
+    vec![encode(&PivotParts { mmr: sample().mmr_before(PIVOT) })]
+}
+
 /// A question on `/sync/1`.
 pub fn request(data: &[u8]) -> bool {
     canonical::<SyncRequest>(data, Protocol::Sync.max_request()).is_some()
@@ -145,7 +177,6 @@ pub fn request_seeds() -> Vec<Vec<u8>> {
         SyncRequest::Pivot { hash },
         SyncRequest::Diffs { from: Height(80), to: sample().checkpoint(height) },
         SyncRequest::HeadersBefore { height, hash, max: 9 },
-        SyncRequest::System { height, hash },
         SyncRequest::Account { pivot: hash, key: hash },
         SyncRequest::Range { pivot: hash, from: Hash::ZERO, to: hash },
         SyncRequest::Transaction { pivot: hash, id: hash },
@@ -168,15 +199,13 @@ pub fn response_seeds() -> Vec<Vec<u8>> {
     let told = |kind: u8, proof: Vec<u8>| [&[kind, 1][..], &proof].concat();
     let headers: Vec<Header> = sample.chain.blocks[..8].iter().map(|block| block.header.clone()).collect();
     let record = (**sample.chain.record(PIVOT)).clone();
-    let items = sample.chain.blocks[16].body.system.clone();
     let plain = [
         SyncResponse::Status(status()),
         SyncResponse::Headers(headers),
         SyncResponse::Busy,
         SyncResponse::Warp { fragments: sample.fragments[..2].to_vec(), finished: false },
-        SyncResponse::Checkpoint(Some(Box::new((sample.chain.header(PIVOT).clone(), record.clone())))),
+        SyncResponse::Checkpoint(Some(Box::new((sample.chain.header(PIVOT).clone(), record)))),
         SyncResponse::Pivot(Some(PivotParts { mmr: sample.mmr_before(PIVOT) })),
-        SyncResponse::System(Some(Box::new((items, record)))),
         SyncResponse::Account(None),
         SyncResponse::BlockTransactions(Some(sample.chain.blocks[0].body.transactions.clone())),
     ];
@@ -185,7 +214,7 @@ pub fn response_seeds() -> Vec<Vec<u8>> {
     seeds.push(told(8, proof(super::state::account_proof_seeds(), 32)));
     seeds.push(told(9, proof(super::state::range_proof_seeds(), 64)));
     seeds.push(told(10, proof(transaction_proof_seeds(), 32)));
-    seeds.push(told(13, proof(super::chain::mmr_proof_seeds(), 8)));
+    seeds.push(told(7, proof(super::chain::mmr_proof_seeds(), 8)));
     seeds
 }
 

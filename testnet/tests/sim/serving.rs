@@ -3,7 +3,7 @@
 use std::{cell::RefCell, rc::Rc, sync::OnceLock};
 
 use weft_core::{
-    chain::{Checkpoint, Header, SystemItem},
+    chain::{Checkpoint, Header},
     node::{Command, Input, OutboundId, Output, Protocol, Reply},
     primitives::{Hash, Height, Now, decode, encode, merkle_root, verify_each},
     sync::{MAX_HEADERS, Proven, SyncRequest, SyncResponse, TransactionProofError},
@@ -257,27 +257,6 @@ fn headers_are_served_backwards_from_the_tree_and_from_the_archive() {
         (9, Hash::ZERO, 9),
     ] {
         assert_eq!(desk.before(height, hash, max), [], "before {height}");
-    }
-}
-
-#[test]
-fn the_system_items_of_a_hand_off_are_served_with_the_record_they_yield() {
-    let mut desk = Desk::open();
-    for height in [20, 49, 81, 90, 1_281] {
-        let block = &made().blocks[height as usize - 1];
-        let hash = block.header.hash();
-        let answer = desk.ask(&SyncRequest::System { height: Height(height), hash });
-        let SyncResponse::System(Some(found)) = answer else { panic!("none at {height}") };
-        assert_eq!((&found.0, &found.1), (&block.body.system, &**made().record(Height(height))));
-    }
-    let certifies = |item: &SystemItem| matches!(item, SystemItem::Certificate(_));
-    assert!(made().blocks[48].body.system.iter().any(certifies));
-    let hash = checkpoint(49).hash;
-    for (height, hash) in
-        [(48, hash), (49, Hash::ZERO), (0, made().header(Height(0)).hash()), (u64::MAX, hash)]
-    {
-        let request = SyncRequest::System { height: Height(height), hash };
-        assert_eq!(desk.ask(&request), SyncResponse::System(None), "at {height}");
     }
 }
 

@@ -9,7 +9,7 @@
 //! All this is written down in the batch that moves the base. Certificates that finalise what is above it come before
 //! their block's own rows, so that a crash leaves no finalised checkpoint without its proof.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
@@ -21,7 +21,7 @@ use crate::{
     chain::{
         Ballot, Certificate, Checkpoint, ConsensusRecord, Header, Mmr, OutgoingSet, PendingSet, is_checkpoint,
     },
-    finality::{BlockTree, Stage},
+    finality::BlockTree,
     node::{StartError, effects::Effects, work::Job},
     primitives::{Hash, Height, decode, encode},
     state::{self, Diff, Trie},
@@ -432,19 +432,6 @@ impl Chain {
             }
         }
         self.rebuild_pivots(fx);
-    }
-
-    /// The record that a block yields, if it is in the tree or kept.
-    pub(super) fn record_of(
-        &self,
-        store: &dyn Store,
-        height: Height,
-        hash: &Hash,
-    ) -> Option<Arc<ConsensusRecord>> {
-        if self.tree.height(hash) == Some(height) && self.tree.stage(hash) == Some(Stage::Executed) {
-            return self.tree.record(hash).cloned();
-        }
-        Pivots::record(store, height, hash).map(Arc::new)
     }
 
     pub(super) fn base_height(&self) -> Height {

@@ -12,7 +12,7 @@ use libp2p::PeerId;
 
 use super::{Archived, Chain};
 use crate::{
-    chain::{Body, ConsensusRecord, Header},
+    chain::{ConsensusRecord, Header},
     node::{InboundId, Output, Protocol, effects::Effects},
     peers::{Offence, Traffic},
     primitives::{Hash, Height, decode, encode},
@@ -36,8 +36,6 @@ pub(super) enum Old {
     Before((Height, Hash), usize),
     /// The header with this hash, whose record this is.
     Checkpoint(Hash, Box<ConsensusRecord>),
-    /// The system items of a block that yields this record.
-    System(Box<ConsensusRecord>),
     /// The block at this height on the way to the checkpoint with this hash.
     Ancestor(Height, Hash),
     /// The block that holds a transaction, and what is around it.
@@ -88,7 +86,6 @@ impl Chain {
             Ok(SyncRequest::HeadersBefore { height, hash, max }) => {
                 self.headers_before_asked(fx, id, peer, (height, hash), bounded(max));
             }
-            Ok(SyncRequest::System { height, hash }) => self.system_asked(fx, id, peer, height, hash),
             Ok(SyncRequest::Account { pivot, key }) => self.account_asked(fx, id, peer, (pivot, key)),
             Ok(SyncRequest::Range { from, to, .. }) if from > to => {
                 fx.offend(peer, Offence::Malformed);
@@ -172,11 +169,6 @@ impl Chain {
                 let row = rows.iter().find(|(_, of, _)| *of == hash);
                 let header = row.and_then(|(.., bytes)| decode::<Header>(bytes, Header::LEN).ok());
                 SyncResponse::Checkpoint(header.map(|header| Box::new((header, *record))))
-            }
-            (Old::System(record), ArchiveAnswer::Bodies(bodies)) => {
-                let body = bodies.first().and_then(Option::as_ref);
-                let body = body.and_then(|bytes| decode::<Body>(bytes, Body::MAX_LEN).ok());
-                SyncResponse::System(body.map(|body| Box::new((body.system, *record))))
             }
             _ => SyncResponse::Busy,
         };

@@ -102,7 +102,7 @@ impl Chain {
                 self.pivot_came(fx, peer, hash, parts);
             }
             (LightAsk::Tip(hash), Some(SyncResponse::Pivot(parts))) => {
-                self.tip_opened(fx, peer, hash, parts.map(|parts| parts.mmr));
+                self.tip_opened(fx, peer, hash, parts);
             }
             (LightAsk::Headers(locator), Some(SyncResponse::Headers(headers))) => {
                 self.tip_headers_came(fx, peer, &locator, headers);
@@ -226,16 +226,17 @@ impl Chain {
         if light.stage != Stage::Pivot || light.header.hash() != hash {
             return;
         }
-        let Some(PivotParts { mmr }) = parts else {
+        let Some(parts) = parts else {
             if let Some(server) = light.servers.get_mut(&peer) {
                 server.lacks = Some(hash);
             }
             return;
         };
-        if mmr.count() != light.header.height().0 || mmr.root() != light.header.content.mmr_root {
+        if !parts.are_of(&light.header) {
             fx.offend(peer, Offence::BadProof);
             return;
         }
+        let PivotParts { mmr } = parts;
         light.advance(&peer, fx.now.mono);
         light.acted = true;
         light.open_tip(mmr.clone());

@@ -24,7 +24,7 @@ use crate::{
     },
     peers::Offence,
     primitives::{Hash, Height, Mono},
-    sync::{MAX_HEADERS, MAX_LOCATOR, SyncRequest, follow},
+    sync::{MAX_HEADERS, MAX_LOCATOR, PivotParts, SyncRequest, follow},
 };
 
 /// The most headers above the checkpoint: about 6 MB of a chain on which nothing becomes final.
@@ -249,19 +249,25 @@ impl Chain {
     }
 
     /// What it takes to follow headers above a checkpoint.
-    pub(super) fn tip_opened(&mut self, fx: &mut Effects, peer: PeerId, hash: Hash, mmr: Option<Mmr>) {
+    pub(super) fn tip_opened(
+        &mut self,
+        fx: &mut Effects,
+        peer: PeerId,
+        hash: Hash,
+        parts: Option<PivotParts>,
+    ) {
         let Some(light) = self.light.as_mut().filter(|light| light.header.hash() == hash) else { return };
-        let Some(mmr) = mmr else {
+        let Some(parts) = parts else {
             if let Some(server) = light.servers.get_mut(&peer) {
                 server.lacks = Some(hash);
             }
             return;
         };
-        if mmr.count() != light.header.height().0 || mmr.root() != light.header.content.mmr_root {
+        if !parts.are_of(&light.header) {
             fx.offend(peer, Offence::BadProof);
             return;
         }
-        light.open_tip(mmr);
+        light.open_tip(parts.mmr);
     }
 
     pub(super) fn tip_headers_came(

@@ -111,28 +111,4 @@ impl Chain {
         }
         Self::answer(fx, id, peer, &SyncResponse::Diffs(diffs));
     }
-
-    pub(super) fn system_asked(
-        &mut self,
-        fx: &mut Effects,
-        id: InboundId,
-        peer: PeerId,
-        height: Height,
-        hash: Hash,
-    ) {
-        let Some(record) = self.record_of(&*fx.store, height, &hash) else {
-            Self::answer(fx, id, peer, &SyncResponse::System(None));
-            return;
-        };
-        match self.recent.get(&hash) {
-            Some(recent) => {
-                let items = recent.body.system.clone();
-                Self::answer(fx, id, peer, &SyncResponse::System(Some(Box::new((items, (*record).clone())))));
-            }
-            None => {
-                let request = ArchiveRequest::Bodies { keys: vec![(height, hash)], max_bytes: 0 };
-                self.read_old(fx, id, peer, Old::System(Box::new((*record).clone())), request);
-            }
-        }
-    }
 }
