@@ -30,8 +30,13 @@ mod tab;
 
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
 use tab::{Driver, Tab};
-use weft_core::chain::CHECKPOINT_INTERVAL;
+use weft_core::{
+    chain::{CHECKPOINT_INTERVAL, Transaction, UnsignedTransaction},
+    node::MempoolView,
+    primitives::{Amount, Slot},
+};
 use weft_testnet::{
     fixture::{LongChain, address, key},
     live::{Chain, Ports, Process},
@@ -279,6 +284,42 @@ async fn the_page_draws_how_late_the_last_blocks_came() {
             && +document.querySelector('[data-testid=\"arrival-delays\"]').dataset.median === known[Math.floor(known.length / 2)]; \
         })()";
     tab.until("the delays are drawn", drawn).await;
+    tab.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_draws_what_waits_by_its_fee() {
+    let mut network = Network::start();
+    let tab = network.tab().await;
+    // Nobody proposes, so that what is sent waits.
+    network.validators.iter_mut().for_each(|validator| validator.pause().unwrap());
+    let payer = network.chain.key(&network.chain.faucet_key()).unwrap();
+    let genesis = network.chain.hash().unwrap();
+    for (nonce, times) in [64, 64, 16, 2].into_iter().enumerate() {
+        let fee = Amount(times * Transaction::EMPTY_LEN as u64);
+        let (from, to) = (payer.public(), address(&key("payee", 0)));
+        let unsigned = UnsignedTransaction::transfer(from, to, Amount(1), fee, nonce as u64, Slot(u64::MAX));
+        network.relay.submit(&unsigned.sign(&payer, &genesis)).unwrap();
+    }
+    let view: MempoolView = network.relay.ask("weft_mempool", json!([])).unwrap();
+    let counts: Vec<usize> = view.histogram.iter().map(|bucket| bucket.count).collect();
+    assert_eq!(counts.iter().sum::<usize>(), 4, "{view:?}");
+    assert!(counts.iter().filter(|count| **count > 0).count() == 3, "three fees: {counts:?}");
+    // A bar for each bucket, the lowest fee first, as high as its part of the bytes in the fullest.
+    let most = view.histogram.iter().map(|bucket| bucket.bytes).max().unwrap();
+    let parts: Vec<String> =
+        view.histogram.iter().map(|bucket| format!("{}%", (bucket.bytes * 100).div_ceil(most))).collect();
+    let drawn = format!(
+        "(() => {{ \
+            const bars = [...document.querySelectorAll('[data-testid=\"fee-histogram\"] > *')]; \
+            const counts = bars.map(bar => +/: (\\d+) transaction/.exec(bar.title)[1]); \
+            const parts = bars.map(bar => bar.style.getPropertyValue('--part').trim()); \
+            const least = document.querySelector('[data-testid=\"fee-histogram\"]').dataset.minimum; \
+            return JSON.stringify([counts, parts, +least]) === JSON.stringify({}); \
+        }})()",
+        json!([counts, parts, view.fees.minimum])
+    );
+    tab.until("the fees are drawn", &drawn).await;
     tab.close().await;
 }
 

@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 use std::{
-    env, thread,
+    env,
+    process::Command,
+    thread,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -130,4 +132,45 @@ fn a_peer_killed_at_any_step_of_joining_goes_on_when_it_is_started_again() {
         network.has_joined(&mut victim, Strategy::Snap);
     }
     assert!(half_way > 0, "it was never killed while accounts were on their way");
+}
+
+/// The bars among what was written to a terminal, each as how many of its 24 places are filled, with the words after it.
+fn bars(written: &str) -> Vec<(usize, String)> {
+    let lines = written.split(['\r', '\n']);
+    let bars = lines.filter_map(|line| line.split_once('[')?.1.split_once("] "));
+    let bars = bars.filter(|(bar, _)| bar.len() == 24 && bar.chars().all(|it| "=> ".contains(it)));
+    bars.map(|(bar, words)| (bar.trim_end().len(), words.to_owned())).collect()
+}
+
+#[test]
+fn a_person_at_a_terminal_sees_a_bar_until_the_node_has_caught_up() {
+    let network = Network::start();
+    let node = network.chain.node_command("watched", &network.options(Strategy::Full));
+    let words =
+        node.get_args().filter(|word| *word != "--json").map(|word| word.to_string_lossy().into_owned());
+    let quoted: Vec<String> = words.map(|word| format!("'{word}'")).collect();
+    let program = node.get_program().to_string_lossy().into_owned();
+    // It gives the program a terminal, and passes on what is written there.
+    let mut terminal = Command::new("script");
+    terminal.args(["--quiet", "--flush", "--command"]);
+    terminal.arg(format!("stty cols 120 && exec '{program}' {}", quoted.join(" "))).arg("/dev/null");
+    let mut terminal = Process::start("terminal", terminal, network.chain.dir()).unwrap();
+    let total = network.made.height().to_string();
+    let written = wait_for("it has caught up", 5 * PATIENCE, || {
+        terminal.check()?;
+        let written = terminal.lines().join("\n");
+        Ok(written.contains("following the chain").then_some(written))
+    })
+    .unwrap();
+    let bars = bars(&written);
+    let part = |(filled, words): &(usize, String)| {
+        (1..24).contains(filled)
+            && words.replace(',', "").contains(&format!(" of {total}"))
+            && words.contains(" a second")
+    };
+    assert!(bars.iter().any(part), "{bars:?}");
+    // The bar stands for the lines of a log that nobody watches.
+    assert!(!written.lines().any(|line| line.contains("INFO") && line.contains(" of ")), "{written}");
+    terminal.terminate().unwrap();
+    terminal.wait(PATIENCE).unwrap();
 }

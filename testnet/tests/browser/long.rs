@@ -38,6 +38,19 @@ impl Tab {
         );
         self.until_within(PATIENCE, &format!("the tab is {phase} at {head}"), &shown).await;
     }
+
+    /// Waits until the bar shows that some blocks are executed and others are not, and the words beside it how fast.
+    async fn is_part_of_the_way(&self) {
+        let shown = "(() => { \
+            const of = id => document.querySelector(`[data-testid=\"${id}\"]`); \
+            const [state, bar] = [of('sync-state'), of('sync-progress')]; \
+            const [done, total] = [+bar.dataset.done, +bar.dataset.total]; \
+            const filled = parseFloat(bar.querySelector('i').style.width) / 100; \
+            return state.dataset.phase === 'bodies' && 0 < done && done < total \
+              && Math.abs(filled - done / total) < 0.002 && /\\d a second, \\d+ s left/.test(state.textContent); \
+        })()";
+        self.until("the bar is partly filled", shown).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -55,6 +68,9 @@ async fn a_tab_joins_a_long_chain_where_natives_are_in_each_way() {
         let begun = Instant::now();
         if way != USUAL {
             tab.choose(way, None).await;
+        }
+        if way == "full" {
+            tab.is_part_of_the_way().await;
         }
         tab.ends_at(phase, native.head).await;
         println!("{way}: {} ms", begun.elapsed().as_millis());

@@ -10,7 +10,7 @@ use weft_core::{
 use weft_testnet::sim::Tamper;
 
 use crate::{
-    strategies::{anchor, blames, growing, is_there, join, servers},
+    strategies::{anchor, blames, growing, is_there, join, offences, servers},
     town::seeds,
 };
 
@@ -39,6 +39,15 @@ impl Kind {
                 let BodiesResponse(bodies) = decode(body, usize::MAX).ok()?;
                 bodies.iter().any(Option::is_some).then_some(Self::Bodies)
             }
+        }
+    }
+
+    /// What a server is blamed for when one is wrong; if not even its form is right, for that.
+    const fn offences(self) -> &'static [&'static str] {
+        match self {
+            Self::Warp | Self::Checkpoint | Self::Pivot | Self::Range => &["bad-proof", "malformed"],
+            Self::Headers => &["bad-signature", "unrequested", "malformed"],
+            Self::Bodies => &["wrong-body", "malformed"],
         }
     }
 
@@ -88,6 +97,10 @@ fn whoever_sends_a_proof_with_a_bit_flipped_is_blamed_and_nobody_else() {
             }
             world.run_until(300_000, |world| is_there(world, ix));
             assert!(blames(&mut world, ix, servers[0]), "{kind:?}, seed {seed}: nobody is blamed");
+            let offences = offences(&mut world, ix, servers[0]);
+            println!("{kind:?} {seed} {offences:?}");
+            let fit = |offence: &String| kind.offences().contains(&offence.as_str());
+            assert!(!offences.is_empty() && offences.iter().all(fit), "{kind:?}, seed {seed}: {offences:?}");
             for server in &servers[1..] {
                 assert!(
                     !blames(&mut world, ix, *server),

@@ -1,6 +1,11 @@
 //! Every way to join a chain ends at the same block and state, whatever servers do and whenever the peer dies.
 
-use std::{cell::Cell, collections::VecDeque, rc::Rc, sync::OnceLock};
+use std::{
+    cell::Cell,
+    collections::{BTreeSet, VecDeque},
+    rc::Rc,
+    sync::OnceLock,
+};
 
 use weft_core::{
     node::{Command, CommandError, Output, Protocol, Reply, SyncPhase, Verified},
@@ -92,6 +97,16 @@ pub(super) fn blames(world: &mut World, by: PeerIx, whom: PeerIx) -> bool {
     let Ok(Reply::Peers(peers)) = world.command(by, Command::Peers) else { panic!("no peers") };
     let known = peers.iter().any(|view| view.peer == id);
     !known || peers.iter().any(|view| view.peer == id && view.score < 0)
+}
+
+/// What `by` holds against `whom`: as long as they are connected all of it, and then what it was banned for.
+pub(super) fn offences(world: &mut World, by: PeerIx, whom: PeerIx) -> BTreeSet<String> {
+    let id = world.peer_id(whom).to_string();
+    let Ok(Reply::Peers(peers)) = world.command(by, Command::Peers) else { panic!("no peers") };
+    let Ok(Reply::Bans(bans)) = world.command(by, Command::Bans) else { panic!("no bans") };
+    let deeds = peers.into_iter().filter(|view| view.peer == id).flat_map(|view| view.deeds);
+    let causes = bans.bans.into_iter().filter(|ban| ban.whom == id).map(|ban| ban.cause);
+    deeds.map(|deed| deed.offence).chain(causes).collect()
 }
 
 #[test]
@@ -485,6 +500,23 @@ pub(super) fn growing(
 fn the_pivot_moves_while_the_state_is_downloaded() {
     let (mut world, validators) = growing(8, |response| response);
     let ix = join(&mut world, &validators, Strategy::Snap);
+    // Meanwhile new blocks are followed, by their headers: the head shown is never far behind.
+    world.run_until(60_000, |world| world.chain(ix).sync.phase == SyncPhase::State);
+    world.run_for(10_000);
+    let (mut heads, mut finalised) = (BTreeSet::new(), BTreeSet::new());
+    while world.chain(ix).sync.phase == SyncPhase::State && heads.len() < 1_000 {
+        let (here, there) = (world.chain(ix), world.chain(validators[0]));
+        assert!(
+            here.height.0 + 2 >= there.height.0,
+            "{} of {} while the state comes",
+            here.height,
+            there.height
+        );
+        heads.insert(here.height);
+        finalised.insert(here.finalised);
+        world.run_for(1_000);
+    }
+    assert!(heads.len() > 64 && finalised.len() > 4, "{} heads, {} final", heads.len(), finalised.len());
     world.run_until(1_200_000, |world| world.chain(ix).sync.phase == SyncPhase::Following);
     world.run_for(10_000);
     assert!(world.status(ix).refusals.is_empty(), "it began again");
