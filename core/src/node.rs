@@ -97,8 +97,8 @@ pub struct Config {
     pub mempool_bytes: usize,
     /// How it passes transactions on and wants to learn of them.
     pub tx_mode: TxMode,
-    /// The most peers that are here because they connected to us, over direct connections; less than the shell lets in, so that
-    /// newcomers are heard before one of them leaves.
+    /// The most connections that others opened, less than the shell lets in, so that newcomers are heard before one of the others
+    /// leaves.
     pub max_inbound: usize,
     /// The most jobs in flight: about twice the number of workers.
     pub max_jobs: usize,

@@ -8,6 +8,7 @@
 
 mod barred;
 mod behaviour;
+mod closing;
 mod codec;
 mod connections;
 mod dht;

@@ -36,6 +36,8 @@ struct Connection {
     outbound: bool,
     /// There was a circuit when it was opened.
     upgraded: bool,
+    /// It was told to close, and has not yet.
+    closing: bool,
 }
 
 #[derive(Debug, Default)]
@@ -51,8 +53,6 @@ struct Peer {
     /// Points that being one of many from one host costs it in gossip.
     crowding: i32,
     virtues: Virtues,
-    /// It was told to leave, and has not yet.
-    leaving: bool,
 }
 
 pub(super) struct Connections {
@@ -68,7 +68,7 @@ pub(super) struct Connections {
     role: Role,
     /// Whom a person named since the start.
     asked_for: BTreeSet<PeerId>,
-    /// The most peers that are here because they connected to us.
+    /// The most connections that others opened.
     max_inbound: usize,
     /// Orders groups of addresses in a way that nobody else knows.
     group_key: [u8; 32],
@@ -147,20 +147,27 @@ impl Connections {
         let upgraded = link == Link::Direct && has_circuit;
         state.connections.insert(
             connection,
-            Connection { link, host: AddressRange::of_host(&address), address, outbound, upgraded },
+            Connection {
+                link,
+                host: AddressRange::of_host(&address),
+                address,
+                outbound,
+                upgraded,
+                closing: false,
+            },
         );
         fx.notify(Event::Peers);
-        if had_direct || !state.is_direct() {
-            return Presence::Same;
+        let arrived = !had_direct && state.is_direct();
+        if arrived {
+            state.told = 0;
+            let host = state.host();
+            self.tell(fx, peer);
+            self.tell_neighbours(fx, host);
         }
-        state.told = 0;
-        let host = state.host();
-        self.tell(fx, peer);
-        self.tell_neighbours(fx, host);
         if !outbound {
             self.make_room(fx, peer);
         }
-        Presence::Arrived
+        if arrived { Presence::Arrived } else { Presence::Same }
     }
 
     pub(super) fn disconnected(
@@ -232,7 +239,7 @@ impl Connections {
     /// Ends the connection to a peer that is not needed, and does not come back to it.
     pub(super) fn let_go(&mut self, fx: &mut Effects, peer: &PeerId) {
         self.dialer.forget(peer);
-        fx.push(Output::Disconnect(*peer));
+        self.show_out(fx, peer);
     }
 
     /// Whether a person named the peer, or a list that a person named did.

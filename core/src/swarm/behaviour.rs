@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use libp2p::{
-    PeerId, StreamProtocol, Swarm,
+    PeerId, StreamProtocol, Swarm, Transport,
     allow_block_list::{self, BlockedPeers},
     core::{muxing::StreamMuxerBox, transport::Boxed},
     identify,
@@ -16,6 +16,7 @@ use libp2p::{
 
 use super::{
     barred::Barred,
+    closing::Closing,
     codec::Codec,
     dht::{Kademlia, kademlia},
     direct_only::DirectOnly,
@@ -141,5 +142,7 @@ pub fn swarm<X: NetworkBehaviour>(
     local: PeerId,
     config: swarm::Config,
 ) -> Swarm<Behaviour<X>> {
+    let transport =
+        transport.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(Closing::new(muxer)))).boxed();
     Swarm::new(transport, behaviour, local, config.with_idle_connection_timeout(IDLE_TIMEOUT))
 }

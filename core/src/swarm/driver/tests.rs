@@ -17,7 +17,11 @@ use futures::{
 };
 use libp2p::{
     Multiaddr, PeerId, Transport,
-    core::{transport::MemoryTransport, upgrade::Version},
+    core::{
+        muxing::StreamMuxerBox,
+        transport::{Boxed, MemoryTransport},
+        upgrade::Version,
+    },
     identity::Keypair,
     multiaddr::Protocol as Part,
     noise,
@@ -25,6 +29,7 @@ use libp2p::{
     yamux,
 };
 
+mod closing;
 mod large;
 mod slow;
 
@@ -148,8 +153,19 @@ fn chain(name: &str) -> Genesis {
     }
 }
 
+type Transported = Boxed<(PeerId, StreamMuxerBox)>;
+
 impl Peer {
     fn start(spawner: &LocalSpawner, genesis: Option<Genesis>) -> Self {
+        Self::start_over(spawner, genesis, |transport| transport)
+    }
+
+    /// Starts one over an altered transport.
+    fn start_over(
+        spawner: &LocalSpawner,
+        genesis: Option<Genesis>,
+        alter: impl FnOnce(Transported) -> Transported,
+    ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1_000_000);
         let key = Keypair::generate_ed25519();
         let id = key.public().to_peer_id();
@@ -158,6 +174,7 @@ impl Peer {
             .authenticate(noise::Config::new(&key).unwrap())
             .multiplex(yamux::Config::default())
             .boxed();
+        let transport = alter(transport);
         let behaviour = Behaviour::new(&key, Role::Native, genesis.as_ref(), dummy::Behaviour);
         let mut swarm = crate::swarm::swarm(transport, behaviour, id, swarm::Config::without_executor());
         let address = Multiaddr::from(Part::Memory(NEXT.fetch_add(1, Ordering::Relaxed)));
