@@ -16,6 +16,7 @@ mod direct_only;
 mod driver;
 mod gossip;
 mod handle;
+mod limits;
 mod providers;
 #[cfg(test)]
 mod records;
@@ -28,6 +29,7 @@ mod webrtc;
 pub use behaviour::{Behaviour, BehaviourEvent, swarm};
 pub use driver::Driver;
 pub use handle::{Events, Handle, Notice};
+pub use limits::Limits;
 pub use shell::{Inbox, InputSender, Shell, inputs};
 pub use webrtc::{
     Backend, ChannelEvents, ConnectionEvents, DataChannel, LOW_WATER, Muxer, PeerConnection, WebrtcBehaviour,

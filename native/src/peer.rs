@@ -30,14 +30,11 @@ use weft_core::{
         StartError,
     },
     primitives::SecretKey,
-    swarm::{Behaviour, Driver, Handle, Shell, inputs},
+    swarm::{Behaviour, Driver, Handle, Limits, Shell, inputs},
     sync::Strategy,
 };
 
-pub use self::{
-    dial_back::DialBack,
-    extra::{Extra, Limits},
-};
+pub use self::{dial_back::DialBack, extra::Extra};
 use self::{extra::Switches, shell::NativeShell, workers::Workers};
 use crate::{
     certificate::CurrentCertificate,
@@ -77,8 +74,6 @@ pub struct PeerConfig {
     pub slots: usize,
     /// How else it looks for peers.
     pub discovery: Discovery,
-    /// The connections it takes.
-    pub limits: Limits,
     /// What secures its TCP connections.
     pub security: Security,
     /// What it shows to those who dial it by WebSocket over TLS; without it nobody can.
@@ -118,7 +113,6 @@ impl PeerConfig {
             upnp: false,
             slots: 0,
             discovery: Discovery::OFF,
-            limits: Limits::PEER,
             security: Security::default(),
             certificate: None,
             storage: Storage::Memory,
@@ -239,7 +233,7 @@ impl Peer {
         let (through_relays, relayed) = relay::client::new(id);
         // A relay is where everybody must be able to dial it, and its person sees to that.
         let switches = Switches { mdns: config.mdns, upnp: config.upnp, probe: config.role != Role::Relay };
-        let extra = Extra::new(id, switches, config.limits, relayed, more).map_err(PeerError::Mdns)?;
+        let extra = Extra::new(id, switches, relayed, more).map_err(PeerError::Mdns)?;
         let behaviour = Behaviour::new(&config.key, config.role, config.genesis.as_ref(), extra);
         let executor = swarm::Config::with_tokio_executor();
         let dns = Dns::new(config.dns);
@@ -283,7 +277,7 @@ impl Peer {
             prune: config.prune,
             mempool_bytes: config.mempool_bytes,
             tx_mode: config.tx_mode,
-            max_inbound: config.limits.guests(),
+            max_inbound: Limits::of(config.role).guests(),
             max_jobs,
         };
         let mut seed = [0; 32];

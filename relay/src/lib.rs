@@ -26,7 +26,7 @@ use weft::{
     certificate::{CertificateError, CertificateFiles, CertificateKeeper},
     genesis::{self, GenesisFileError},
     keyfile::{self, KeyFileError, KeyKind},
-    peer::{DialBack, External, Limits, Peer, PeerConfig, PeerError, Storage, is_tls},
+    peer::{DialBack, External, Peer, PeerConfig, PeerError, Storage, is_tls},
     rpc::{RpcError, RpcServer, Token, TokenError},
 };
 use weft_core::{
@@ -188,7 +188,6 @@ impl Relay {
             rendezvous: !options.no_rendezvous,
             outbound: usize::from(options.outbound),
         };
-        config.limits = Limits::RELAY;
         config.storage = Storage::Disk(options.data.join("chain"));
         // A reservation names the addresses of the relay, so it has to know them.
         config.external =

@@ -6,6 +6,7 @@ use std::time::Duration;
 use libp2p::{
     PeerId, StreamProtocol, Swarm, Transport,
     allow_block_list::{self, BlockedPeers},
+    connection_limits,
     core::{muxing::StreamMuxerBox, transport::Boxed},
     identify,
     identity::Keypair,
@@ -21,6 +22,7 @@ use super::{
     dht::{Kademlia, kademlia},
     direct_only::DirectOnly,
     gossip::{Gossipsub, gossipsub},
+    limits::Limits,
     trace::{Tracer, tracer},
     traffic::GossipCounter,
 };
@@ -48,6 +50,7 @@ pub struct Behaviour<X: NetworkBehaviour> {
     // Those that refuse connections come first: the others take for open what none before them has refused.
     pub(super) barred: Barred,
     pub(super) banned: allow_block_list::Behaviour<BlockedPeers>,
+    limits: connection_limits::Behaviour,
     /// The shell's own.
     pub extra: X,
     pub(super) identify: identify::Behaviour,
@@ -98,6 +101,7 @@ impl<X: NetworkBehaviour> Behaviour<X> {
         Self {
             barred: Barred::default(),
             banned: allow_block_list::Behaviour::default(),
+            limits: Limits::of(role).behaviour(),
             extra,
             identify: identify::Behaviour::new(
                 identify::Config::new("/weft/1".to_owned(), key.public())

@@ -39,7 +39,7 @@ fn a_connection_that_does_not_let_itself_be_closed_is_dropped() {
         let stuck = |transport: Transported| {
             Transport::map(transport, |(peer, muxer), _| (peer, StreamMuxerBox::new(Stuck(muxer)))).boxed()
         };
-        let mut a = Peer::start_over(&spawner, None, stuck);
+        let mut a = Peer::start_as(&spawner, Role::Native, None, stuck);
         let mut b = Peer::start(&spawner, None);
         b.dial(&mut a).await;
         a.put_out(Output::Disconnect(b.id));
