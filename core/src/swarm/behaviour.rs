@@ -23,6 +23,7 @@ use super::{
     direct_only::DirectOnly,
     gossip::{Gossipsub, gossipsub},
     limits::Limits,
+    pending::Pending,
     trace::{Tracer, tracer},
     traffic::GossipCounter,
 };
@@ -50,6 +51,7 @@ pub struct Behaviour<X: NetworkBehaviour> {
     // Those that refuse connections come first: the others take for open what none before them has refused.
     pub(super) barred: Barred,
     pub(super) banned: allow_block_list::Behaviour<BlockedPeers>,
+    pending: Pending,
     limits: connection_limits::Behaviour,
     /// The shell's own.
     pub extra: X,
@@ -101,6 +103,7 @@ impl<X: NetworkBehaviour> Behaviour<X> {
         Self {
             barred: Barred::default(),
             banned: allow_block_list::Behaviour::default(),
+            pending: Limits::of(role).pending(),
             limits: Limits::of(role).behaviour(),
             extra,
             identify: identify::Behaviour::new(
