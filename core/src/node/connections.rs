@@ -253,9 +253,11 @@ impl Connections {
         self.is_named(peer).then_some(if by_list { Found::NodeList } else { Found::Named })
     }
 
-    /// How many of the peers found along the way are being dialled.
-    pub(super) fn seeking(&self) -> usize {
-        self.dialer.seeking() + self.upgrades.seeking()
+    /// Comes back to a connected peer once it is gone, as to one that was found along the way, until that has failed.
+    pub(super) fn keep(&mut self, fx: &Effects, peer: PeerId, address: Multiaddr) {
+        let address = circuit_of(&address.with_p2p(peer).unwrap_or_else(|unchanged| unchanged));
+        self.dialer.add_found(address.clone(), 1, fx.now.mono);
+        self.dialer.connected(peer, &address, fx.now.mono);
     }
 
     /// Whether the peer may be dialled, and is not already.
@@ -308,7 +310,7 @@ impl Connections {
         self.direct_link(peer).map(|(address, _)| address)
     }
 
-    /// Whether it was us who wanted the connection, and not a lookup in the distributed hash table.
+    /// Whether the node wanted the connection, and not a lookup in the distributed hash table.
     pub(super) fn is_sought(&self, peer: &PeerId) -> bool {
         self.dialer.knows(peer)
     }

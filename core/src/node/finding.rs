@@ -122,8 +122,12 @@ pub(super) struct Finding {
     guests: BTreeMap<PeerId, PeerRecord>,
     /// Peers that are dialled to see whether they are there.
     feelers: BTreeSet<PeerId>,
-    /// Outbound connections, the oldest first.
+    /// Peers that were chosen here to be dialled.
+    chosen: BTreeSet<PeerId>,
+    /// Those and the named ones that we are connected to of our own, the oldest first.
     outbound: Vec<PeerId>,
+    /// Others to which something else opened a connection, a lookup as a rule, the oldest first. Strangers had a say in who they are.
+    left: Vec<PeerId>,
     /// Those that are for blocks only, or will be once they are there.
     for_blocks: BTreeSet<PeerId>,
     /// Those that were, since this was last asked.
@@ -165,7 +169,9 @@ impl Finding {
             save: None,
             guests: BTreeMap::new(),
             feelers: BTreeSet::new(),
+            chosen: BTreeSet::new(),
             outbound: Vec::new(),
+            left: Vec::new(),
             for_blocks: BTreeSet::new(),
             widened: Vec::new(),
             anchors: Vec::new(),
@@ -218,6 +224,7 @@ impl Finding {
             for address in
                 self.book.addresses(anchor).into_iter().filter(|it| can_dial(self.role, it)).take(1)
             {
+                self.chosen.insert(*anchor);
                 connections.found(fx, *anchor, address, ANCHOR_TRIES);
             }
         }
@@ -255,10 +262,11 @@ impl Finding {
             self.book.answered(&peer, &address, fx.now.wall);
             // Who has answered is worth more than the many that one has heard of.
             self.save = Some(fx.now.mono);
-            // One that another made anyway, as who tests whether we can be dialled does, is none of the connections we keep.
-            let kept = first || connections.is_sought(&peer);
-            if kept && !self.outbound.contains(&peer) {
-                self.outbound.push(peer);
+            // One that something else wanted is none of the connections we keep: who is looked up could be anybody.
+            if connections.is_named(&peer) || self.is_sought(connections, &peer) {
+                self.take(peer);
+            } else if first && !self.left.contains(&peer) {
+                self.left.push(peer);
             }
             if self.feelers.remove(&peer) && self.outbound.len() > self.discovery.outbound {
                 connections.let_go(fx, &peer);
@@ -272,10 +280,35 @@ impl Finding {
         }
     }
 
+    /// Whether the peer was chosen here, and is dialled, or would be again.
+    fn is_sought(&self, connections: &Connections, peer: &PeerId) -> bool {
+        self.chosen.contains(peer) && connections.is_sought(peer)
+    }
+
+    /// How many of the chosen peers are tried and not connected, over circuits for want of better included. Whom a person named is
+    /// tried for ever, and keeps no place meanwhile.
+    fn seeking(&self, connections: &Connections) -> usize {
+        let tried = |peer: &&PeerId| connections.is_sought(peer) && !connections.is_named(peer);
+        let chosen = self.chosen.iter().filter(tried);
+        chosen.filter(|peer| connections.direct_link(peer).is_none()).count()
+    }
+
+    /// Forgets the choice of those who were tried in vain, or have left.
+    fn unchoose(&mut self, connections: &Connections) {
+        self.chosen.retain(|peer| connections.is_sought(peer));
+    }
+
+    /// Counts a connected peer among those of our own choice.
+    fn take(&mut self, peer: PeerId) {
+        self.left.retain(|other| *other != peer);
+        if !self.outbound.contains(&peer) {
+            self.outbound.push(peer);
+        }
+    }
+
     /// Ends the oldest of the connections that lookups in the distributed hash table have left behind, when there are many.
     fn trim(&self, fx: &mut Effects, connections: &mut Connections) {
-        let left: Vec<_> =
-            self.outbound.iter().filter(|peer| !connections.is_sought(peer)).copied().collect();
+        let left: Vec<_> = self.left.iter().filter(|peer| !connections.is_sought(peer)).copied().collect();
         for peer in left.iter().take(left.len().saturating_sub(MAX_LEFT)) {
             connections.let_go(fx, peer);
         }
@@ -284,6 +317,7 @@ impl Finding {
     /// The last direct connection to a peer is closed.
     pub(super) fn disconnected(&mut self, fx: &Effects, peer: &PeerId) {
         self.outbound.retain(|other| other != peer);
+        self.left.retain(|other| other != peer);
         self.for_blocks.remove(peer);
         self.guests.remove(peer);
         if let Some(at) = self.asked_at.remove(peer) {
@@ -475,7 +509,7 @@ impl Finding {
 
     /// How many connections to others are missing.
     pub(super) fn missing(&self, connections: &Connections) -> usize {
-        self.discovery.outbound.saturating_sub(self.outbound.len() + connections.seeking())
+        self.discovery.outbound.saturating_sub(self.outbound.len() + self.seeking(connections))
     }
 
     /// Keeps what a connected peer says of itself that only tabs can make use of, to tell other tabs while it is connected.
@@ -626,6 +660,7 @@ impl Finding {
 
     /// Dials one more peer if connections are missing, and says when to look again.
     fn fill(&mut self, fx: &mut Effects, connections: &mut Connections) -> Option<Mono> {
+        self.unchoose(connections);
         if self.missing(connections) == 0 {
             self.hurry_pause = FIRST_HURRY_MILLIS;
             return None;
@@ -643,6 +678,12 @@ impl Finding {
         let Some((peer, address)) = choice else {
             return Some(fx.now.mono + NOBODY_MILLIS);
         };
+        self.chosen.insert(peer);
+        if self.left.contains(&peer) {
+            connections.keep(fx, peer, address);
+            self.take(peer);
+            return Some(fx.now.mono + LOOK_MILLIS);
+        }
         // Who is met through a relay is known there.
         if for_blocks && !is_circuit(&address) {
             self.for_blocks.insert(peer);
@@ -655,7 +696,7 @@ impl Finding {
     fn is_next_for_blocks(&mut self, connections: &Connections) -> bool {
         let outbound = &self.outbound;
         self.for_blocks.retain(|peer| outbound.contains(peer) || connections.is_sought(peer));
-        let full = (self.outbound.len() + connections.seeking()).saturating_sub(self.for_blocks.len());
+        let full = (self.outbound.len() + self.seeking(connections)).saturating_sub(self.for_blocks.len());
         full + self.discovery.for_blocks() >= self.discovery.outbound
             && self.for_blocks.len() < self.discovery.for_blocks()
     }
@@ -683,13 +724,16 @@ impl Finding {
     }
 
     fn feel(&mut self, fx: &mut Effects, connections: &mut Connections) {
+        self.unchoose(connections);
         if let Some((peer, address)) = self.choose(fx, connections, true) {
             self.feelers.insert(peer);
+            self.chosen.insert(peer);
             connections.found(fx, peer, address, 1);
         }
     }
 
-    /// A peer to dial and where, in no network in which we have a connection already, unless that is our own.
+    /// A peer to dial and where, in no network in which we have a connection already, unless that is our own. Where something else has
+    /// opened a connection to a peer, that will do, if not for a test.
     fn choose(
         &mut self,
         fx: &mut Effects,
@@ -707,14 +751,20 @@ impl Finding {
                 && (Scope::of(address) != Some(Scope::World) || !taken.contains(&Group::of(address)))
         };
         let now = fx.now;
-        let wanted = |peer: &PeerId, addresses: &[Multiaddr]| {
-            connections.is_free(peer, now.mono) && addresses.iter().any(usable)
+        let left =
+            |peer: &PeerId| self.left.contains(peer).then(|| connections.direct_address(peer)).flatten();
+        let wanted = |peer: &PeerId, addresses: &[Multiaddr]| match left(peer) {
+            Some(at) => !test && usable(at),
+            None => connections.is_free(peer, now.mono) && addresses.iter().any(usable),
         };
         let (peer, addresses) = if test {
             self.book.to_test(&mut fx.rng, now.wall, &wanted)?
         } else {
             self.book.pick(&mut fx.rng, now.wall, &wanted)?
         };
+        if let Some(at) = left(&peer) {
+            return Some((peer, at.clone()));
+        }
         // Through a relay only when there is no other way.
         let direct = addresses.iter().find(|address| usable(address) && !is_circuit(address)).cloned();
         Some((peer, direct.or_else(|| addresses.into_iter().find(usable))?))

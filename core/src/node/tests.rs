@@ -3,6 +3,7 @@
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
+mod finding;
 mod room;
 mod standing;
 mod tabs;
@@ -95,8 +96,12 @@ struct Alone {
 
 impl Alone {
     fn new(validator: bool, store: impl Store + Send + 'static) -> Self {
+        Self::with(config(validator), store)
+    }
+
+    fn with(config: Config, store: impl Store + Send + 'static) -> Self {
         let now = Now { mono: Mono(0), wall: Wall(10_000) };
-        let node = Node::new(config(validator), Box::new(store), [7; 32], now).unwrap();
+        let node = Node::new(config, Box::new(store), [7; 32], now).unwrap();
         let mut alone = Self { node, mono: 0, outputs: VecDeque::new() };
         alone.drain();
         alone

@@ -227,7 +227,7 @@ fn a_banned_peer_is_no_longer_dialled_and_takes_no_place_among_those_sought() {
     let ban = StandingCommand::Ban { whom: range("9.8.7.6"), millis: HOUR };
     assert_eq!(decide(&mut alone, ban), Ok(Reply::Done));
     alone.run_to(120_000);
-    assert_eq!((dials(&mut alone), alone.node.connections.seeking()), (0, 0));
+    assert_eq!((dials(&mut alone), alone.node.connections.is_sought(&peer(1))), (0, false));
 }
 
 #[test]

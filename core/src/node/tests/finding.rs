@@ -1,0 +1,107 @@
+//! Which connections are of our own choice, and with whom they are made.
+
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use super::*;
+
+fn id(number: u8) -> PeerId {
+    let mut seed = [10 + number; 32];
+    libp2p::identity::Keypair::ed25519_from_bytes(&mut seed).unwrap().public().to_peer_id()
+}
+
+fn at(number: u8) -> Multiaddr {
+    format!("/ip4/8.{number}.0.1/tcp/1").parse().unwrap()
+}
+
+/// A node that keeps two connections of its own.
+fn seeker() -> Alone {
+    let discovery = Discovery { outbound: 2, ..Discovery::OFF };
+    Alone::with(Config { discovery, ..config(false) }, MemoryStore::default())
+}
+
+/// The book gets to know a peer.
+fn hears(alone: &mut Alone, number: u8, address: &Multiaddr) {
+    let (peer, address) = (id(number), address.clone());
+    alone.handle(Input::Discovered { peer, address, found: Found::Dns });
+}
+
+fn opened(alone: &mut Alone, number: u8, address: &Multiaddr) {
+    let (peer, connection) = (id(number), ConnectionId(number.into()));
+    let (link, address) = (Link::Direct, address.clone());
+    alone.handle(Input::Connected { peer, connection, link, address, outbound: true });
+}
+
+fn dialled(alone: &mut Alone) -> Vec<Multiaddr> {
+    let outputs = std::mem::take(&mut alone.outputs);
+    let dials = outputs.into_iter().filter_map(|output| match output {
+        Output::Dial(to) => Some(to.iter().filter(|it| !matches!(it, multiaddr::Protocol::P2p(_))).collect()),
+        _ => None,
+    });
+    dials.collect()
+}
+
+fn missing(alone: &Alone) -> usize {
+    alone.node.finding.missing(&alone.node.connections)
+}
+
+#[test]
+fn connections_that_lookups_made_are_none_of_our_own_and_no_anchors() {
+    let mut alone = seeker();
+    for stranger in 1..=4 {
+        opened(&mut alone, stranger, &at(stranger));
+    }
+    assert_eq!(missing(&alone), 2);
+    for number in 11..=12 {
+        hears(&mut alone, number, &at(number));
+    }
+    alone.run_to(5_000);
+    let dials = dialled(&mut alone);
+    assert!(dials.contains(&at(11)) && dials.contains(&at(12)), "{dials:?}");
+    for number in 11..=12 {
+        opened(&mut alone, number, &at(number));
+    }
+    assert_eq!(missing(&alone), 0);
+    alone.run_to(20_000);
+    let anchors = alone.node.fx.store.get(Table("peers/about"), b"anchors").unwrap();
+    let anchors: Vec<Vec<u8>> = decode(&anchors, 4096).unwrap();
+    assert_eq!(anchors, [id(11), id(12)].map(|peer| peer.to_bytes()));
+}
+
+#[test]
+fn a_connection_that_is_there_anyway_will_do_where_the_lot_falls_on_it_and_its_network_is_another() {
+    let mut alone = seeker();
+    let neighbour: Multiaddr = "/ip4/8.1.9.9/tcp/1".parse().unwrap();
+    for (number, address) in [(1, at(1)), (2, neighbour)] {
+        hears(&mut alone, number, &address);
+        opened(&mut alone, number, &address);
+    }
+    alone.run_to(60_000);
+    assert_eq!((dialled(&mut alone), missing(&alone)), (vec![], 1), "the two are in one network");
+}
+
+#[test]
+fn peers_that_are_dialled_for_what_they_have_keep_no_place_of_our_own() {
+    let mut alone = seeker();
+    for provider in 1..=8 {
+        alone.node.connections.found(&alone.node.fx, id(provider), at(provider), 1000);
+    }
+    hears(&mut alone, 11, &at(11));
+    alone.run_to(5_000);
+    assert!(dialled(&mut alone).contains(&at(11)));
+}
+
+#[test]
+fn of_one_network_there_is_one_connection_of_our_own() {
+    let mut alone = seeker();
+    for (number, host) in (1..=5).zip(["8.1.0.1", "8.1.0.2", "8.1.1.1", "8.1.2.9", "8.1.255.1"]) {
+        hears(&mut alone, number, &format!("/ip4/{host}/tcp/1").parse().unwrap());
+    }
+    alone.run_to(700);
+    let first = dialled(&mut alone);
+    assert_eq!(first.len(), 1, "{first:?}");
+    let number = (1..=5).find(|number| alone.node.connections.is_sought(&id(*number))).unwrap();
+    opened(&mut alone, number, &first[0]);
+    alone.run_to(60_000);
+    assert_eq!((dialled(&mut alone), missing(&alone)), (vec![], 1));
+}
