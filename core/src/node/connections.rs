@@ -17,7 +17,7 @@ use super::{
     upgrades::{Act, Upgrades},
 };
 use crate::{
-    peers::{AddressRange, Dialer, Found, Ledger, Offence, Role, Scope, circuit_of},
+    peers::{AddressRange, Dialer, Found, Ledger, Offence, Role, Scope, circuit_of, is_believable},
     primitives::{Height, Mono},
 };
 
@@ -274,13 +274,13 @@ impl Connections {
         Some((&direct.address, direct.outbound))
     }
 
-    /// Whether an address that some peer told may mean to us what it meant there: it reaches as far as the connections that we
-    /// have, and not only within a machine or network in which none of them is.
+    /// Whether an address that some peer told, we do not know which, may mean to us what it meant there: it reaches as far as the
+    /// furthest of our connections. One neighbour in our own network must not let the whole world name addresses there.
     pub(super) fn is_believable(&self, address: &Multiaddr) -> bool {
         let links = self.peers.values().flat_map(|peer| peer.connections.values());
         let direct = links.filter(|link| link.link == Link::Direct);
-        let nearest = direct.filter_map(|link| Scope::of(&link.address)).min().unwrap_or(Scope::World);
-        Scope::of(address).is_some_and(|scope| scope >= nearest)
+        let furthest = direct.filter_map(|link| Scope::of(&link.address)).max().unwrap_or(Scope::World);
+        is_believable(self.role, address, furthest)
     }
 
     /// Where a peer was dialled through a relay, if it was and still is connected there.

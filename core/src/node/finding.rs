@@ -13,7 +13,7 @@ use crate::{
     peers::{
         Book, BookShape, Bucket, EXCHANGE_ALLOWANCE, EXCHANGE_COST, Found, Group, MAX_RECORDS, Offence,
         PeerRecord, PeersRequest, PeersResponse, RECORD_LIFETIME_MILLIS, Role, Rumour, Scope, can_dial,
-        can_dial_through, is_circuit, is_signalled, verify_records,
+        can_dial_through, is_believable, is_circuit, is_signalled, verify_records,
     },
     primitives::{Hash, Mono, SecretKey, decode, encode},
     store::{Batch, Table},
@@ -476,11 +476,8 @@ impl Finding {
     /// dialled here.
     fn believed(&self, from: &Multiaddr, peer: &PeerId, addresses: &[Multiaddr]) -> Vec<Multiaddr> {
         let scope = Scope::of(from).unwrap_or(Scope::World);
-        let is_believed = |address: &Multiaddr| {
-            can_reach(self.role, address) && Scope::of(address).is_some_and(|reach| reach >= scope)
-        };
         let own = addresses.iter().filter(|address| is_of(address, peer));
-        own.map(without_peer).filter(is_believed).collect()
+        own.map(without_peer).filter(|address| is_believable(self.role, address, scope)).collect()
     }
 
     /// A peer that another one wrote down as it was told, as at a rendezvous.

@@ -115,6 +115,14 @@ pub fn circuit_of(address: &Multiaddr) -> Multiaddr {
     }
 }
 
+/// Whether a peer of this kind can make use of an address that somebody else told of who is no nearer than `from`: one that it can dial, and
+/// that means the same here as there.
+#[must_use]
+pub fn is_believable(role: Role, address: &Multiaddr, from: Scope) -> bool {
+    Scope::of(address).is_some_and(|scope| scope >= from)
+        && (can_dial(role, address) || can_dial_through(role, address))
+}
+
 /// Whether an address leads through a relay.
 #[must_use]
 pub fn is_circuit(address: &Multiaddr) -> bool {

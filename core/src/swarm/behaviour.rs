@@ -90,6 +90,7 @@ impl<X: NetworkBehaviour> Behaviour<X> {
                 _ => ProtocolSupport::Full,
             };
             DirectOnly::new(
+                role,
                 request_response::Behaviour::with_codec(
                     Codec { protocol },
                     name.map(|name| (name, support.clone())),
@@ -109,15 +110,18 @@ impl<X: NetworkBehaviour> Behaviour<X> {
             identify: identify::Behaviour::new(
                 identify::Config::new("/weft/1".to_owned(), key.public())
                     .with_agent_version(agent)
-                    .with_push_listen_addr_updates(true),
+                    .with_push_listen_addr_updates(true)
+                    // What others say of where they are goes to the node, and is dialled only if that finds it worth it.
+                    .with_cache_size(0),
             ),
             ping: ping::Behaviour::default(),
-            kademlia: kademlia(key.public().to_peer_id(), chain.as_ref()),
+            kademlia: kademlia((key.public().to_peer_id(), role), chain.as_ref()),
             tracer: tracer(
+                role,
                 chain.as_ref(),
                 request_response::Config::default().with_request_timeout(REQUEST_TIMEOUT),
             ),
-            gossipsub: DirectOnly::new(gossipsub(key, role, genesis, counter.clone()), counter),
+            gossipsub: DirectOnly::new(role, gossipsub(key, role, genesis, counter.clone()), counter),
             sync: requests(Protocol::Sync),
             archive: requests(Protocol::Archive),
             transactions: requests(Protocol::Transactions),
