@@ -21,7 +21,7 @@ use libp2p::{
     },
 };
 use weft_core::{
-    peers::{Allowance, Bucket, Scope, is_circuit},
+    peers::{Allowance, Bucket, Scope, has_name, is_circuit},
     primitives::Mono,
 };
 
@@ -39,6 +39,8 @@ const MAX_REMEMBERED: usize = 32;
 enum Refusal {
     #[error("the address is nearer than who asks")]
     Nearer,
+    #[error("a name can stand for any address")]
+    Name,
     #[error("the address was dialled before")]
     Again,
     #[error("this peer asks too often")]
@@ -91,6 +93,9 @@ impl DialBack {
         }
         if addresses.iter().any(|address| asker.dialled.contains(address)) {
             return Err(Refusal::Again);
+        }
+        if addresses.iter().any(has_name) {
+            return Err(Refusal::Name);
         }
         let nearer = |address: &Multiaddr| is_circuit(address) || Scope::of(address) < asker.scope;
         if asker.scope.is_none() || addresses.iter().any(nearer) {
@@ -217,6 +222,9 @@ mod tests {
         for nearer in ["/ip4/127.0.0.1/tcp/5", "/ip4/192.168.0.1/tcp/5", "/ip4/0.0.0.0/tcp/5", "/p2p-circuit"]
         {
             assert_eq!(asks(&mut server, &peer, nearer), Err(Refusal::Nearer), "{nearer}");
+        }
+        for name in ["/dns4/relay.example.org/tcp/5", "/dns/localhost/udp/5/quic-v1"] {
+            assert_eq!(asks(&mut server, &peer, name), Err(Refusal::Name), "{name}");
         }
         let (mut server, peer) = asked_from("/ip4/127.0.0.1/tcp/5");
         assert_eq!(asks(&mut server, &peer, "/ip4/127.0.0.1/tcp/6"), Ok(()));
