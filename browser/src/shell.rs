@@ -88,6 +88,7 @@ pub(crate) async fn start(
         mempool_bytes: MEMPOOL_BYTES,
         tx_mode: TxMode::default(),
         max_inbound: Limits::of(Role::Browser).guests(),
+        proxies: Vec::new(),
         max_jobs: workers * 2,
     };
     let (sender, inbox) = inputs();

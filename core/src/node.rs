@@ -62,7 +62,7 @@ use self::{
 use crate::{
     chain::{Genesis, GenesisError},
     gossip::{RelayCounts, Topic, TxMode},
-    peers::{Found, Offence, Traffic, is_name},
+    peers::{AddressRange, Found, Offence, Traffic, is_name},
     primitives::{Hash, Held, Mono, Now, SecretKey},
     store::Store,
     sync::Strategy,
@@ -100,6 +100,8 @@ pub struct Config {
     /// The most connections that others opened, less than the shell lets in, so that newcomers are heard before one of the others
     /// leaves.
     pub max_inbound: usize,
+    /// Where proxies are through which others come: who connects from there could be anywhere, so nothing follows from its address.
+    pub proxies: Vec<AddressRange>,
     /// The most jobs in flight: about twice the number of workers.
     pub max_jobs: usize,
 }
@@ -188,6 +190,7 @@ impl Node {
         let (names, bootstrap) = std::mem::take(&mut config.bootstrap).into_iter().partition(is_name);
         let mut connections =
             Connections::new((config.local, config.role), bootstrap, (config.max_inbound, group_key), &fx);
+        connections.proxies = std::mem::take(&mut config.proxies);
         connections.restore(&mut fx);
         let seeds = Seeds::new(config.role, names, &mut fx);
         let chain = match config.genesis.take() {
@@ -266,6 +269,7 @@ impl Node {
                 self.wake(0);
             }
             Input::Connected { peer, connection, link, address, outbound } => {
+                let address = if outbound { address } else { self.connections.behind_proxy(address) };
                 let at = address.clone();
                 let circuit = self.connections.dialled_circuit(&peer).cloned();
                 let has_circuit = self.connections.has_circuit(&peer);

@@ -29,6 +29,7 @@ use weft_core::{
         Command, CommandError, Config, Discovery, Input, Node, NodeLists, Prune, ReachedBy, Reply, Role,
         StartError,
     },
+    peers::AddressRange,
     primitives::SecretKey,
     swarm::{Behaviour, Driver, Handle, Limits, Shell, inputs},
     sync::Strategy,
@@ -72,6 +73,8 @@ pub struct PeerConfig {
     pub upnp: bool,
     /// On how many relays it keeps a slot while nobody can dial it.
     pub slots: usize,
+    /// Where proxies are through which others come.
+    pub proxies: Vec<AddressRange>,
     /// How else it looks for peers.
     pub discovery: Discovery,
     /// What secures its TCP connections.
@@ -112,6 +115,7 @@ impl PeerConfig {
             dns: None,
             upnp: false,
             slots: 0,
+            proxies: Vec::new(),
             discovery: Discovery::OFF,
             security: Security::default(),
             certificate: None,
@@ -278,6 +282,7 @@ impl Peer {
             mempool_bytes: config.mempool_bytes,
             tx_mode: config.tx_mode,
             max_inbound: Limits::of(config.role).guests(),
+            proxies: config.proxies,
             max_jobs,
         };
         let mut seed = [0; 32];

@@ -17,7 +17,7 @@ use super::{
     upgrades::{Act, Upgrades},
 };
 use crate::{
-    peers::{AddressRange, Dialer, Found, Ledger, Offence, Role, Scope, circuit_of, is_believable},
+    peers::{AddressRange, Dialer, Found, Ledger, Offence, Role, Scope, circuit_of, is_believable, without_host},
     primitives::{Height, Mono},
 };
 
@@ -70,6 +70,8 @@ pub(super) struct Connections {
     asked_for: BTreeSet<PeerId>,
     /// The most connections that others opened.
     max_inbound: usize,
+    /// Where proxies are through which others come.
+    pub(super) proxies: Vec<AddressRange>,
     /// Orders groups of addresses in a way that nobody else knows.
     group_key: [u8; 32],
     /// When to tell gossip how far scores have healed.
@@ -114,11 +116,17 @@ impl Connections {
             role,
             asked_for: BTreeSet::new(),
             max_inbound,
+            proxies: Vec::new(),
             group_key,
             heal: Mono(0),
             hurt: false,
             booked: BTreeMap::new(),
         }
+    }
+
+    /// The address that somebody connected from, without that of a proxy, which tells nothing of who is behind it.
+    pub(super) fn behind_proxy(&self, address: Multiaddr) -> Multiaddr {
+        if self.proxies.iter().any(|range| range.covers(&address)) { without_host(&address) } else { address }
     }
 
     pub(super) fn connected(

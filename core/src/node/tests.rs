@@ -61,6 +61,7 @@ fn config(validator: bool) -> Config {
         mempool_bytes: 1 << 20,
         tx_mode: TxMode::default(),
         max_inbound: 8,
+        proxies: Vec::new(),
         max_jobs: 4,
     }
 }

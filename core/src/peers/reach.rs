@@ -137,6 +137,15 @@ pub fn has_name(address: &Multiaddr) -> bool {
     })
 }
 
+/// What is left of an address when it is not known at which machine and port it is. It has no [`Scope`] then, and no known [`Group`].
+#[must_use]
+pub fn without_host(address: &Multiaddr) -> Multiaddr {
+    let is_host = |part: &Protocol<'_>| {
+        matches!(part, Protocol::Ip4(_) | Protocol::Ip6(_) | Protocol::Tcp(_) | Protocol::Udp(_))
+    };
+    address.iter().filter(|part| !is_host(part)).collect()
+}
+
 /// Whether an address leads through a relay.
 #[must_use]
 pub fn is_circuit(address: &Multiaddr) -> bool {
@@ -192,6 +201,12 @@ impl Group {
             }
             _ => Vec::new(),
         })
+    }
+
+    /// Whether anything is known of where it is.
+    #[must_use]
+    pub const fn is_known(&self) -> bool {
+        !self.0.is_empty()
     }
 
     pub(super) fn bytes(&self) -> &[u8] {

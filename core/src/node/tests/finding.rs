@@ -105,3 +105,37 @@ fn of_one_network_there_is_one_connection_of_our_own() {
     alone.run_to(60_000);
     assert_eq!((dialled(&mut alone), missing(&alone)), (vec![], 1));
 }
+
+/// What goes into the table of the neighbour at this address, who says that it is in two places.
+fn routable(alone: &mut Alone, number: u8, from: &str) -> Vec<String> {
+    let (peer, connection, address) = (id(number), ConnectionId(number.into()), from.parse().unwrap());
+    alone.handle(Input::Connected { peer, connection, link: Link::Direct, address, outbound: false });
+    let addresses =
+        ["/ip4/127.0.0.1/tcp/22", "/ip4/9.9.9.9/tcp/1"].map(|text| text.parse().unwrap()).to_vec();
+    let (agent, protocols) = ("other".to_owned(), vec![dht_protocol(&genesis().hash())]);
+    alone.handle(Input::Identified { peer, agent, protocols, addresses });
+    let outputs = std::mem::take(&mut alone.outputs);
+    let routable = outputs.into_iter().filter_map(|output| match output {
+        Output::Routable { address, .. } => Some(address.to_string()),
+        _ => None,
+    });
+    routable.collect()
+}
+
+#[test]
+fn who_comes_through_a_proxy_is_no_neighbour() {
+    let discovery = Discovery { dht: true, ..Discovery::OFF };
+    let proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    let mut plain = Alone::with(Config { discovery, ..config(false) }, MemoryStore::default());
+    let mut proxied = Alone::with(Config { discovery, proxies, ..config(false) }, MemoryStore::default());
+    let both = ["/ip4/127.0.0.1/tcp/22", "/ip4/9.9.9.9/tcp/1"];
+    assert_eq!(routable(&mut plain, 1, "/ip4/127.0.0.1/tcp/7/ws"), both);
+    assert_eq!(routable(&mut proxied, 1, "/ip4/127.0.0.1/tcp/7/ws"), both[1..]);
+    assert_eq!(proxied.node.connections.direct_address(&id(1)), Some(&"/ws".parse().unwrap()));
+    // One that we dial on our own machine is what it seems.
+    opened(&mut proxied, 2, &"/ip4/127.0.0.1/tcp/9".parse().unwrap());
+    assert_eq!(
+        proxied.node.connections.direct_address(&id(2)),
+        Some(&"/ip4/127.0.0.1/tcp/9".parse().unwrap())
+    );
+}
