@@ -323,6 +323,12 @@ impl Node {
                 self.identified(peer, agent, &protocols, &addresses);
             }
             Input::Pinged { peer, millis } => self.connections.pinged(&peer, millis),
+            Input::Discovered { peer, address, found: Found::Dht } => {
+                // The machinery runs where nobody takes part, too.
+                if self.dht.is_on() {
+                    self.finding.met_in_table(&mut self.fx, &self.connections, peer, address);
+                }
+            }
             Input::Discovered { peer, address, found } => {
                 self.finding.discovered(&self.fx, peer, &address, found);
                 // Who is near is few, and wanted; of the others so many are dialled as are missing.

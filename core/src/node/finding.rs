@@ -480,6 +480,17 @@ impl Finding {
         own.map(without_peer).filter(|address| is_believable(self.role, address, scope)).collect()
     }
 
+    /// A peer is in the table of the distributed hash table. It has answered there, and says itself where it is.
+    pub(super) fn met_in_table(
+        &mut self,
+        fx: &mut Effects,
+        connections: &Connections,
+        peer: PeerId,
+        address: Multiaddr,
+    ) {
+        self.heard_of(fx, connections, (peer, Found::Dht), peer, &[address]);
+    }
+
     /// A peer that another one wrote down as it was told, as at a rendezvous.
     pub(super) fn met(
         &mut self,
@@ -489,14 +500,26 @@ impl Finding {
         peer: PeerId,
         addresses: &[Multiaddr],
     ) {
+        self.heard_of(fx, connections, (teller, Found::Rendezvous), peer, addresses);
+    }
+
+    /// A connected peer has told where somebody is who did not sign it.
+    fn heard_of(
+        &mut self,
+        fx: &mut Effects,
+        connections: &Connections,
+        (teller, found): (PeerId, Found),
+        peer: PeerId,
+        addresses: &[Multiaddr],
+    ) {
+        // Who has left cannot be asked where it told this from.
         let Some(from) = connections.direct_address(&teller) else { return };
         let addresses = self.believed(from, &peer, addresses);
         if addresses.is_empty() {
             // One that only peers of another kind can dial.
             return;
         }
-        let rumour =
-            Rumour { peer, addresses, record: None, found: Found::Rendezvous, teller: Group::of(from) };
+        let rumour = Rumour { peer, addresses, record: None, found, teller: Group::of(from) };
         if !self.book.heard(rumour, fx.now.wall) {
             fx.refuse("address-book-full");
         }

@@ -139,3 +139,44 @@ fn who_comes_through_a_proxy_is_no_neighbour() {
         Some(&"/ip4/127.0.0.1/tcp/9".parse().unwrap())
     );
 }
+
+#[test]
+fn who_has_many_keys_and_one_host_fills_no_more_of_the_book_by_the_table_than_one_teller_may() {
+    let discovery = Discovery { dht: true, ..Discovery::OFF };
+    let tab = Config { role: Role::Browser, discovery, ..config(false) };
+    let mut alone = Alone::with(tab, MemoryStore::default());
+    for number in 0..3_000_u16 {
+        let mut seed = [9; 32];
+        seed[..2].copy_from_slice(&number.to_le_bytes());
+        let peer = libp2p::identity::Keypair::ed25519_from_bytes(&mut seed).unwrap().public().to_peer_id();
+        let (connection, link) = (ConnectionId(number.into()), Link::Direct);
+        let from = format!("/ip4/9.9.9.9/tcp/{}/ws", number + 1).parse().unwrap();
+        let told: Multiaddr =
+            format!("/ip4/{}.{}.0.1/tcp/1/ws", 11 + number / 200, number % 200).parse().unwrap();
+        let rumour = Input::Discovered { peer, address: told, found: Found::Dht };
+        alone.handle(rumour.clone());
+        alone.handle(Input::Connected { peer, connection, link, address: from, outbound: false });
+        alone.handle(rumour);
+        alone.handle(Input::Disconnected { peer, connection });
+        alone.outputs.clear();
+    }
+    // A teller reaches 64 of 128 buckets, each with 8 places.
+    let (new, _) = alone.node.finding.known();
+    assert!((200..=512).contains(&new), "{new}");
+}
+
+#[test]
+fn what_the_table_brings_up_counts_only_where_somebody_is_connected_and_the_table_is_wanted() {
+    for (dht, known) in [(true, 1), (false, 0)] {
+        let mut alone = Alone::with(
+            Config { discovery: Discovery { dht, ..Discovery::OFF }, ..config(false) },
+            MemoryStore::default(),
+        );
+        let heard = |number| Input::Discovered { peer: id(number), address: at(number), found: Found::Dht };
+        alone.handle(heard(1));
+        assert_eq!(alone.node.finding.known(), (0, 0), "who is not here has told nothing");
+        opened(&mut alone, 2, &at(2));
+        alone.handle(heard(2));
+        assert_eq!(alone.node.finding.known().0 + alone.node.finding.known().1, known, "dht: {dht}");
+    }
+}
