@@ -279,7 +279,9 @@ impl Node {
                 if first {
                     self.arrived(peer, outbound && self.finding.is_for_blocks(&peer));
                 }
-                if link == Link::Direct {
+                if presence == Presence::Unwanted {
+                    tracing::debug!(%peer, "a banned peer got in, and is shown out");
+                } else if link == Link::Direct {
                     self.seeds.connected(&self.fx, &peer);
                     let (fx, connections) = (&mut self.fx, &mut self.connections);
                     // Where two peers met behind their routers nobody else finds them.

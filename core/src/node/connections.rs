@@ -91,6 +91,8 @@ pub(super) enum Presence {
     Left,
     /// Nothing has changed.
     Same,
+    /// The peer is banned and on its way out: to the rest of the node it was never here.
+    Unwanted,
 }
 
 impl Connections {
@@ -142,6 +144,7 @@ impl Connections {
         if barred || self.ledger.is_banned(&peer, fx.now.mono) {
             self.dialer.forget(&peer);
             fx.push(Output::Disconnect(peer));
+            return Presence::Unwanted;
         }
         self.dialer.connected(peer, &address, fx.now.mono);
         self.upgrades.connected(peer, connection, link, (&address, outbound), fx.now.mono);
