@@ -352,7 +352,7 @@ impl Node {
                 }
             }
             Input::Listening(address) => {
-                self.connections.listening(address);
+                self.connections.listening(&mut self.fx, address);
                 self.dht.reachable(&mut self.fx, &self.connections.addresses);
                 self.rendezvous.moved(&mut self.fx);
             }

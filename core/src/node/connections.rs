@@ -17,15 +17,19 @@ use super::{
     upgrades::{Act, Upgrades},
 };
 use crate::{
-    peers::{AddressRange, Dialer, Found, Ledger, Offence, Role, Scope, circuit_of, is_believable, without_host},
+    peers::{
+        AddressRange, Dialer, Found, Ledger, Offence, Role, Scope, circuit_of, is_believable, is_circuit,
+        without_host,
+    },
     primitives::{Height, Mono},
 };
 
 /// How often gossip is told how far scores have healed.
 const HEAL_MILLIS: u64 = 60 * 1000;
 
-/// The most addresses of our own that are kept.
+/// The most addresses of our own that are kept, and the most of them through one relay.
 const MAX_ADDRESSES: usize = 64;
+const MAX_ADDRESSES_OF_RELAY: usize = 8;
 
 #[derive(Debug)]
 struct Connection {
@@ -326,10 +330,21 @@ impl Connections {
         self.dialer.knows(peer)
     }
 
-    pub(super) fn listening(&mut self, address: Multiaddr) {
-        if !self.addresses.contains(&address) && self.addresses.len() < MAX_ADDRESSES {
-            self.addresses.push(address);
+    /// Others reach us here. A relay says itself where it passes connections on, so it has a share of the list, and all of them
+    /// together half of it.
+    pub(super) fn listening(&mut self, fx: &mut Effects, address: Multiaddr) {
+        if self.addresses.contains(&address) {
+            return;
         }
+        let through = self.addresses.iter().filter(|other| is_circuit(other));
+        let of_relay = through.clone().filter(|other| relay_of(other) == relay_of(&address)).count();
+        let crowded = is_circuit(&address)
+            && (of_relay >= MAX_ADDRESSES_OF_RELAY || through.count() >= MAX_ADDRESSES / 2);
+        if crowded || self.addresses.len() >= MAX_ADDRESSES {
+            fx.refuse("own-addresses-full");
+            return;
+        }
+        self.addresses.push(address);
     }
 
     pub(super) fn not_listening(&mut self, address: &Multiaddr) {
@@ -506,6 +521,12 @@ fn is_unwanted(ledger: &Ledger, peer: Option<&PeerId>, address: &Multiaddr, now:
         Some(peer) => ledger.is_banned(peer, now) || ledger.is_barred(peer, address, now),
         None => ledger.is_range_banned(address, now),
     }
+}
+
+/// The relay through which an address leads, if it says so.
+fn relay_of(address: &Multiaddr) -> Option<PeerId> {
+    let before = address.iter().take_while(|part| !matches!(part, multiaddr::Protocol::P2pCircuit));
+    before.last().and_then(|part| if let multiaddr::Protocol::P2p(relay) = part { Some(relay) } else { None })
 }
 
 fn shut_prefix(address: &Multiaddr) -> String {

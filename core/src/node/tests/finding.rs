@@ -180,3 +180,21 @@ fn what_the_table_brings_up_counts_only_where_somebody_is_connected_and_the_tabl
         assert_eq!(alone.node.finding.known().0 + alone.node.finding.known().1, known, "dht: {dht}");
     }
 }
+
+#[test]
+fn no_relay_chooses_all_our_addresses() {
+    let mut alone = seeker();
+    let circuit = |relay: u8, port: u16| -> Multiaddr {
+        format!("/ip4/8.8.8.8/tcp/{port}/p2p/{}/p2p-circuit", id(relay)).parse().unwrap()
+    };
+    for port in 1..=100 {
+        alone.handle(Input::Listening(circuit(1, port)));
+    }
+    assert_eq!(alone.node.connections.addresses.len(), 8);
+    for relay in 2..=20 {
+        (1..=100).for_each(|port| alone.handle(Input::Listening(circuit(relay, port))));
+    }
+    assert_eq!(alone.node.connections.addresses.len(), 32);
+    alone.handle(Input::Listening(at(1)));
+    assert!(alone.node.connections.addresses.contains(&at(1)), "there is room for those of our own");
+}
