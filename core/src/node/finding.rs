@@ -268,7 +268,8 @@ impl Finding {
             } else if first && !self.left.contains(&peer) {
                 self.left.push(peer);
             }
-            if self.feelers.remove(&peer) && self.outbound.len() > self.discovery.outbound {
+            let spare = self.outbound.len() > self.discovery.outbound || self.is_crowded(connections, &peer);
+            if self.feelers.remove(&peer) && spare {
                 connections.let_go(fx, &peer);
                 return;
             }
@@ -304,6 +305,16 @@ impl Finding {
         if !self.outbound.contains(&peer) {
             self.outbound.push(peer);
         }
+    }
+
+    /// Whether there is another connection of our own to the network in which a peer is.
+    fn is_crowded(&self, connections: &Connections, peer: &PeerId) -> bool {
+        let group = |peer: &PeerId| {
+            let at = connections.direct_address(peer)?;
+            (Scope::of(at) == Some(Scope::World)).then(|| Group::of(at))
+        };
+        let own = group(peer);
+        own.is_some() && self.outbound.iter().any(|other| other != peer && group(other) == own)
     }
 
     /// Ends the oldest of the connections that lookups in the distributed hash table have left behind, when there are many.
@@ -753,7 +764,7 @@ impl Finding {
     }
 
     /// A peer to dial and where, in no network in which we have a connection already, unless that is our own. Where something else has
-    /// opened a connection to a peer, that will do, if not for a test.
+    /// opened a connection to a peer, that will do. For a test any network will do: it lasts a moment.
     fn choose(
         &mut self,
         fx: &mut Effects,
@@ -768,7 +779,7 @@ impl Finding {
         let role = self.role;
         let usable = |address: &Multiaddr| {
             can_reach(role, address)
-                && (Scope::of(address) != Some(Scope::World) || !taken.contains(&Group::of(address)))
+                && (test || Scope::of(address) != Some(Scope::World) || !taken.contains(&Group::of(address)))
         };
         let now = fx.now;
         let left =
@@ -778,7 +789,8 @@ impl Finding {
             None => connections.is_free(peer, now.mono) && addresses.iter().any(usable),
         };
         let (peer, addresses) = if test {
-            self.book.to_test(&mut fx.rng, now.wall, &wanted)?
+            let here = |peer: &PeerId| connections.direct_address(peer).is_some();
+            self.book.to_test(&mut fx.rng, now.wall, &here, &wanted)?
         } else {
             self.book.pick(&mut fx.rng, now.wall, &wanted)?
         };

@@ -198,3 +198,20 @@ fn no_relay_chooses_all_our_addresses() {
     alone.handle(Input::Listening(at(1)));
     assert!(alone.node.connections.addresses.contains(&at(1)), "there is room for those of our own");
 }
+
+#[test]
+fn a_peer_is_tested_in_whichever_network_it_is_and_let_go_when_there_is_another_of_ours() {
+    let mut alone = seeker();
+    hears(&mut alone, 1, &at(1));
+    alone.run_to(700);
+    assert_eq!(dialled(&mut alone), [at(1)]);
+    opened(&mut alone, 1, &at(1));
+    let neighbour: Multiaddr = "/ip4/8.1.9.9/tcp/1".parse().unwrap();
+    hears(&mut alone, 2, &neighbour);
+    alone.run_to(100_000);
+    assert_eq!((dialled(&mut alone), missing(&alone)), (vec![], 1));
+    alone.run_to(125_000);
+    assert_eq!(dialled(&mut alone), std::slice::from_ref(&neighbour), "to see whether it is there");
+    opened(&mut alone, 2, &neighbour);
+    assert!(alone.outputs.iter().any(|output| matches!(output, Output::Disconnect(peer) if *peer == id(2))));
+}
