@@ -32,6 +32,7 @@ use libp2p::{
 mod closing;
 mod large;
 mod slow;
+mod table;
 
 use super::*;
 use crate::{
