@@ -23,8 +23,8 @@ use weft_core::{
     primitives::{Hash, Now, SecretKey},
     store::{ArchiveRequest, Seq, Store},
     swarm::{
-        Behaviour, BehaviourEvent, Driver, Handle, InputSender, Shell, WebrtcBehaviour, WebrtcTransport,
-        inputs,
+        Behaviour, BehaviourEvent, Driver, Handle, InputSender, Limits, Shell, WebrtcBehaviour,
+        WebrtcTransport, inputs,
     },
     sync::Strategy,
 };
@@ -40,9 +40,6 @@ use crate::{
 
 /// The most bytes of transactions a tab's mempool holds.
 const MEMPOOL_BYTES: usize = 4 << 20;
-
-/// The most peers that are here because they connected: other tabs, each over a direct connection.
-const MAX_INBOUND: usize = 16;
 
 /// What a tab tells about itself.
 pub(crate) enum Condition {
@@ -90,7 +87,8 @@ pub(crate) async fn start(
         prune: Role::Browser.prune(),
         mempool_bytes: MEMPOOL_BYTES,
         tx_mode: TxMode::default(),
-        max_inbound: MAX_INBOUND,
+        max_inbound: Limits::of(Role::Browser).guests(),
+        proxies: Vec::new(),
         max_jobs: workers * 2,
     };
     let (sender, inbox) = inputs();

@@ -62,7 +62,7 @@ use self::{
 use crate::{
     chain::{Genesis, GenesisError},
     gossip::{RelayCounts, Topic, TxMode},
-    peers::{Found, Offence, Traffic, is_name},
+    peers::{AddressRange, Found, Offence, Traffic, is_name},
     primitives::{Hash, Held, Mono, Now, SecretKey},
     store::Store,
     sync::Strategy,
@@ -97,9 +97,11 @@ pub struct Config {
     pub mempool_bytes: usize,
     /// How it passes transactions on and wants to learn of them.
     pub tx_mode: TxMode,
-    /// The most peers that are here because they connected to us, over direct connections; less than the shell lets in, so that
-    /// newcomers are heard before one of them leaves.
+    /// The most connections that others opened, less than the shell lets in, so that newcomers are heard before one of the others
+    /// leaves.
     pub max_inbound: usize,
+    /// Where proxies are through which others come: who connects from there could be anywhere, so nothing follows from its address.
+    pub proxies: Vec<AddressRange>,
     /// The most jobs in flight: about twice the number of workers.
     pub max_jobs: usize,
 }
@@ -188,6 +190,7 @@ impl Node {
         let (names, bootstrap) = std::mem::take(&mut config.bootstrap).into_iter().partition(is_name);
         let mut connections =
             Connections::new((config.local, config.role), bootstrap, (config.max_inbound, group_key), &fx);
+        connections.proxies = std::mem::take(&mut config.proxies);
         connections.restore(&mut fx);
         let seeds = Seeds::new(config.role, names, &mut fx);
         let chain = match config.genesis.take() {
@@ -266,6 +269,7 @@ impl Node {
                 self.wake(0);
             }
             Input::Connected { peer, connection, link, address, outbound } => {
+                let address = if outbound { address } else { self.connections.behind_proxy(address) };
                 let at = address.clone();
                 let circuit = self.connections.dialled_circuit(&peer).cloned();
                 let has_circuit = self.connections.has_circuit(&peer);
@@ -275,7 +279,9 @@ impl Node {
                 if first {
                     self.arrived(peer, outbound && self.finding.is_for_blocks(&peer));
                 }
-                if link == Link::Direct {
+                if presence == Presence::Unwanted {
+                    tracing::debug!(%peer, "a banned peer got in, and is shown out");
+                } else if link == Link::Direct {
                     self.seeds.connected(&self.fx, &peer);
                     let (fx, connections) = (&mut self.fx, &mut self.connections);
                     // Where two peers met behind their routers nobody else finds them.
@@ -319,6 +325,12 @@ impl Node {
                 self.identified(peer, agent, &protocols, &addresses);
             }
             Input::Pinged { peer, millis } => self.connections.pinged(&peer, millis),
+            Input::Discovered { peer, address, found: Found::Dht } => {
+                // The machinery runs where nobody takes part, too.
+                if self.dht.is_on() {
+                    self.finding.met_in_table(&mut self.fx, &self.connections, peer, address);
+                }
+            }
             Input::Discovered { peer, address, found } => {
                 self.finding.discovered(&self.fx, peer, &address, found);
                 // Who is near is few, and wanted; of the others so many are dialled as are missing.
@@ -340,7 +352,7 @@ impl Node {
                 }
             }
             Input::Listening(address) => {
-                self.connections.listening(address);
+                self.connections.listening(&mut self.fx, address);
                 self.dht.reachable(&mut self.fx, &self.connections.addresses);
                 self.rendezvous.moved(&mut self.fx);
             }

@@ -8,6 +8,7 @@
 
 mod barred;
 mod behaviour;
+mod closing;
 mod codec;
 mod connections;
 mod dht;
@@ -15,6 +16,8 @@ mod direct_only;
 mod driver;
 mod gossip;
 mod handle;
+mod limits;
+mod pending;
 mod providers;
 #[cfg(test)]
 mod records;
@@ -27,6 +30,7 @@ mod webrtc;
 pub use behaviour::{Behaviour, BehaviourEvent, swarm};
 pub use driver::Driver;
 pub use handle::{Events, Handle, Notice};
+pub use limits::Limits;
 pub use shell::{Inbox, InputSender, Shell, inputs};
 pub use webrtc::{
     Backend, ChannelEvents, ConnectionEvents, DataChannel, LOW_WATER, Muxer, PeerConnection, WebrtcBehaviour,

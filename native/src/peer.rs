@@ -29,15 +29,13 @@ use weft_core::{
         Command, CommandError, Config, Discovery, Input, Node, NodeLists, Prune, ReachedBy, Reply, Role,
         StartError,
     },
+    peers::AddressRange,
     primitives::SecretKey,
-    swarm::{Behaviour, Driver, Handle, Shell, inputs},
+    swarm::{Behaviour, Driver, Handle, Limits, Shell, inputs},
     sync::Strategy,
 };
 
-pub use self::{
-    dial_back::DialBack,
-    extra::{Extra, Limits},
-};
+pub use self::{dial_back::DialBack, extra::Extra};
 use self::{extra::Switches, shell::NativeShell, workers::Workers};
 use crate::{
     certificate::CurrentCertificate,
@@ -75,10 +73,10 @@ pub struct PeerConfig {
     pub upnp: bool,
     /// On how many relays it keeps a slot while nobody can dial it.
     pub slots: usize,
+    /// Where proxies are through which others come.
+    pub proxies: Vec<AddressRange>,
     /// How else it looks for peers.
     pub discovery: Discovery,
-    /// The connections it takes.
-    pub limits: Limits,
     /// What secures its TCP connections.
     pub security: Security,
     /// What it shows to those who dial it by WebSocket over TLS; without it nobody can.
@@ -117,8 +115,8 @@ impl PeerConfig {
             dns: None,
             upnp: false,
             slots: 0,
+            proxies: Vec::new(),
             discovery: Discovery::OFF,
-            limits: Limits::PEER,
             security: Security::default(),
             certificate: None,
             storage: Storage::Memory,
@@ -239,7 +237,7 @@ impl Peer {
         let (through_relays, relayed) = relay::client::new(id);
         // A relay is where everybody must be able to dial it, and its person sees to that.
         let switches = Switches { mdns: config.mdns, upnp: config.upnp, probe: config.role != Role::Relay };
-        let extra = Extra::new(id, switches, config.limits, relayed, more).map_err(PeerError::Mdns)?;
+        let extra = Extra::new(id, switches, relayed, more).map_err(PeerError::Mdns)?;
         let behaviour = Behaviour::new(&config.key, config.role, config.genesis.as_ref(), extra);
         let executor = swarm::Config::with_tokio_executor();
         let dns = Dns::new(config.dns);
@@ -283,7 +281,8 @@ impl Peer {
             prune: config.prune,
             mempool_bytes: config.mempool_bytes,
             tx_mode: config.tx_mode,
-            max_inbound: config.limits.guests(),
+            max_inbound: Limits::of(config.role).guests(),
+            proxies: config.proxies,
             max_jobs,
         };
         let mut seed = [0; 32];

@@ -26,7 +26,7 @@ use weft::{
     certificate::{CertificateError, CertificateFiles, CertificateKeeper},
     genesis::{self, GenesisFileError},
     keyfile::{self, KeyFileError, KeyKind},
-    peer::{DialBack, External, Limits, Peer, PeerConfig, PeerError, Storage, is_tls},
+    peer::{DialBack, External, Peer, PeerConfig, PeerError, Storage, is_tls},
     rpc::{RpcError, RpcServer, Token, TokenError},
 };
 use weft_core::{
@@ -98,6 +98,9 @@ pub enum RelayError {
     /// The demo's key would be given to everybody.
     #[error("--demo-key gives a key with money to whoever asks, so it is for loopback only, and {0} is not")]
     DemoNotLoopback(SocketAddr),
+    /// The same, where a proxy lets others in.
+    #[error("--demo-key gives a key with money to whoever asks, which behind a proxy is everybody")]
+    DemoBehindProxy,
 }
 
 /// What a relay does for others that peers do not.
@@ -132,6 +135,7 @@ impl Relay {
             Some(_) if !options.http.ip().is_loopback() => {
                 return Err(RelayError::DemoNotLoopback(options.http));
             }
+            Some(_) if !options.behind_proxy.is_empty() => return Err(RelayError::DemoBehindProxy),
             Some(path) => Some(keyfile::load(path, KeyKind::Account)?),
             None => None,
         };
@@ -165,6 +169,11 @@ impl Relay {
                 "browsers look for the name they dial in the certificate, and others are told of this relay's IP addresses: give names with --external"
             );
         }
+        if certificate.is_none() && options.behind_proxy.is_empty() && options.external.iter().any(is_tls) {
+            tracing::warn!(
+                "an --external address has TLS and this relay has no certificate, so others come through a proxy: without --behind-proxy they are taken for neighbours of this machine"
+            );
+        }
         let listener = http::bind(options.http).await?;
         let stun = match options.stun {
             Some(address) => {
@@ -188,14 +197,16 @@ impl Relay {
             rendezvous: !options.no_rendezvous,
             outbound: usize::from(options.outbound),
         };
-        config.limits = Limits::RELAY;
+        config.proxies.clone_from(&options.behind_proxy);
         config.storage = Storage::Disk(options.data.join("chain"));
         // A reservation names the addresses of the relay, so it has to know them.
         config.external =
             if options.external.is_empty() { External::Listening } else { External::Known(options.external) };
         let id = key.public().to_peer_id();
-        let services =
-            Services { relay: RelayServer::new(id, options.limits.config()), dial_back: DialBack::default() };
+        let services = Services {
+            relay: RelayServer::new(id, options.limits.config()),
+            dial_back: DialBack::new(options.behind_proxy),
+        };
         let peer = Peer::start_with(config, services).await?;
         let rpc = match rpc {
             Some((address, token)) => {

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Parser;
 use libp2p::Multiaddr;
-use weft_core::gossip::TxMode;
+use weft_core::{gossip::TxMode, peers::AddressRange};
 
 use crate::RelayLimits;
 
@@ -31,6 +31,11 @@ pub struct Options {
     /// say /dns4/relay.example.org/tcp/443/wss. May be given several times; then only these are told.
     #[arg(long, value_name = "MULTIADDR")]
     pub external: Vec<Multiaddr>,
+
+    /// Others come through a proxy at this address or range, say 127.0.0.1 or 10.0.0.0/8: nothing follows from the address of whoever
+    /// connects from there. May be given several times.
+    #[arg(long, value_name = "RANGE")]
+    pub behind_proxy: Vec<AddressRange>,
 
     /// A peer to connect to, with its id: /ip4/192.0.2.1/tcp/4100/p2p/12D3... or /dnsaddr/NAME for those that the DNS has
     /// under a name. May be given several times.

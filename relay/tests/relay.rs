@@ -184,6 +184,8 @@ async fn the_demo_key_is_for_loopback_only() {
 
     let public = fixture.options(&["--demo-key", &key, "--http", "0.0.0.0:0"]);
     assert!(matches!(Relay::start(public).await, Err(RelayError::DemoNotLoopback(_))));
+    let proxied = fixture.options(&["--demo-key", &key, "--behind-proxy", "127.0.0.1"]);
+    assert!(matches!(Relay::start(proxied).await, Err(RelayError::DemoBehindProxy)));
 }
 
 #[tokio::test]

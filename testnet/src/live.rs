@@ -23,7 +23,7 @@ mod told;
 pub use certificate::TestCertificate;
 pub use chain::{Chain, NodeOptions, Ports, RelayOptions, answer};
 pub use names::NameServer;
-pub use namespace::in_namespace;
+pub use namespace::{in_namespace, without_namespaces};
 pub use process::{Process, programs_dir, wait_for};
 pub use rpc::{get, post, rpc};
 pub use run::{Setup, run};

@@ -7,7 +7,7 @@
 use std::{io::Write, process::Command};
 
 use serde_json::Value;
-use weft_testnet::live::{PATIENCE, Process, programs_dir, wait_for};
+use weft_testnet::live::{PATIENCE, Process, programs_dir, wait_for, without_namespaces};
 
 const ROOM: &str = "harbour";
 
@@ -69,7 +69,7 @@ fn two_chats_on_one_local_network_find_each_other() {
     let cable = match Cable::lay() {
         Ok(cable) => cable,
         Err(reason) => {
-            println!("skipped: this test makes network namespaces, which takes root: {reason}");
+            without_namespaces(&reason);
             return;
         }
     };

@@ -10,7 +10,9 @@ use std::{process::Command, time::Instant};
 
 use serde_json::Value;
 use street::{Nat, RELAY, Space, Street};
-use weft_testnet::live::{Chain, LiveError, NodeOptions, PATIENCE, Process, RelayOptions, answer, wait_for};
+use weft_testnet::live::{
+    Chain, LiveError, NodeOptions, PATIENCE, Process, RelayOptions, answer, wait_for, without_namespaces,
+};
 
 /// Two peers may try for so long: three attempts of 20 seconds, and what leads to them.
 const ATTEMPTS: std::time::Duration = std::time::Duration::from_secs(100);
@@ -90,7 +92,7 @@ fn street(nats: &[Nat]) -> Option<Street> {
     match Street::new(nats) {
         Ok(street) => Some(street),
         Err(reason) => {
-            println!("skipped: this test makes network namespaces, which this system refuses: {reason}");
+            without_namespaces(&reason);
             None
         }
     }

@@ -25,6 +25,9 @@ enum Extent {
 /// What tests look for when they are to take their time.
 const FULL: &str = "WEFT_FULL";
 
+/// What tests look for that make network namespaces: where they cannot, they fail instead of being left out.
+const NAMESPACES_REQUIRED: &str = "WEFT_TEST_NAMESPACES_REQUIRED";
+
 /// A check.
 struct Step {
     name: &'static str,
@@ -130,7 +133,7 @@ fn test(extent: Extent) -> Fallible<()> {
     packages::ready()?;
     let mut test = native("test");
     // One that fails must not hide what others say.
-    test.arg("--no-fail-fast");
+    test.arg("--no-fail-fast").env(NAMESPACES_REQUIRED, "1");
     if extent == Extent::Full {
         test.env(FULL, "1");
     }
@@ -160,6 +163,7 @@ fn app(_: Extent) -> Fallible<()> {
 fn browser(extent: Extent) -> Fallible<()> {
     packages::ready()?;
     let mut test = native("test");
+    test.env(NAMESPACES_REQUIRED, "1");
     if extent == Extent::Full {
         test.env(FULL, "1");
     }

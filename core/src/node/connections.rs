@@ -17,15 +17,19 @@ use super::{
     upgrades::{Act, Upgrades},
 };
 use crate::{
-    peers::{AddressRange, Dialer, Found, Ledger, Offence, Role, Scope, circuit_of},
+    peers::{
+        AddressRange, Dialer, Found, Ledger, Offence, Role, Scope, circuit_of, is_believable, is_circuit,
+        without_host,
+    },
     primitives::{Height, Mono},
 };
 
 /// How often gossip is told how far scores have healed.
 const HEAL_MILLIS: u64 = 60 * 1000;
 
-/// The most addresses of our own that are kept.
+/// The most addresses of our own that are kept, and the most of them through one relay.
 const MAX_ADDRESSES: usize = 64;
+const MAX_ADDRESSES_OF_RELAY: usize = 8;
 
 #[derive(Debug)]
 struct Connection {
@@ -36,6 +40,8 @@ struct Connection {
     outbound: bool,
     /// There was a circuit when it was opened.
     upgraded: bool,
+    /// It was told to close, and has not yet.
+    closing: bool,
 }
 
 #[derive(Debug, Default)]
@@ -51,8 +57,6 @@ struct Peer {
     /// Points that being one of many from one host costs it in gossip.
     crowding: i32,
     virtues: Virtues,
-    /// It was told to leave, and has not yet.
-    leaving: bool,
 }
 
 pub(super) struct Connections {
@@ -68,8 +72,10 @@ pub(super) struct Connections {
     role: Role,
     /// Whom a person named since the start.
     asked_for: BTreeSet<PeerId>,
-    /// The most peers that are here because they connected to us.
+    /// The most connections that others opened.
     max_inbound: usize,
+    /// Where proxies are through which others come.
+    pub(super) proxies: Vec<AddressRange>,
     /// Orders groups of addresses in a way that nobody else knows.
     group_key: [u8; 32],
     /// When to tell gossip how far scores have healed.
@@ -89,6 +95,8 @@ pub(super) enum Presence {
     Left,
     /// Nothing has changed.
     Same,
+    /// The peer is banned and on its way out: to the rest of the node it was never here.
+    Unwanted,
 }
 
 impl Connections {
@@ -114,11 +122,17 @@ impl Connections {
             role,
             asked_for: BTreeSet::new(),
             max_inbound,
+            proxies: Vec::new(),
             group_key,
             heal: Mono(0),
             hurt: false,
             booked: BTreeMap::new(),
         }
+    }
+
+    /// The address that somebody connected from, without that of a proxy, which tells nothing of who is behind it.
+    pub(super) fn behind_proxy(&self, address: Multiaddr) -> Multiaddr {
+        if self.proxies.iter().any(|range| range.covers(&address)) { without_host(&address) } else { address }
     }
 
     pub(super) fn connected(
@@ -134,6 +148,7 @@ impl Connections {
         if barred || self.ledger.is_banned(&peer, fx.now.mono) {
             self.dialer.forget(&peer);
             fx.push(Output::Disconnect(peer));
+            return Presence::Unwanted;
         }
         self.dialer.connected(peer, &address, fx.now.mono);
         self.upgrades.connected(peer, connection, link, (&address, outbound), fx.now.mono);
@@ -147,20 +162,27 @@ impl Connections {
         let upgraded = link == Link::Direct && has_circuit;
         state.connections.insert(
             connection,
-            Connection { link, host: AddressRange::of_host(&address), address, outbound, upgraded },
+            Connection {
+                link,
+                host: AddressRange::of_host(&address),
+                address,
+                outbound,
+                upgraded,
+                closing: false,
+            },
         );
         fx.notify(Event::Peers);
-        if had_direct || !state.is_direct() {
-            return Presence::Same;
+        let arrived = !had_direct && state.is_direct();
+        if arrived {
+            state.told = 0;
+            let host = state.host();
+            self.tell(fx, peer);
+            self.tell_neighbours(fx, host);
         }
-        state.told = 0;
-        let host = state.host();
-        self.tell(fx, peer);
-        self.tell_neighbours(fx, host);
         if !outbound {
             self.make_room(fx, peer);
         }
-        Presence::Arrived
+        if arrived { Presence::Arrived } else { Presence::Same }
     }
 
     pub(super) fn disconnected(
@@ -232,7 +254,7 @@ impl Connections {
     /// Ends the connection to a peer that is not needed, and does not come back to it.
     pub(super) fn let_go(&mut self, fx: &mut Effects, peer: &PeerId) {
         self.dialer.forget(peer);
-        fx.push(Output::Disconnect(*peer));
+        self.show_out(fx, peer);
     }
 
     /// Whether a person named the peer, or a list that a person named did.
@@ -246,9 +268,11 @@ impl Connections {
         self.is_named(peer).then_some(if by_list { Found::NodeList } else { Found::Named })
     }
 
-    /// How many of the peers found along the way are being dialled.
-    pub(super) fn seeking(&self) -> usize {
-        self.dialer.seeking() + self.upgrades.seeking()
+    /// Comes back to a connected peer once it is gone, as to one that was found along the way, until that has failed.
+    pub(super) fn keep(&mut self, fx: &Effects, peer: PeerId, address: Multiaddr) {
+        let address = circuit_of(&address.with_p2p(peer).unwrap_or_else(|unchanged| unchanged));
+        self.dialer.add_found(address.clone(), 1, fx.now.mono);
+        self.dialer.connected(peer, &address, fx.now.mono);
     }
 
     /// Whether the peer may be dialled, and is not already.
@@ -265,13 +289,13 @@ impl Connections {
         Some((&direct.address, direct.outbound))
     }
 
-    /// Whether an address that some peer told may mean to us what it meant there: it reaches as far as the connections that we
-    /// have, and not only within a machine or network in which none of them is.
+    /// Whether an address that some peer told, we do not know which, may mean to us what it meant there: it reaches as far as the
+    /// furthest of our connections. One neighbour in our own network must not let the whole world name addresses there.
     pub(super) fn is_believable(&self, address: &Multiaddr) -> bool {
         let links = self.peers.values().flat_map(|peer| peer.connections.values());
         let direct = links.filter(|link| link.link == Link::Direct);
-        let nearest = direct.filter_map(|link| Scope::of(&link.address)).min().unwrap_or(Scope::World);
-        Scope::of(address).is_some_and(|scope| scope >= nearest)
+        let furthest = direct.filter_map(|link| Scope::of(&link.address)).max().unwrap_or(Scope::World);
+        is_believable(self.role, address, furthest)
     }
 
     /// Where a peer was dialled through a relay, if it was and still is connected there.
@@ -301,15 +325,26 @@ impl Connections {
         self.direct_link(peer).map(|(address, _)| address)
     }
 
-    /// Whether it was us who wanted the connection, and not a lookup in the distributed hash table.
+    /// Whether the node wanted the connection, and not a lookup in the distributed hash table.
     pub(super) fn is_sought(&self, peer: &PeerId) -> bool {
         self.dialer.knows(peer)
     }
 
-    pub(super) fn listening(&mut self, address: Multiaddr) {
-        if !self.addresses.contains(&address) && self.addresses.len() < MAX_ADDRESSES {
-            self.addresses.push(address);
+    /// Others reach us here. A relay says itself where it passes connections on, so it has a share of the list, and all of them
+    /// together half of it.
+    pub(super) fn listening(&mut self, fx: &mut Effects, address: Multiaddr) {
+        if self.addresses.contains(&address) {
+            return;
         }
+        let through = self.addresses.iter().filter(|other| is_circuit(other));
+        let of_relay = through.clone().filter(|other| relay_of(other) == relay_of(&address)).count();
+        let crowded = is_circuit(&address)
+            && (of_relay >= MAX_ADDRESSES_OF_RELAY || through.count() >= MAX_ADDRESSES / 2);
+        if crowded || self.addresses.len() >= MAX_ADDRESSES {
+            fx.refuse("own-addresses-full");
+            return;
+        }
+        self.addresses.push(address);
     }
 
     pub(super) fn not_listening(&mut self, address: &Multiaddr) {
@@ -486,6 +521,12 @@ fn is_unwanted(ledger: &Ledger, peer: Option<&PeerId>, address: &Multiaddr, now:
         Some(peer) => ledger.is_banned(peer, now) || ledger.is_barred(peer, address, now),
         None => ledger.is_range_banned(address, now),
     }
+}
+
+/// The relay through which an address leads, if it says so.
+fn relay_of(address: &Multiaddr) -> Option<PeerId> {
+    let before = address.iter().take_while(|part| !matches!(part, multiaddr::Protocol::P2pCircuit));
+    before.last().and_then(|part| if let multiaddr::Protocol::P2p(relay) = part { Some(relay) } else { None })
 }
 
 fn shut_prefix(address: &Multiaddr) -> String {

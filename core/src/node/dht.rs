@@ -7,7 +7,7 @@ use libp2p::{Multiaddr, PeerId};
 
 use super::{CommandError, CommandId, Output, Reply, TraceView, effects::Effects};
 use crate::{
-    peers::{Role, Scope, can_dial},
+    peers::{Role, Scope, can_dial, is_believable},
     primitives::{Hash, Mono},
 };
 
@@ -154,7 +154,7 @@ impl Dht {
         }
         let scope = Scope::of(reached_at).unwrap_or(Scope::World);
         let proven = outbound.then_some(reached_at);
-        let believed = said.iter().filter(|address| Scope::of(address).is_some_and(|reach| reach >= scope));
+        let believed = said.iter().filter(|address| is_believable(self.role, address, scope));
         for address in proven.into_iter().chain(believed).take(MAX_ADDRESSES) {
             if can_dial(self.role, address) {
                 fx.push(Output::Routable { peer, address: address.clone() });

@@ -13,7 +13,7 @@ use crate::{
     peers::{
         Book, BookShape, Bucket, EXCHANGE_ALLOWANCE, EXCHANGE_COST, Found, Group, MAX_RECORDS, Offence,
         PeerRecord, PeersRequest, PeersResponse, RECORD_LIFETIME_MILLIS, Role, Rumour, Scope, can_dial,
-        can_dial_through, is_circuit, is_signalled, verify_records,
+        can_dial_through, is_believable, is_circuit, is_signalled, verify_records,
     },
     primitives::{Hash, Mono, SecretKey, decode, encode},
     store::{Batch, Table},
@@ -122,8 +122,12 @@ pub(super) struct Finding {
     guests: BTreeMap<PeerId, PeerRecord>,
     /// Peers that are dialled to see whether they are there.
     feelers: BTreeSet<PeerId>,
-    /// Outbound connections, the oldest first.
+    /// Peers that were chosen here to be dialled.
+    chosen: BTreeSet<PeerId>,
+    /// Those and the named ones that we are connected to of our own, the oldest first.
     outbound: Vec<PeerId>,
+    /// Others to which something else opened a connection, a lookup as a rule, the oldest first. Strangers had a say in who they are.
+    left: Vec<PeerId>,
     /// Those that are for blocks only, or will be once they are there.
     for_blocks: BTreeSet<PeerId>,
     /// Those that were, since this was last asked.
@@ -165,7 +169,9 @@ impl Finding {
             save: None,
             guests: BTreeMap::new(),
             feelers: BTreeSet::new(),
+            chosen: BTreeSet::new(),
             outbound: Vec::new(),
+            left: Vec::new(),
             for_blocks: BTreeSet::new(),
             widened: Vec::new(),
             anchors: Vec::new(),
@@ -218,6 +224,7 @@ impl Finding {
             for address in
                 self.book.addresses(anchor).into_iter().filter(|it| can_dial(self.role, it)).take(1)
             {
+                self.chosen.insert(*anchor);
                 connections.found(fx, *anchor, address, ANCHOR_TRIES);
             }
         }
@@ -255,12 +262,14 @@ impl Finding {
             self.book.answered(&peer, &address, fx.now.wall);
             // Who has answered is worth more than the many that one has heard of.
             self.save = Some(fx.now.mono);
-            // One that another made anyway, as who tests whether we can be dialled does, is none of the connections we keep.
-            let kept = first || connections.is_sought(&peer);
-            if kept && !self.outbound.contains(&peer) {
-                self.outbound.push(peer);
+            // One that something else wanted is none of the connections we keep: who is looked up could be anybody.
+            if connections.is_named(&peer) || self.is_sought(connections, &peer) {
+                self.take(peer);
+            } else if first && !self.left.contains(&peer) {
+                self.left.push(peer);
             }
-            if self.feelers.remove(&peer) && self.outbound.len() > self.discovery.outbound {
+            let spare = self.outbound.len() > self.discovery.outbound || self.is_crowded(connections, &peer);
+            if self.feelers.remove(&peer) && spare {
                 connections.let_go(fx, &peer);
                 return;
             }
@@ -272,10 +281,45 @@ impl Finding {
         }
     }
 
+    /// Whether the peer was chosen here, and is dialled, or would be again.
+    fn is_sought(&self, connections: &Connections, peer: &PeerId) -> bool {
+        self.chosen.contains(peer) && connections.is_sought(peer)
+    }
+
+    /// How many of the chosen peers are tried and not connected, over circuits for want of better included. Whom a person named is
+    /// tried for ever, and keeps no place meanwhile.
+    fn seeking(&self, connections: &Connections) -> usize {
+        let tried = |peer: &&PeerId| connections.is_sought(peer) && !connections.is_named(peer);
+        let chosen = self.chosen.iter().filter(tried);
+        chosen.filter(|peer| connections.direct_link(peer).is_none()).count()
+    }
+
+    /// Forgets the choice of those who were tried in vain, or have left.
+    fn unchoose(&mut self, connections: &Connections) {
+        self.chosen.retain(|peer| connections.is_sought(peer));
+    }
+
+    /// Counts a connected peer among those of our own choice.
+    fn take(&mut self, peer: PeerId) {
+        self.left.retain(|other| *other != peer);
+        if !self.outbound.contains(&peer) {
+            self.outbound.push(peer);
+        }
+    }
+
+    /// Whether there is another connection of our own to the network in which a peer is.
+    fn is_crowded(&self, connections: &Connections, peer: &PeerId) -> bool {
+        let group = |peer: &PeerId| {
+            let at = connections.direct_address(peer)?;
+            (Scope::of(at) == Some(Scope::World)).then(|| Group::of(at))
+        };
+        let own = group(peer);
+        own.is_some() && self.outbound.iter().any(|other| other != peer && group(other) == own)
+    }
+
     /// Ends the oldest of the connections that lookups in the distributed hash table have left behind, when there are many.
     fn trim(&self, fx: &mut Effects, connections: &mut Connections) {
-        let left: Vec<_> =
-            self.outbound.iter().filter(|peer| !connections.is_sought(peer)).copied().collect();
+        let left: Vec<_> = self.left.iter().filter(|peer| !connections.is_sought(peer)).copied().collect();
         for peer in left.iter().take(left.len().saturating_sub(MAX_LEFT)) {
             connections.let_go(fx, peer);
         }
@@ -284,6 +328,7 @@ impl Finding {
     /// The last direct connection to a peer is closed.
     pub(super) fn disconnected(&mut self, fx: &Effects, peer: &PeerId) {
         self.outbound.retain(|other| other != peer);
+        self.left.retain(|other| other != peer);
         self.for_blocks.remove(peer);
         self.guests.remove(peer);
         if let Some(at) = self.asked_at.remove(peer) {
@@ -442,11 +487,19 @@ impl Finding {
     /// dialled here.
     fn believed(&self, from: &Multiaddr, peer: &PeerId, addresses: &[Multiaddr]) -> Vec<Multiaddr> {
         let scope = Scope::of(from).unwrap_or(Scope::World);
-        let is_believed = |address: &Multiaddr| {
-            can_reach(self.role, address) && Scope::of(address).is_some_and(|reach| reach >= scope)
-        };
         let own = addresses.iter().filter(|address| is_of(address, peer));
-        own.map(without_peer).filter(is_believed).collect()
+        own.map(without_peer).filter(|address| is_believable(self.role, address, scope)).collect()
+    }
+
+    /// A peer is in the table of the distributed hash table. It has answered there, and says itself where it is.
+    pub(super) fn met_in_table(
+        &mut self,
+        fx: &mut Effects,
+        connections: &Connections,
+        peer: PeerId,
+        address: Multiaddr,
+    ) {
+        self.heard_of(fx, connections, (peer, Found::Dht), peer, &[address]);
     }
 
     /// A peer that another one wrote down as it was told, as at a rendezvous.
@@ -458,14 +511,26 @@ impl Finding {
         peer: PeerId,
         addresses: &[Multiaddr],
     ) {
+        self.heard_of(fx, connections, (teller, Found::Rendezvous), peer, addresses);
+    }
+
+    /// A connected peer has told where somebody is who did not sign it.
+    fn heard_of(
+        &mut self,
+        fx: &mut Effects,
+        connections: &Connections,
+        (teller, found): (PeerId, Found),
+        peer: PeerId,
+        addresses: &[Multiaddr],
+    ) {
+        // Who has left cannot be asked where it told this from.
         let Some(from) = connections.direct_address(&teller) else { return };
         let addresses = self.believed(from, &peer, addresses);
         if addresses.is_empty() {
             // One that only peers of another kind can dial.
             return;
         }
-        let rumour =
-            Rumour { peer, addresses, record: None, found: Found::Rendezvous, teller: Group::of(from) };
+        let rumour = Rumour { peer, addresses, record: None, found, teller: Group::of(from) };
         if !self.book.heard(rumour, fx.now.wall) {
             fx.refuse("address-book-full");
         }
@@ -475,7 +540,7 @@ impl Finding {
 
     /// How many connections to others are missing.
     pub(super) fn missing(&self, connections: &Connections) -> usize {
-        self.discovery.outbound.saturating_sub(self.outbound.len() + connections.seeking())
+        self.discovery.outbound.saturating_sub(self.outbound.len() + self.seeking(connections))
     }
 
     /// Keeps what a connected peer says of itself that only tabs can make use of, to tell other tabs while it is connected.
@@ -626,6 +691,7 @@ impl Finding {
 
     /// Dials one more peer if connections are missing, and says when to look again.
     fn fill(&mut self, fx: &mut Effects, connections: &mut Connections) -> Option<Mono> {
+        self.unchoose(connections);
         if self.missing(connections) == 0 {
             self.hurry_pause = FIRST_HURRY_MILLIS;
             return None;
@@ -643,6 +709,12 @@ impl Finding {
         let Some((peer, address)) = choice else {
             return Some(fx.now.mono + NOBODY_MILLIS);
         };
+        self.chosen.insert(peer);
+        if self.left.contains(&peer) {
+            connections.keep(fx, peer, address);
+            self.take(peer);
+            return Some(fx.now.mono + LOOK_MILLIS);
+        }
         // Who is met through a relay is known there.
         if for_blocks && !is_circuit(&address) {
             self.for_blocks.insert(peer);
@@ -655,7 +727,7 @@ impl Finding {
     fn is_next_for_blocks(&mut self, connections: &Connections) -> bool {
         let outbound = &self.outbound;
         self.for_blocks.retain(|peer| outbound.contains(peer) || connections.is_sought(peer));
-        let full = (self.outbound.len() + connections.seeking()).saturating_sub(self.for_blocks.len());
+        let full = (self.outbound.len() + self.seeking(connections)).saturating_sub(self.for_blocks.len());
         full + self.discovery.for_blocks() >= self.discovery.outbound
             && self.for_blocks.len() < self.discovery.for_blocks()
     }
@@ -683,13 +755,16 @@ impl Finding {
     }
 
     fn feel(&mut self, fx: &mut Effects, connections: &mut Connections) {
+        self.unchoose(connections);
         if let Some((peer, address)) = self.choose(fx, connections, true) {
             self.feelers.insert(peer);
+            self.chosen.insert(peer);
             connections.found(fx, peer, address, 1);
         }
     }
 
-    /// A peer to dial and where, in no network in which we have a connection already, unless that is our own.
+    /// A peer to dial and where, in no network in which we have a connection already, unless that is our own. Where something else has
+    /// opened a connection to a peer, that will do. For a test any network will do: it lasts a moment.
     fn choose(
         &mut self,
         fx: &mut Effects,
@@ -704,17 +779,24 @@ impl Finding {
         let role = self.role;
         let usable = |address: &Multiaddr| {
             can_reach(role, address)
-                && (Scope::of(address) != Some(Scope::World) || !taken.contains(&Group::of(address)))
+                && (test || Scope::of(address) != Some(Scope::World) || !taken.contains(&Group::of(address)))
         };
         let now = fx.now;
-        let wanted = |peer: &PeerId, addresses: &[Multiaddr]| {
-            connections.is_free(peer, now.mono) && addresses.iter().any(usable)
+        let left =
+            |peer: &PeerId| self.left.contains(peer).then(|| connections.direct_address(peer)).flatten();
+        let wanted = |peer: &PeerId, addresses: &[Multiaddr]| match left(peer) {
+            Some(at) => !test && usable(at),
+            None => connections.is_free(peer, now.mono) && addresses.iter().any(usable),
         };
         let (peer, addresses) = if test {
-            self.book.to_test(&mut fx.rng, now.wall, &wanted)?
+            let here = |peer: &PeerId| connections.direct_address(peer).is_some();
+            self.book.to_test(&mut fx.rng, now.wall, &here, &wanted)?
         } else {
             self.book.pick(&mut fx.rng, now.wall, &wanted)?
         };
+        if let Some(at) = left(&peer) {
+            return Some((peer, at.clone()));
+        }
         // Through a relay only when there is no other way.
         let direct = addresses.iter().find(|address| usable(address) && !is_circuit(address)).cloned();
         Some((peer, direct.or_else(|| addresses.into_iter().find(usable))?))

@@ -3,6 +3,8 @@
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
+mod finding;
+mod room;
 mod standing;
 mod tabs;
 mod waking;
@@ -59,6 +61,7 @@ fn config(validator: bool) -> Config {
         mempool_bytes: 1 << 20,
         tx_mode: TxMode::default(),
         max_inbound: 8,
+        proxies: Vec::new(),
         max_jobs: 4,
     }
 }
@@ -94,8 +97,12 @@ struct Alone {
 
 impl Alone {
     fn new(validator: bool, store: impl Store + Send + 'static) -> Self {
+        Self::with(config(validator), store)
+    }
+
+    fn with(config: Config, store: impl Store + Send + 'static) -> Self {
         let now = Now { mono: Mono(0), wall: Wall(10_000) };
-        let node = Node::new(config(validator), Box::new(store), [7; 32], now).unwrap();
+        let node = Node::new(config, Box::new(store), [7; 32], now).unwrap();
         let mut alone = Self { node, mono: 0, outputs: VecDeque::new() };
         alone.drain();
         alone

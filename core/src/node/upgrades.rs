@@ -180,16 +180,6 @@ impl Upgrades {
         })
     }
 
-    /// How many peers are that we opened a circuit to.
-    pub(super) fn seeking(&self) -> usize {
-        let is_sought = |state: &Peer| {
-            state.direct == 0
-                && state.state != State::GivenUp
-                && state.circuits.values().any(|circuit| circuit.outbound)
-        };
-        if self.able { self.peers.values().filter(|state| is_sought(state)).count() } else { 0 }
-    }
-
     /// Plans the next attempt, after what has just happened.
     fn wait(&mut self, peer: PeerId, now: Mono) {
         let Some(state) = self.peers.get_mut(&peer) else { return };

@@ -23,6 +23,9 @@ const BUCKETS_OF_TELLER: u64 = 64;
 const BUCKETS_OF_GROUP: u64 = 8;
 /// The most peers that wait for another's test.
 const MAX_CLASHES: usize = 16;
+/// Each call of [`Book::to_test`] is a turn to test one of those others. One that could not be tested in so many, more than there are
+/// clashes, gives way untested, or those who wait would keep the places of all who come later.
+const CLASH_TURNS: u32 = 20;
 /// A peer that was tried so lately is not tried again soon.
 const LATELY_MILLIS: u64 = 10 * 60 * 1000;
 /// A tried peer that answered so lately needs no test.
@@ -91,8 +94,8 @@ pub struct Book {
     shape: BookShape,
     entries: BTreeMap<PeerId, (Entry, Place)>,
     places: BTreeMap<Place, PeerId>,
-    /// Peers that answered, and whose place among the tried is taken.
-    clashes: VecDeque<PeerId>,
+    /// Peers that answered, and whose place among the tried is taken, each with the turns that it waits.
+    clashes: VecDeque<(PeerId, u32)>,
     changed: BTreeSet<PeerId>,
 }
 
@@ -263,26 +266,43 @@ impl Book {
         first.or_else(|| self.pick_from(rng, !tried_first, now, wanted))
     }
 
-    /// Whom to dial to find out whether it is there: a tried peer whose place another wants, or else a new one.
+    /// Whom to dial to find out whether it is there: a tried peer whose place another wants, or else a new one. Who is `here` needs no test.
     pub fn to_test(
         &mut self,
         rng: &mut impl Rng,
         now: Wall,
+        here: &dyn Fn(&PeerId) -> bool,
         wanted: &dyn Fn(&PeerId, &[Multiaddr]) -> bool,
     ) -> Option<(PeerId, Vec<Multiaddr>)> {
+        for (_, turns) in &mut self.clashes {
+            *turns += 1;
+        }
+        for holder in
+            self.clashes.iter().filter_map(|(newcomer, _)| self.holder(newcomer)).collect::<Vec<_>>()
+        {
+            if let Some((entry, _)) = self.entries.get_mut(&holder).filter(|_| here(&holder)) {
+                (entry.answered, entry.failures) = (now.0, 0);
+                self.changed.insert(holder);
+            }
+        }
         self.settle(now);
-        for newcomer in &self.clashes {
-            let Some((entry, _)) = self.entries.get(newcomer) else { continue };
-            let holder = self.tried_place(newcomer, entry).and_then(|place| self.places.get(&place));
-            let Some((holder, (entry, _))) = holder.and_then(|it| Some((it, self.entries.get(it)?))) else {
+        for (newcomer, _) in &self.clashes {
+            let holder = self.holder(newcomer);
+            let Some((holder, (entry, _))) = holder.and_then(|it| Some((it, self.entries.get(&it)?))) else {
                 continue;
             };
             let addresses = entry.addresses();
-            if now.0.saturating_sub(entry.tried) >= TEST_MILLIS && wanted(holder, &addresses) {
-                return Some((*holder, addresses));
+            if now.0.saturating_sub(entry.tried) >= TEST_MILLIS && wanted(&holder, &addresses) {
+                return Some((holder, addresses));
             }
         }
         self.pick_from(rng, false, now, wanted)
+    }
+
+    /// Who has the place among the tried that a peer wants.
+    fn holder(&self, newcomer: &PeerId) -> Option<PeerId> {
+        let (entry, _) = self.entries.get(newcomer)?;
+        self.places.get(&self.tried_place(newcomer, entry)?).copied()
     }
 
     /// What some peers say of themselves, by lot, to be passed on: at most `count`, none of them out of date.
@@ -338,8 +358,8 @@ impl Book {
     fn promote(&mut self, peer: &PeerId, mut entry: Entry, from: Place, now: Wall) {
         let Some(place) = self.tried_place(peer, &entry) else { return };
         if self.places.contains_key(&place) {
-            if !self.clashes.contains(peer) && self.clashes.len() < MAX_CLASHES {
-                self.clashes.push_back(*peer);
+            if !self.clashes.iter().any(|(other, _)| other == peer) && self.clashes.len() < MAX_CLASHES {
+                self.clashes.push_back((*peer, 0));
             }
             self.settle(now);
             return;
@@ -351,7 +371,7 @@ impl Book {
 
     /// Decides who keeps a place among the tried, where that is known by now.
     fn settle(&mut self, now: Wall) {
-        for newcomer in std::mem::take(&mut self.clashes) {
+        for (newcomer, turns) in std::mem::take(&mut self.clashes) {
             let Some((entry, from)) = self.entries.get(&newcomer).cloned() else { continue };
             let Some(place) = self.tried_place(&newcomer, &entry).filter(|_| !entry.is_tried) else {
                 continue;
@@ -364,12 +384,12 @@ impl Book {
             if now.0.saturating_sub(held.answered) < FRESH_MILLIS && held.failures == 0 {
                 continue;
             }
-            if held.failures == 0 || held.answered >= held.tried {
-                // Not tested yet.
-                self.clashes.push_back(newcomer);
+            let untested = held.failures == 0 || held.answered >= held.tried;
+            if untested && turns < CLASH_TURNS {
+                self.clashes.push_back((newcomer, turns));
                 continue;
             }
-            // It failed its test: back to the new ones, if there is room.
+            // It failed its test, or there could be none: back to the new ones, if there is room.
             self.remove(&holder);
             let held = Entry { is_tried: false, ..held };
             if let Some(back) = self.new_place(&holder, &held).filter(|back| !self.places.contains_key(back))

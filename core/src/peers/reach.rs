@@ -115,6 +115,37 @@ pub fn circuit_of(address: &Multiaddr) -> Multiaddr {
     }
 }
 
+/// Whether a peer of this kind can make use of an address that somebody else told of who is no nearer than `from`: one that it can dial, and
+/// that means the same here as there.
+///
+/// A name can stand for any address, today for one and tomorrow for another. So a stranger's name is believed only by a tab and with TLS, where
+/// nobody answers but who has a certificate for it; natives have numbers. Names that a person gives, that a signed list has or that the DNS
+/// itself names (`/dnsaddr`) are not asked about here.
+#[must_use]
+pub fn is_believable(role: Role, address: &Multiaddr, from: Scope) -> bool {
+    let secure = || address.iter().any(|part| matches!(part, Protocol::Tls | Protocol::Wss(_)));
+    (!has_name(address) || role == Role::Browser && secure())
+        && Scope::of(address).is_some_and(|scope| scope >= from)
+        && (can_dial(role, address) || can_dial_through(role, address))
+}
+
+/// Whether the DNS has a say in where an address leads.
+#[must_use]
+pub fn has_name(address: &Multiaddr) -> bool {
+    address.iter().any(|part| {
+        matches!(part, Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_) | Protocol::Dnsaddr(_))
+    })
+}
+
+/// What is left of an address when it is not known at which machine and port it is. It has no [`Scope`] then, and no known [`Group`].
+#[must_use]
+pub fn without_host(address: &Multiaddr) -> Multiaddr {
+    let is_host = |part: &Protocol<'_>| {
+        matches!(part, Protocol::Ip4(_) | Protocol::Ip6(_) | Protocol::Tcp(_) | Protocol::Udp(_))
+    };
+    address.iter().filter(|part| !is_host(part)).collect()
+}
+
 /// Whether an address leads through a relay.
 #[must_use]
 pub fn is_circuit(address: &Multiaddr) -> bool {
@@ -170,6 +201,12 @@ impl Group {
             }
             _ => Vec::new(),
         })
+    }
+
+    /// Whether anything is known of where it is.
+    #[must_use]
+    pub const fn is_known(&self) -> bool {
+        !self.0.is_empty()
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -263,6 +300,28 @@ mod tests {
         ] {
             assert_eq!(can_dial_through(Role::Native, &address(&text)), native, "{text}");
             assert!(!can_dial_through(Role::Browser, &address(&text)), "{text}");
+        }
+    }
+
+    #[test]
+    fn strangers_are_believed_no_nearer_than_they_are_and_names_only_where_a_certificate_stands_for_them() {
+        for (text, from, native, browser) in [
+            ("/ip4/8.8.8.8/tcp/1/ws", Scope::World, true, true),
+            ("/ip4/10.0.0.1/tcp/1/ws", Scope::World, false, false),
+            ("/ip4/10.0.0.1/tcp/1/ws", Scope::Network, true, true),
+            ("/ip4/127.0.0.1/tcp/1/ws", Scope::Network, false, false),
+            ("/ip4/127.0.0.1/tcp/1/ws", Scope::Machine, true, true),
+            ("/dns4/example.org/tcp/1/ws", Scope::World, false, false),
+            ("/dns/example.org/tcp/1", Scope::Machine, false, false),
+            ("/dns6/example.org/udp/1/quic-v1", Scope::World, false, false),
+            ("/dns4/example.org/tcp/443/wss", Scope::World, false, true),
+            ("/dns4/example.org/tcp/443/tls/ws", Scope::World, false, true),
+            ("/dns4/localhost/tcp/443/wss", Scope::World, false, false),
+        ] {
+            for (role, believed) in [(Role::Native, native), (Role::Relay, native), (Role::Browser, browser)]
+            {
+                assert_eq!(is_believable(role, &address(text), from), believed, "{role:?}: {text}");
+            }
         }
     }
 

@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use libp2p::{
-    PeerId, StreamProtocol, Swarm,
+    PeerId, StreamProtocol, Swarm, Transport,
     allow_block_list::{self, BlockedPeers},
+    connection_limits,
     core::{muxing::StreamMuxerBox, transport::Boxed},
     identify,
     identity::Keypair,
@@ -16,10 +17,13 @@ use libp2p::{
 
 use super::{
     barred::Barred,
+    closing::Closing,
     codec::Codec,
     dht::{Kademlia, kademlia},
     direct_only::DirectOnly,
     gossip::{Gossipsub, gossipsub},
+    limits::Limits,
+    pending::Pending,
     trace::{Tracer, tracer},
     traffic::GossipCounter,
 };
@@ -47,6 +51,8 @@ pub struct Behaviour<X: NetworkBehaviour> {
     // Those that refuse connections come first: the others take for open what none before them has refused.
     pub(super) barred: Barred,
     pub(super) banned: allow_block_list::Behaviour<BlockedPeers>,
+    pending: Pending,
+    limits: connection_limits::Behaviour,
     /// The shell's own.
     pub extra: X,
     pub(super) identify: identify::Behaviour,
@@ -84,6 +90,7 @@ impl<X: NetworkBehaviour> Behaviour<X> {
                 _ => ProtocolSupport::Full,
             };
             DirectOnly::new(
+                role,
                 request_response::Behaviour::with_codec(
                     Codec { protocol },
                     name.map(|name| (name, support.clone())),
@@ -97,19 +104,24 @@ impl<X: NetworkBehaviour> Behaviour<X> {
         Self {
             barred: Barred::default(),
             banned: allow_block_list::Behaviour::default(),
+            pending: Limits::of(role).pending(),
+            limits: Limits::of(role).behaviour(),
             extra,
             identify: identify::Behaviour::new(
                 identify::Config::new("/weft/1".to_owned(), key.public())
                     .with_agent_version(agent)
-                    .with_push_listen_addr_updates(true),
+                    .with_push_listen_addr_updates(true)
+                    // What others say of where they are goes to the node, and is dialled only if that finds it worth it.
+                    .with_cache_size(0),
             ),
             ping: ping::Behaviour::default(),
-            kademlia: kademlia(key.public().to_peer_id(), chain.as_ref()),
+            kademlia: kademlia((key.public().to_peer_id(), role), chain.as_ref()),
             tracer: tracer(
+                role,
                 chain.as_ref(),
                 request_response::Config::default().with_request_timeout(REQUEST_TIMEOUT),
             ),
-            gossipsub: DirectOnly::new(gossipsub(key, role, genesis, counter.clone()), counter),
+            gossipsub: DirectOnly::new(role, gossipsub(key, role, genesis, counter.clone()), counter),
             sync: requests(Protocol::Sync),
             archive: requests(Protocol::Archive),
             transactions: requests(Protocol::Transactions),
@@ -141,5 +153,7 @@ pub fn swarm<X: NetworkBehaviour>(
     local: PeerId,
     config: swarm::Config,
 ) -> Swarm<Behaviour<X>> {
+    let transport =
+        transport.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(Closing::new(muxer)))).boxed();
     Swarm::new(transport, behaviour, local, config.with_idle_connection_timeout(IDLE_TIMEOUT))
 }

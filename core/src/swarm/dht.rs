@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     node::{BucketView, DhtAnswer, DhtFailure, DhtId, DhtQuery, dht_protocol},
+    peers::Role,
     primitives::Hash,
 };
 
@@ -31,7 +32,7 @@ const MAX_MESSAGE: usize = 16 << 10;
 pub(super) type Kademlia = DirectOnly<Toggle<kad::Behaviour<MemoryStore>>>;
 
 /// Kademlia on the chain with this genesis; without one there is none. It only asks until it is told to serve.
-pub(super) fn kademlia(local: PeerId, genesis: Option<&Hash>) -> Kademlia {
+pub(super) fn kademlia((local, role): (PeerId, Role), genesis: Option<&Hash>) -> Kademlia {
     let behaviour = genesis.map(|genesis| {
         let name = StreamProtocol::try_from_owned(dht_protocol(genesis)).expect("it begins with a slash");
         let mut config = kad::Config::new(name);
@@ -46,7 +47,7 @@ pub(super) fn kademlia(local: PeerId, genesis: Option<&Hash>) -> Kademlia {
         behaviour.set_mode(Some(Mode::Client));
         behaviour
     });
-    DirectOnly::new(Toggle::from(behaviour), ())
+    DirectOnly::new(role, Toggle::from(behaviour), ())
 }
 
 /// Where provider records are held.

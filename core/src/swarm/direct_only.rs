@@ -4,6 +4,9 @@
 //! when the relay's limit is reached. [`DirectOnly`] goes around a behaviour that is for direct connections and hides the
 //! others from it, so a peer that is reached over a circuit alone is to it no peer at all, one that is reached both ways is
 //! served over the direct one, and when that closes, the peer is gone.
+//!
+//! What such a behaviour knows of addresses, strangers have told it. So of those that it adds to a dial only such are taken that can be
+//! dialled here and that reach as far as the furthest connection: nobody sends us to doors in our own network.
 
 use std::{
     collections::BTreeMap,
@@ -24,6 +27,8 @@ use libp2p::{
     },
 };
 
+use crate::peers::{Role, Scope, can_dial, is_believable};
+
 /// Whether a connection with this address goes through a relay: one that is only signalled there (`/p2p-circuit/webrtc`) does
 /// not.
 pub(super) fn is_circuit(address: &Multiaddr) -> bool {
@@ -42,22 +47,22 @@ pub(super) fn is_relayed(endpoint: &ConnectedPoint) -> bool {
     })
 }
 
-/// The open direct connections.
+/// The open direct connections, each with how far it reaches.
 #[derive(Default)]
-struct Direct(BTreeMap<PeerId, Vec<ConnectionId>>);
+struct Direct(BTreeMap<PeerId, Vec<(ConnectionId, Option<Scope>)>>);
 
 impl Direct {
     /// Takes note of a new connection and says how many there were to the peer.
-    fn opened(&mut self, peer: PeerId, id: ConnectionId) -> usize {
+    fn opened(&mut self, peer: PeerId, id: ConnectionId, scope: Option<Scope>) -> usize {
         let open = self.0.entry(peer).or_default();
-        open.push(id);
+        open.push((id, scope));
         open.len() - 1
     }
 
     /// Forgets a connection and says how many are left to the peer.
     fn closed(&mut self, peer: PeerId, id: ConnectionId) -> usize {
         let Some(open) = self.0.get_mut(&peer) else { return 0 };
-        open.retain(|other| *other != id);
+        open.retain(|(other, _)| *other != id);
         let left = open.len();
         if left == 0 {
             self.0.remove(&peer);
@@ -67,20 +72,31 @@ impl Direct {
 
     /// One of the peer's connections: the oldest.
     fn any(&self, peer: &PeerId) -> Option<ConnectionId> {
-        self.0.get(peer)?.first().copied()
+        self.0.get(peer)?.first().map(|(id, _)| *id)
+    }
+
+    /// How far the furthest reaches.
+    fn furthest(&self) -> Scope {
+        self.0.values().flatten().filter_map(|(_, scope)| *scope).max().unwrap_or(Scope::World)
     }
 }
 
 /// A behaviour that sees direct connections only, and what its owner keeps beside it.
 pub struct DirectOnly<B, N = ()> {
     inner: B,
+    role: Role,
     pub(super) notes: N,
     direct: Direct,
 }
 
 impl<B, N> DirectOnly<B, N> {
-    pub(super) fn new(inner: B, notes: N) -> Self {
-        Self { inner, notes, direct: Direct::default() }
+    pub(super) fn new(role: Role, inner: B, notes: N) -> Self {
+        Self { inner, role, notes, direct: Direct::default() }
+    }
+
+    /// Whether an address may be dialled that some stranger told.
+    pub(super) fn may_dial(&self, address: &Multiaddr) -> bool {
+        can_dial(self.role, address) && is_believable(self.role, address, self.direct.furthest())
     }
 }
 
@@ -131,7 +147,9 @@ impl<B: NetworkBehaviour, N: 'static> NetworkBehaviour for DirectOnly<B, N> {
         addresses: &[Multiaddr],
         role: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
-        self.inner.handle_pending_outbound_connection(id, peer, addresses, role)
+        let mut told = self.inner.handle_pending_outbound_connection(id, peer, addresses, role)?;
+        told.retain(|address| self.may_dial(address));
+        Ok(told)
     }
 
     fn handle_established_outbound_connection(
@@ -152,7 +170,8 @@ impl<B: NetworkBehaviour, N: 'static> NetworkBehaviour for DirectOnly<B, N> {
         let event = match event {
             FromSwarm::ConnectionEstablished(event) if is_relayed(event.endpoint) => return,
             FromSwarm::ConnectionEstablished(event) => {
-                let other_established = self.direct.opened(event.peer_id, event.connection_id);
+                let scope = Scope::of(event.endpoint.get_remote_address());
+                let other_established = self.direct.opened(event.peer_id, event.connection_id, scope);
                 FromSwarm::ConnectionEstablished(ConnectionEstablished { other_established, ..event })
             }
             FromSwarm::ConnectionClosed(event) if is_relayed(event.endpoint) => return,

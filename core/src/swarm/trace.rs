@@ -18,6 +18,7 @@ use self::message::{FindNode, Near};
 use super::direct_only::DirectOnly;
 use crate::{
     node::{DhtAnswer, DhtId, DhtTarget, TraceStep, TraceView, dht_protocol},
+    peers::Role,
     primitives::{Hash, Mono},
 };
 
@@ -34,10 +35,10 @@ pub(super) type Tracer = DirectOnly<request_response::Behaviour<FindNode>>;
 pub(super) type TracerEvent = request_response::Event<Vec<u8>, Vec<Near>>;
 
 /// Asks questions of Kademlia on the chain with this genesis, and answers none: those are Kademlia's.
-pub(super) fn tracer(genesis: Option<&Hash>, config: request_response::Config) -> Tracer {
+pub(super) fn tracer(role: Role, genesis: Option<&Hash>, config: request_response::Config) -> Tracer {
     let name = genesis.and_then(|genesis| StreamProtocol::try_from_owned(dht_protocol(genesis)).ok());
     let protocols = name.map(|name| (name, ProtocolSupport::Outbound));
-    DirectOnly::new(request_response::Behaviour::with_codec(FindNode, protocols, config), ())
+    DirectOnly::new(role, request_response::Behaviour::with_codec(FindNode, protocols, config), ())
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -181,12 +182,13 @@ impl Trace {
             failed: None,
         };
         // A dial that a relayed connection stands in the way of is never over.
-        if !tracer.is_connected(&peer) && (only_relayed(&peer) || candidate.near.addresses.is_empty()) {
+        let addresses: Vec<_> =
+            candidate.near.addresses.iter().filter(|address| tracer.may_dial(address)).cloned().collect();
+        if !tracer.is_connected(&peer) && (only_relayed(&peer) || addresses.is_empty()) {
             candidate.state = State::Failed;
             step.failed = Some("it cannot be reached directly".to_owned());
         } else {
             candidate.state = State::Asked;
-            let addresses = candidate.near.addresses.clone();
             let request = tracer.send_request_with_addresses(&peer, self.wanted.clone(), addresses);
             self.asked.insert(request, (self.steps.len(), distance));
         }
@@ -229,5 +231,25 @@ impl Trace {
             nearest,
             took_millis: now - self.begun,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    #[test]
+    fn nobody_is_asked_at_a_door_in_our_own_network() {
+        let mut tracer = tracer(Role::Native, Some(&Hash([1; 32])), request_response::Config::default());
+        let mut traces = Traces::default();
+        let table = vec![(PeerId::random(), vec!["/ip4/192.168.0.1/tcp/1".parse().unwrap()])];
+        traces.begin(PeerId::random(), DhtId(1), DhtTarget::Key(Hash([2; 32])), table, Mono(0));
+        let Some((_, DhtAnswer::Trace(view))) = traces.go_on(&mut tracer, |_| false, Mono(0)) else {
+            panic!("somebody was asked");
+        };
+        assert!(view.steps.len() == 1 && view.steps[0].failed.is_some());
     }
 }

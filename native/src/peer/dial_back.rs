@@ -21,7 +21,7 @@ use libp2p::{
     },
 };
 use weft_core::{
-    peers::{Allowance, Bucket, Scope, is_circuit},
+    peers::{AddressRange, Allowance, Bucket, Scope, has_name, is_circuit},
     primitives::Mono,
 };
 
@@ -39,6 +39,8 @@ const MAX_REMEMBERED: usize = 32;
 enum Refusal {
     #[error("the address is nearer than who asks")]
     Nearer,
+    #[error("a name can stand for any address")]
+    Name,
     #[error("the address was dialled before")]
     Again,
     #[error("this peer asks too often")]
@@ -59,6 +61,8 @@ struct Asker {
 pub struct DialBack {
     inner: Behaviour,
     started: Instant,
+    /// Where proxies are through which others come.
+    proxies: Vec<AddressRange>,
     /// Peers that are connected, and may ask.
     askers: BTreeMap<PeerId, Asker>,
     /// Dials under way, and connections that came of them.
@@ -66,19 +70,20 @@ pub struct DialBack {
     served: VecDeque<(PeerId, ConnectionId)>,
 }
 
-impl Default for DialBack {
-    fn default() -> Self {
+impl DialBack {
+    /// Dials nobody back who comes through one of these proxies: where it is, is not known.
+    #[must_use]
+    pub fn new(proxies: Vec<AddressRange>) -> Self {
         Self {
             inner: Behaviour::default(),
             started: Instant::now(),
+            proxies,
             askers: BTreeMap::new(),
             dials: BTreeMap::new(),
             served: VecDeque::new(),
         }
     }
-}
 
-impl DialBack {
     fn now(&self) -> Mono {
         Mono(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
@@ -91,6 +96,9 @@ impl DialBack {
         }
         if addresses.iter().any(|address| asker.dialled.contains(address)) {
             return Err(Refusal::Again);
+        }
+        if addresses.iter().any(has_name) {
+            return Err(Refusal::Name);
         }
         let nearer = |address: &Multiaddr| is_circuit(address) || Scope::of(address) < asker.scope;
         if asker.scope.is_none() || addresses.iter().any(nearer) {
@@ -118,7 +126,8 @@ impl NetworkBehaviour for DialBack {
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         if !is_circuit(local) {
-            let scope = Scope::of(remote);
+            let proxied = self.proxies.iter().any(|range| range.covers(remote));
+            let scope = Scope::of(remote).filter(|_| !proxied);
             let asker = self.askers.entry(peer).or_insert_with(|| Asker {
                 scope,
                 bucket: Bucket::new(ALLOWANCE),
@@ -198,7 +207,12 @@ mod tests {
     use super::*;
 
     fn asked_from(remote: &str) -> (DialBack, PeerId) {
-        let (mut server, peer) = (DialBack::default(), PeerId::random());
+        asked_through(&[], remote)
+    }
+
+    fn asked_through(proxies: &[&str], remote: &str) -> (DialBack, PeerId) {
+        let proxies = proxies.iter().map(|range| range.parse().unwrap()).collect();
+        let (mut server, peer) = (DialBack::new(proxies), PeerId::random());
         let local = "/ip4/8.8.8.8/tcp/1".parse().unwrap();
         let id = ConnectionId::new_unchecked(1);
         server.handle_established_inbound_connection(id, peer, &local, &remote.parse().unwrap()).unwrap();
@@ -218,9 +232,22 @@ mod tests {
         {
             assert_eq!(asks(&mut server, &peer, nearer), Err(Refusal::Nearer), "{nearer}");
         }
+        for name in ["/dns4/relay.example.org/tcp/5", "/dns/localhost/udp/5/quic-v1"] {
+            assert_eq!(asks(&mut server, &peer, name), Err(Refusal::Name), "{name}");
+        }
         let (mut server, peer) = asked_from("/ip4/127.0.0.1/tcp/5");
         assert_eq!(asks(&mut server, &peer, "/ip4/127.0.0.1/tcp/6"), Ok(()));
         assert_eq!(asks(&mut server, &PeerId::random(), "/ip4/9.9.9.9/tcp/5"), Err(Refusal::Nearer));
+    }
+
+    #[test]
+    fn who_comes_through_a_proxy_is_not_dialled_back() {
+        let (mut server, peer) = asked_through(&["127.0.0.0/8"], "/ip4/127.0.0.1/tcp/5/ws");
+        for address in ["/ip4/127.0.0.1/tcp/22", "/ip4/192.168.0.1/tcp/5", "/ip4/9.9.9.9/tcp/5"] {
+            assert_eq!(asks(&mut server, &peer, address), Err(Refusal::Nearer), "{address}");
+        }
+        let (mut server, peer) = asked_through(&["127.0.0.0/8"], "/ip4/9.9.9.9/tcp/5");
+        assert_eq!(asks(&mut server, &peer, "/ip4/9.9.9.9/tcp/5"), Ok(()));
     }
 
     #[test]

@@ -11,6 +11,9 @@ use std::{
 /// Set for a test that runs in one.
 const INSIDE: &str = "WEFT_TEST_IN_NAMESPACE";
 
+/// Set by `cargo xtask test`: a test that cannot run has not passed.
+const REQUIRED: &str = "WEFT_TEST_NAMESPACES_REQUIRED";
+
 /// Lays the network and becomes the program that follows.
 const LAY: &str = "ip link set lo up && ip link add cable type veth peer name far && \
     ip addr add 10.77.0.1/24 dev cable && ip link set cable up multicast on && ip link set far up && \
@@ -32,11 +35,11 @@ pub(super) fn is_inside() -> bool {
     env::var_os(INSIDE).is_some()
 }
 
-/// Whether this is the run in a namespace. If not, the test with this full name was run in one, to its end; or it could not be, and that is
-/// said.
+/// Whether this is the run in a namespace. If not, the test with this full name was run in one, to its end; or it could not be, which is
+/// said by [`without_namespaces`].
 ///
 /// # Panics
-/// When the test fails there.
+/// When the test fails there, and where it could not be run but has to.
 #[must_use]
 pub fn in_namespace(test: &str) -> bool {
     if is_inside() {
@@ -58,6 +61,32 @@ pub fn in_namespace(test: &str) -> bool {
             Err(error) => reason = error.to_string(),
         }
     }
-    println!("skipped: this test needs a network namespace, which this system refuses: {reason}");
+    without_namespaces(&reason);
     false
+}
+
+/// A test cannot run, since this system lets it make no network namespace. That is said, and where tests are run to tell whether all is well
+/// the test fails.
+///
+/// # Panics
+/// Under `cargo xtask test`.
+pub fn without_namespaces(reason: &str) {
+    give_up(env::var_os(REQUIRED).is_some(), reason);
+}
+
+fn give_up(required: bool, reason: &str) {
+    assert!(!required, "this test needs network namespaces, which this system refuses: {reason}");
+    println!("skipped: this test needs network namespaces, which this system refuses: {reason}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "which this system refuses: no rights")]
+    fn where_namespaces_are_required_a_test_without_one_fails() {
+        give_up(false, "no rights");
+        give_up(true, "no rights");
+    }
 }

@@ -134,13 +134,28 @@ impl World {
     pub(super) fn disconnect(&mut self, ix: PeerIx, other: PeerIx) {
         let link = self.peers[ix.0].links.get(&other);
         let connections = link.map(|link| link.connections.clone()).unwrap_or_default();
-        let silence = if self.is_cut(ix, other) { self.network.cut_after * 1000 } else { 0 };
-        let at = self.now + self.delay(ix, other) + silence;
+        let at = self.heard_at(ix, other);
         for connection in connections {
-            self.unlink(ix, other, connection);
-            let life = self.peers[other.0].life;
-            self.queue.push(at, other, life, Event::Closed { other: ix, connection });
+            self.close_one(ix, other, connection, at);
         }
+    }
+
+    /// Closes one of the connections to a peer, in the same way.
+    pub(super) fn close(&mut self, ix: PeerIx, other: PeerIx, connection: ConnectionId) {
+        let at = self.heard_at(ix, other);
+        self.close_one(ix, other, connection, at);
+    }
+
+    /// When the other side hears that a connection closes.
+    fn heard_at(&mut self, ix: PeerIx, other: PeerIx) -> Micros {
+        let silence = if self.is_cut(ix, other) { self.network.cut_after * 1000 } else { 0 };
+        self.now + self.delay(ix, other) + silence
+    }
+
+    fn close_one(&mut self, ix: PeerIx, other: PeerIx, connection: ConnectionId, at: Micros) {
+        self.unlink(ix, other, connection);
+        let life = self.peers[other.0].life;
+        self.queue.push(at, other, life, Event::Closed { other: ix, connection });
     }
 
     /// Removes one end of a connection; requests over the last one are lost.

@@ -86,8 +86,11 @@ impl World {
                     self.disconnect(ix, other);
                 }
             }
-            // Circuits are not simulated, and nothing else is closed beside another connection.
-            Output::Close { .. } => {}
+            Output::Close { peer, connection } => {
+                if let Some(&other) = self.by_id.get(&peer) {
+                    self.close(ix, other, connection);
+                }
+            }
             Output::Ban(Whom::Peer(peer)) => {
                 if let Some(&other) = self.by_id.get(&peer) {
                     self.ban(ix, other);

@@ -28,6 +28,7 @@ mod lists;
 mod lookups;
 mod made;
 mod measured;
+mod networks;
 mod payments;
 mod pool_floods;
 mod pruning;

@@ -1,10 +1,10 @@
-//! Room for those who connect to us: while there is none, somebody leaves for each newcomer.
+//! Room for those who connect to us: while there is none, a connection closes for each new one.
 
 use libp2p::PeerId;
 
-use super::{Connections, Peer};
+use super::{Connection, Connections, Peer};
 use crate::{
-    node::{Link, Output, effects::Effects},
+    node::{ConnectionId, Link, Output, effects::Effects},
     peers::{Group, Guest, Service, to_leave},
     primitives::Mono,
 };
@@ -40,27 +40,33 @@ impl Connections {
         }
     }
 
-    /// A peer has connected to us. If there are too many of those, one of the others leaves, or the newcomer when all of them
-    /// keep their places.
+    /// Somebody has connected to us. If more such connections are open than may be, one closes: a further one to a peer that has
+    /// another, or else those of a peer that does not keep its place. Who is on the way out counts no more, so that one who closes slowly
+    /// gains nothing.
     pub(super) fn make_room(&mut self, fx: &mut Effects, newcomer: PeerId) {
-        let count = self.peers.values().filter(|state| state.is_guest()).count();
-        if count <= self.max_inbound || self.is_named(&newcomer) || self.ledger.is_trusted(&newcomer) {
+        let open = self.peers.values().flat_map(Peer::open);
+        if open.filter(|it| !it.outbound).count() <= self.max_inbound {
             return;
         }
+        if let Some((peer, connection)) = self.surplus() {
+            fx.refuse("inbound-surplus");
+            tracing::debug!(%peer, "there is no room: of a peer's several connections one closes");
+            if let Some(closing) =
+                self.peers.get_mut(&peer).and_then(|state| state.connections.get_mut(&connection))
+            {
+                closing.closing = true;
+            }
+            return fx.push(Output::Close { peer, connection });
+        }
         let now = fx.now.mono;
-        let guests = self.peers.iter().filter(|(peer, state)| {
-            state.is_guest()
-                && **peer != newcomer
-                && !state.leaving
-                && !self.is_named(peer)
-                && !self.ledger.is_trusted(peer)
-        });
-        let guests: Vec<_> = guests
+        let guests: Vec<_> = self
+            .peers
+            .iter()
+            .filter(|(peer, _)| **peer != newcomer && !self.keeps_its_place(peer))
             .filter_map(|(peer, state)| {
-                let direct = state.connections.values().find(|it| it.link == Link::Direct)?;
                 Some(Guest {
                     peer: *peer,
-                    group: Group::of(&direct.address),
+                    group: Group::of(&state.guest_at()?.address),
                     since: state.virtues.since,
                     ping: state.virtues.least_ping,
                     block: state.virtues.block,
@@ -69,20 +75,59 @@ impl Connections {
                 })
             })
             .collect();
-        let leaves = to_leave(&guests, &self.group_key).unwrap_or(newcomer);
-        fx.refuse(if leaves == newcomer { "inbound-full" } else { "inbound-evicted" });
+        let newcomer = Some(newcomer).filter(|newcomer| !self.keeps_its_place(newcomer));
+        let evicted = to_leave(&guests, &self.group_key);
+        fx.refuse(if evicted.is_some() { "inbound-evicted" } else { "inbound-full" });
+        let Some(leaves) = evicted.or(newcomer) else { return };
         tracing::debug!(peer = %leaves, "there is no room: a peer that had connected to us leaves");
-        if let Some(state) = self.peers.get_mut(&leaves) {
-            state.leaving = true;
+        self.show_out(fx, &leaves);
+    }
+
+    /// Ends all connections to a peer.
+    pub(super) fn show_out(&mut self, fx: &mut Effects, peer: &PeerId) {
+        let state = self.peers.get_mut(peer);
+        for connection in state.into_iter().flat_map(|state| state.connections.values_mut()) {
+            connection.closing = true;
         }
-        fx.push(Output::Disconnect(leaves));
+        fx.push(Output::Disconnect(*peer));
+    }
+
+    /// Whether a person wants it here.
+    fn keeps_its_place(&self, peer: &PeerId) -> bool {
+        self.is_named(peer) || self.ledger.is_trusted(peer)
+    }
+
+    /// The youngest connection that others opened beside one that is as good, of the peer with most.
+    fn surplus(&self) -> Option<(PeerId, ConnectionId)> {
+        let spare = |(peer, state): (&PeerId, &Peer)| {
+            let open = state.open().count();
+            let direct = state.open().filter(|it| it.link == Link::Direct).count();
+            let mut spare: Vec<_> = state
+                .connections
+                .iter()
+                .filter(|(_, it)| !it.closing && !it.outbound)
+                .filter(|(_, it)| if it.link == Link::Direct { direct > 1 } else { open > 1 })
+                .map(|(id, it)| (it.link == Link::Relayed, *id))
+                .collect();
+            spare.sort_unstable();
+            spare.last().map(|(_, id)| (open, *peer, *id))
+        };
+        self.peers.iter().filter_map(spare).max().map(|(_, peer, id)| (peer, id))
     }
 }
 
 impl Peer {
-    /// Whether it is here because it connected to us, and not through a relay.
-    fn is_guest(&self) -> bool {
-        let mut direct = self.connections.values().filter(|it| it.link == Link::Direct).peekable();
-        !self.leaving && direct.peek().is_some() && direct.all(|it| !it.outbound)
+    /// The connections that are not on their way out.
+    fn open(&self) -> impl Iterator<Item = &Connection> {
+        self.connections.values().filter(|it| !it.closing)
+    }
+
+    /// One of its connections if it is here because it connected to us, a direct one if it has any.
+    fn guest_at(&self) -> Option<&Connection> {
+        let direct = |it: &&Connection| it.link == Link::Direct;
+        let is_direct = self.open().any(|it| direct(&it));
+        let mut counted = self.open().filter(|it| !is_direct || direct(it)).peekable();
+        let first = counted.peek().copied();
+        counted.all(|it| !it.outbound).then_some(first)?
     }
 }

@@ -122,7 +122,7 @@ impl Connections {
         self.written.changed.insert(Whom::Peer(peer));
         match consequence {
             Consequence::None => return,
-            Consequence::Disconnect => return fx.push(Output::Disconnect(peer)),
+            Consequence::Disconnect => return self.show_out(fx, &peer),
             Consequence::Ban => fx.push(Output::Ban(Whom::Peer(peer))),
             Consequence::BanHost(host) => {
                 tracing::warn!(%host, "several peers of one host were banned: it may not connect for an hour");
@@ -145,11 +145,13 @@ impl Connections {
     fn bar(&mut self, fx: &mut Effects, range: AddressRange) {
         fx.push(Output::Ban(Whom::Range(range)));
         let now = fx.now.mono;
-        for (peer, state) in &self.peers {
+        let is_barred = |(peer, state): &(&PeerId, &Peer)| {
             let mut direct = state.connections.values().filter(|it| it.link == Link::Direct);
-            if direct.any(|it| self.ledger.is_barred(peer, &it.address, now)) {
-                fx.push(Output::Disconnect(*peer));
-            }
+            direct.any(|it| self.ledger.is_barred(peer, &it.address, now))
+        };
+        let barred: Vec<_> = self.peers.iter().filter(is_barred).map(|(peer, _)| *peer).collect();
+        for peer in barred {
+            self.show_out(fx, &peer);
         }
     }
 

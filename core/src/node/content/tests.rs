@@ -43,6 +43,7 @@ impl Harness {
             mempool_bytes: 1 << 20,
             tx_mode: Default::default(),
             max_inbound: 8,
+            proxies: Vec::new(),
             slots: 0,
             max_jobs: 2,
         };

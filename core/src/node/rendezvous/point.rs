@@ -133,7 +133,7 @@ impl Point {
         }
         self.remove(&peer);
         if self.entries.len() >= MAX_REGISTRATIONS
-            || self.of_group.get(&group).is_some_and(|count| *count >= MAX_OF_GROUP)
+            || group.is_known() && self.of_group.get(&group).is_some_and(|count| *count >= MAX_OF_GROUP)
         {
             return Err(Refusal::UNAVAILABLE);
         }

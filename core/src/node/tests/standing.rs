@@ -110,6 +110,11 @@ fn three_banned_peers_of_one_host_ban_it_and_nobody_behind_a_relay_there() {
     let neighbour = meet(&mut alone, 5, "/ip4/9.8.7.7/tcp/4", Link::Direct);
     let tab = meet(&mut alone, 6, &relayed, Link::Direct);
     assert!(is_shown_out(&alone, fourth) && !is_shown_out(&alone, neighbour) && !is_shown_out(&alone, tab));
+    let is_greeted = |alone: &Alone, whom| {
+        alone.outputs.iter().any(|output| matches!(output, Output::Request { peer, .. } if *peer == whom))
+    };
+    assert!(!is_greeted(&alone, fourth) && is_greeted(&alone, neighbour), "who is banned never arrives");
+    leave(&mut alone, 4);
     alone.outputs.clear();
     alone.run_to(HOUR + 1);
     assert!(alone.outputs.iter().any(|output| matches!(output, Output::Unban(whom) if *whom == host)));
@@ -227,7 +232,7 @@ fn a_banned_peer_is_no_longer_dialled_and_takes_no_place_among_those_sought() {
     let ban = StandingCommand::Ban { whom: range("9.8.7.6"), millis: HOUR };
     assert_eq!(decide(&mut alone, ban), Ok(Reply::Done));
     alone.run_to(120_000);
-    assert_eq!((dials(&mut alone), alone.node.connections.seeking()), (0, 0));
+    assert_eq!((dials(&mut alone), alone.node.connections.is_sought(&peer(1))), (0, false));
 }
 
 #[test]

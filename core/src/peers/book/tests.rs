@@ -172,7 +172,7 @@ fn a_tried_peer_gives_way_only_after_it_failed_a_test() {
     book.heard(rumour(peer(2), &second, &second), now);
     book.answered(&peer(2), &second, now);
     assert!(book.entries[&peer(1)].0.is_tried && !book.entries[&peer(2)].0.is_tried);
-    let (tested, _) = book.to_test(&mut rng, now, &|_, _| true).unwrap();
+    let (tested, _) = book.to_test(&mut rng, now, &|_| false, &|_, _| true).unwrap();
     assert_eq!(tested, peer(1));
     // It answers: it stays.
     book.answered(&peer(1), &first, now);
@@ -181,10 +181,44 @@ fn a_tried_peer_gives_way_only_after_it_failed_a_test() {
     // A day later it does not: it goes.
     now = later(2 * DAY);
     book.answered(&peer(2), &second, now);
-    assert_eq!(book.to_test(&mut rng, now, &|_, _| true).unwrap().0, peer(1));
+    assert_eq!(book.to_test(&mut rng, now, &|_| false, &|_, _| true).unwrap().0, peer(1));
     book.failed(&peer(1), now);
     assert!(book.entries[&peer(2)].0.is_tried);
     assert!(book.entries.get(&peer(1)).is_none_or(|(entry, _)| !entry.is_tried));
+}
+
+/// A book in which the second peer wants the place of the first, which is to be tested.
+fn clashing() -> (Book, ChaCha8Rng) {
+    let mut book = small();
+    let (first, second) = (address(8, 8, 8, 8), address(9, 9, 9, 9));
+    book.heard(rumour(peer(1), &first, &first), NOW);
+    book.answered(&peer(1), &first, NOW);
+    book.heard(rumour(peer(2), &second, &second), later(DAY));
+    book.answered(&peer(2), &second, later(DAY));
+    assert_eq!(book.clashes.len(), 1);
+    (book, ChaCha8Rng::from_seed([1; 32]))
+}
+
+#[test]
+fn a_tried_peer_that_is_connected_has_passed_its_test() {
+    let (mut book, mut rng) = clashing();
+    book.to_test(&mut rng, later(DAY), &|it| *it == peer(1), &|it, _| *it != peer(1));
+    assert!(book.clashes.is_empty(), "nobody waits for its end");
+    assert!(book.entries[&peer(1)].0.is_tried && !book.entries[&peer(2)].0.is_tried);
+}
+
+#[test]
+fn a_tried_peer_that_cannot_be_tested_gives_way_in_time() {
+    let (mut book, mut rng) = clashing();
+    for _ in 1..CLASH_TURNS {
+        assert_eq!(
+            book.to_test(&mut rng, later(DAY), &|_| false, &|it, _| *it != peer(1)).map(|it| it.0),
+            Some(peer(2))
+        );
+        assert!(book.entries[&peer(1)].0.is_tried);
+    }
+    book.to_test(&mut rng, later(DAY), &|_| false, &|_, _| false);
+    assert!(book.clashes.is_empty() && book.entries[&peer(2)].0.is_tried);
 }
 
 #[test]

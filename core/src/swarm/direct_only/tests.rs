@@ -270,13 +270,46 @@ fn connections_are_counted_without_circuits() {
     let (mut direct, peer) = (Direct::default(), PeerId::random());
     let [first, second] = [1, 2].map(ConnectionId::new_unchecked);
     assert_eq!(direct.any(&peer), None);
-    assert_eq!(direct.opened(peer, first), 0);
-    assert_eq!(direct.opened(peer, second), 1);
+    assert_eq!(direct.opened(peer, first, None), 0);
+    assert_eq!(direct.opened(peer, second, None), 1);
     assert_eq!(direct.any(&peer), Some(first));
     assert_eq!(direct.closed(peer, first), 1);
     assert_eq!(direct.any(&peer), Some(second));
     assert_eq!(direct.closed(peer, second), 0);
     assert_eq!(direct.any(&peer), None);
+}
+
+#[test]
+fn strangers_send_nobody_to_doors_in_its_own_network() {
+    let key = Keypair::generate_ed25519();
+    let mut behaviour = Behaviour::new(&key, Role::Native, Some(&genesis()), swarm::dummy::Behaviour);
+    let (named, neighbour) = (PeerId::random(), PeerId::random());
+    let table = behaviour.kademlia.as_mut().unwrap();
+    for text in ["/ip4/127.0.0.1/tcp/1", "/ip4/192.168.0.1/tcp/1", "/ip4/8.8.8.8/tcp/1", "/ip4/8.8.8.8/udp/1"]
+    {
+        table.add_address(&named, text.parse().unwrap());
+    }
+    let mut dialled = |direct: &[&str]| {
+        let id = ConnectionId::new_unchecked(9);
+        behaviour.kademlia.direct = Direct::default();
+        for at in direct {
+            behaviour.kademlia.direct.opened(neighbour, id, Scope::of(&at.parse().unwrap()));
+        }
+        let told =
+            behaviour.handle_pending_outbound_connection(id, Some(named), &[], Endpoint::Dialer).unwrap();
+        told.iter()
+            .map(|address| address.iter().take(2).collect::<Multiaddr>().to_string())
+            .collect::<Vec<_>>()
+    };
+    let (machine, network, world) = ("/ip4/127.0.0.1/tcp/1", "/ip4/192.168.0.1/tcp/1", "/ip4/8.8.8.8/tcp/1");
+    assert_eq!(dialled(&[]), [world]);
+    assert_eq!(
+        dialled(&["/ip4/10.0.0.2/tcp/1", "/ip4/9.9.9.9/tcp/1"]),
+        [world],
+        "one neighbour changes nothing"
+    );
+    assert_eq!(dialled(&["/ip4/10.0.0.2/tcp/1"]), [network, world]);
+    assert_eq!(dialled(&["/ip4/127.0.0.1/tcp/7"]), [machine, network, world]);
 }
 
 #[test]

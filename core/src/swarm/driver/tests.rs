@@ -17,7 +17,11 @@ use futures::{
 };
 use libp2p::{
     Multiaddr, PeerId, Transport,
-    core::{transport::MemoryTransport, upgrade::Version},
+    core::{
+        muxing::StreamMuxerBox,
+        transport::{Boxed, MemoryTransport},
+        upgrade::Version,
+    },
     identity::Keypair,
     multiaddr::Protocol as Part,
     noise,
@@ -25,8 +29,10 @@ use libp2p::{
     yamux,
 };
 
+mod closing;
 mod large;
 mod slow;
+mod table;
 
 use super::*;
 use crate::{
@@ -35,7 +41,7 @@ use crate::{
     node::{ArchiveId, GossipId, InboundId, Job, OutboundId, Role, WorkId},
     primitives::{Address, PublicKey, Wall},
     store::{ArchiveRequest, Seq},
-    swarm::{InputSender, inputs},
+    swarm::{InputSender, Limits, inputs},
 };
 
 #[derive(Default)]
@@ -148,8 +154,20 @@ fn chain(name: &str) -> Genesis {
     }
 }
 
+type Transported = Boxed<(PeerId, StreamMuxerBox)>;
+
 impl Peer {
     fn start(spawner: &LocalSpawner, genesis: Option<Genesis>) -> Self {
+        Self::start_as(spawner, Role::Native, genesis, |transport| transport)
+    }
+
+    /// Starts one of a kind over an altered transport.
+    fn start_as(
+        spawner: &LocalSpawner,
+        role: Role,
+        genesis: Option<Genesis>,
+        alter: impl FnOnce(Transported) -> Transported,
+    ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1_000_000);
         let key = Keypair::generate_ed25519();
         let id = key.public().to_peer_id();
@@ -158,7 +176,8 @@ impl Peer {
             .authenticate(noise::Config::new(&key).unwrap())
             .multiplex(yamux::Config::default())
             .boxed();
-        let behaviour = Behaviour::new(&key, Role::Native, genesis.as_ref(), dummy::Behaviour);
+        let transport = alter(transport);
+        let behaviour = Behaviour::new(&key, role, genesis.as_ref(), dummy::Behaviour);
         let mut swarm = crate::swarm::swarm(transport, behaviour, id, swarm::Config::without_executor());
         let address = Multiaddr::from(Part::Memory(NEXT.fetch_add(1, Ordering::Relaxed)));
         swarm.listen_on(address.clone()).unwrap();
@@ -253,6 +272,26 @@ fn run<F: Future<Output = ()>>(test: impl FnOnce(LocalSpawner) -> F) {
         Either::Left(((), _)) => {}
         Either::Right(_) => panic!("the test waited in vain"),
     }
+}
+
+#[test]
+fn a_tab_takes_as_many_connections_as_it_may_and_no_more() {
+    run(|spawner| async move {
+        let mut tab = Peer::start_as(&spawner, Role::Browser, None, |transport| transport);
+        let mut guests: Vec<_> = (0..Limits::TAB.inbound).map(|_| Peer::start(&spawner, None)).collect();
+        for guest in &mut guests {
+            guest.dial(&mut tab).await;
+        }
+        let mut late = Peer::start(&spawner, None);
+        late.put_out(Output::Dial(tab.address.clone().with(Part::P2p(tab.id))));
+        let full = tab.id;
+        late.told(|input| match input {
+            Input::Disconnected { peer, .. } => (peer == full).then_some(()),
+            Input::DialFailed { .. } => Some(()),
+            _ => None,
+        })
+        .await;
+    });
 }
 
 fn lobby() -> Topic {
