@@ -50,7 +50,7 @@ pub(crate) enum Condition {
     NoWorkers(String),
     /// Workers run again.
     Workers,
-    /// The chain is not kept, or not the one that was kept before, in words.
+    /// The chain is not kept, or not the one that was kept before, or the keys are not encrypted, in words.
     Storage(String),
 }
 

@@ -11,6 +11,8 @@ mod busy;
 mod direct;
 #[path = "browser/files.rs"]
 mod files;
+#[path = "browser/identity.rs"]
+mod identity;
 #[path = "browser/invite.rs"]
 mod invite;
 #[path = "browser/joining.rs"]
