@@ -44,7 +44,7 @@ pub use range::{AddressRange, RangeError};
 pub use reach::{Group, Scope, can_dial, can_dial_through, circuit_of, is_circuit, is_signalled};
 pub use record::{MAX_RECORD_ADDRESSES, PeerRecord, RECORD_LIFETIME_MILLIS};
 pub use relays::{MAX_RELAYS, RelaySlots, SlotStep};
-pub(crate) use remembered::Remembered;
+pub use remembered::Remembered;
 pub use role::Role;
 pub use service::Service;
 pub use slots::{Guest, to_leave};
