@@ -91,6 +91,7 @@ pub(crate) async fn start(
         mempool_bytes: MEMPOOL_BYTES,
         tx_mode: TxMode::default(),
         max_inbound: MAX_INBOUND,
+        upload: Role::Browser.upload(),
         max_jobs: workers * 2,
     };
     let (sender, inbox) = inputs();

@@ -62,7 +62,7 @@ use self::{
 use crate::{
     chain::{Genesis, GenesisError},
     gossip::{RelayCounts, Topic, TxMode},
-    peers::{Found, Offence, Traffic, is_name},
+    peers::{Found, Offence, Traffic, Uploads, is_name},
     primitives::{Hash, Held, Mono, Now, SecretKey},
     store::Store,
     sync::Strategy,
@@ -100,6 +100,8 @@ pub struct Config {
     /// The most peers that are here because they connected to us, over direct connections; less than the shell lets in, so that
     /// newcomers are heard before one of them leaves.
     pub max_inbound: usize,
+    /// How many bytes a second it sends to those who ask for blocks, states, files and history, half of it to one host; see [`Role::upload`].
+    pub upload: u64,
     /// The most jobs in flight: about twice the number of workers.
     pub max_jobs: usize,
 }
@@ -183,7 +185,7 @@ impl Node {
         now: Now,
     ) -> Result<Self, StartError> {
         let group_key = Hash::of(&[&seed[..], b"groups of addresses"].concat()).0;
-        let mut fx = Effects::new(store, ChaCha8Rng::from_seed(seed), now);
+        let mut fx = Effects::new(store, ChaCha8Rng::from_seed(seed), Uploads::new(config.upload), now);
         let known: Vec<_> = config.bootstrap.iter().filter_map(last_peer).collect();
         let (names, bootstrap) = std::mem::take(&mut config.bootstrap).into_iter().partition(is_name);
         let mut connections =
@@ -276,6 +278,7 @@ impl Node {
                     self.arrived(peer, outbound && self.finding.is_for_blocks(&peer));
                 }
                 if link == Link::Direct {
+                    self.fx.uploads.connected(peer, &at);
                     self.seeds.connected(&self.fx, &peer);
                     let (fx, connections) = (&mut self.fx, &mut self.connections);
                     // Where two peers met behind their routers nobody else finds them.
@@ -292,6 +295,7 @@ impl Node {
             }
             Input::Disconnected { peer, connection } => {
                 if self.connections.disconnected(&mut self.fx, peer, connection) == Presence::Left {
+                    self.fx.uploads.left(&peer);
                     self.waking.left(&peer);
                     self.rooms.peer_left(&peer);
                     self.contents.peer_left(&peer);

@@ -24,6 +24,7 @@ mod remembered;
 mod role;
 mod service;
 mod slots;
+mod uploads;
 
 pub use book::{Book, BookShape, Row, Rumour};
 pub use bucket::{Allowance, Bucket};
@@ -48,3 +49,4 @@ pub use remembered::Remembered;
 pub use role::Role;
 pub use service::Service;
 pub use slots::{Guest, to_leave};
+pub use uploads::{Spent, Uploads};

@@ -99,6 +99,7 @@ fn bytes_after(blocks: u64) -> (usize, usize) {
         mempool_bytes: 1 << 20,
         tx_mode: TxMode::default(),
         max_inbound: 8,
+        upload: Role::Native.upload(),
         max_jobs: 4,
     };
     let at = |slot: u64| Now { mono: Mono(slot * 1_000), wall: Wall(slot * 1_000) };

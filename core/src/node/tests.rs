@@ -5,6 +5,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 mod standing;
 mod tabs;
+mod uploads;
 mod waking;
 
 use std::collections::VecDeque;
@@ -59,6 +60,7 @@ fn config(validator: bool) -> Config {
         mempool_bytes: 1 << 20,
         tx_mode: TxMode::default(),
         max_inbound: 8,
+        upload: Role::Native.upload(),
         max_jobs: 4,
     }
 }

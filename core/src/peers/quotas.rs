@@ -88,6 +88,12 @@ impl Traffic {
         }
     }
 
+    /// Whether its answers are large, and may wait when this peer sends as much as it may. Parts of a new block may not.
+    #[must_use]
+    pub const fn is_bulk(self) -> bool {
+        matches!(self, Self::Sync | Self::Archive | Self::History | Self::Content)
+    }
+
     /// How it is called, in counters, when a peer causes too much of it.
     #[must_use]
     pub const fn refusal(self) -> &'static str {
@@ -195,8 +201,11 @@ mod tests {
             assert!(quotas.take(&who, traffic, burst - 1, Mono(0)));
             assert!(quotas.take(&who, traffic, 0, Mono(0)), "a byte is left, {traffic:?}");
             quotas.answered(&who, traffic, burst, Mono(0));
-            assert!(!quotas.take(&who, traffic, 0, Mono(0)), "{traffic:?}");
-            assert!(quotas.take(&who, traffic, 0, Mono(1)), "{traffic:?}");
+            // What was answered too much is made up for.
+            let Allowance { per_second, burst } = traffic.quota().bytes;
+            let later = (burst - 1) * 1000 / per_second;
+            assert!(!quotas.take(&who, traffic, 0, Mono(later)), "{traffic:?}");
+            assert!(quotas.take(&who, traffic, 0, Mono(later + 2)), "{traffic:?}");
         }
         let mut quotas = Quotas::default();
         let (who, burst) = (peer(1), Traffic::Sync.quota().bytes.burst as usize);

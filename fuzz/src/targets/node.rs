@@ -68,6 +68,7 @@ impl Shell {
             mempool_bytes: 1 << 20,
             tx_mode: TxMode::default(),
             max_inbound: 4,
+            upload: Role::Native.upload(),
             max_jobs: 4,
         };
         let now = Now { mono: Mono(1_000), wall: Wall(sample().chain.now().0 + 100) };

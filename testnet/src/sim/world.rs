@@ -198,6 +198,7 @@ impl World {
                 mempool_bytes: options.mempool_bytes,
                 tx_mode: options.tx_mode,
                 max_inbound: options.max_inbound,
+                upload: options.role.upload(),
                 max_jobs: options.max_jobs,
             },
             chain,

@@ -43,6 +43,7 @@ impl Harness {
             mempool_bytes: 1 << 20,
             tx_mode: Default::default(),
             max_inbound: 8,
+            upload: Role::Native.upload(),
             slots: 0,
             max_jobs: 2,
         };

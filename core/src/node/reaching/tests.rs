@@ -45,6 +45,7 @@ impl Alone {
             discovery: Discovery::OFF,
             slots: role.slots(),
             max_inbound: 60,
+            upload: role.upload(),
             genesis: None,
             validator: None,
             bootstrap: Vec::new(),
