@@ -379,6 +379,10 @@ impl Node {
                 tracing::debug!(%peer, protocol = protocol.label(), "a request is larger than any may be");
                 self.fx.offend(peer, Offence::Malformed);
             }
+            Input::TableTold(peer) => {
+                // The quota blames; there is nothing to refuse any more.
+                let _ = self.fx.may(peer, Traffic::Table, 0);
+            }
             Input::Response { id, outcome } => self.response(id, outcome),
             Input::WorkDone(id, result) => {
                 if let Some(chain) = &mut self.chain {

@@ -285,6 +285,7 @@ fn said(traffic: Traffic, peer: PeerId, number: u64) -> Input {
         Traffic::Votes => gossip(Topic::Vote),
         Traffic::Evidence => gossip(Topic::Evidence),
         Traffic::Chat => gossip(Topic::Chat("lobby".parse().unwrap())),
+        Traffic::Table => Input::TableTold(peer),
     }
 }
 

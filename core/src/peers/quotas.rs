@@ -35,6 +35,8 @@ pub enum Traffic {
     Evidence,
     /// Gossip in all rooms, whoever its author is; authors have a pace beside this.
     Chat,
+    /// What it wants the distributed hash table to hold.
+    Table,
 }
 
 /// How much of one kind of traffic one peer may cause.
@@ -48,7 +50,7 @@ pub struct Quota {
 
 impl Traffic {
     /// All kinds.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Status,
         Self::Sync,
         Self::Missing,
@@ -59,6 +61,7 @@ impl Traffic {
         Self::Votes,
         Self::Evidence,
         Self::Chat,
+        Self::Table,
     ];
 
     /// How much of it one peer may cause.
@@ -81,6 +84,8 @@ impl Traffic {
             Self::Votes => ([512, 4096], [256 << 10, 2 << 20]),
             Self::Evidence => ([4, 64], [64 << 10, 1 << 20]),
             Self::Chat => ([128, 1024], [256 << 10, 2 << 20]),
+            // All that one peer may offer at once, twice, which it says again after hours.
+            Self::Table => ([4, 1024], [16 << 10, 1 << 20]),
         };
         Quota {
             items: Allowance { per_second: items[0], burst: items[1] },
@@ -108,6 +113,7 @@ impl Traffic {
             Self::Votes => "quota-votes",
             Self::Evidence => "quota-evidence",
             Self::Chat => "quota-chat",
+            Self::Table => "quota-table",
         }
     }
 }

@@ -567,7 +567,9 @@ impl<S: Shell, N: Machine> Engine<S, N> {
             }
             BehaviourEvent::Kademlia(kad::Event::InboundRequest { request }) => {
                 let kademlia = &mut self.swarm.behaviour_mut().kademlia;
-                dht::handled(kademlia, &mut self.strangers, request);
+                if let Some(peer) = dht::handled(kademlia, &mut self.strangers, request) {
+                    self.feed(Input::TableTold(peer));
+                }
             }
             BehaviourEvent::Kademlia(kad::Event::RoutingUpdated {
                 peer,
