@@ -6,12 +6,14 @@
 
 mod database;
 mod lock;
+mod seal;
+mod stored;
 
 use std::cell::RefCell;
 
 use weft_core::primitives::SecretKey;
 
-use self::database::Database;
+use self::{database::Database, stored::Kept};
 use crate::{
     measure::{Mark, mark},
     random,
@@ -26,45 +28,39 @@ pub(crate) struct Identity {
     pub(crate) account: SecretKey,
     /// Why the keys are forgotten when the tab is closed, in words; `None` when they are kept.
     pub(crate) guest: Option<String>,
+    /// Why the keys are stored as they are, in words; `None` when they are encrypted, or not stored.
+    pub(crate) exposed: Option<String>,
 }
 
-/// The stored form: a version, the peer key's seed, the account key's seed.
-const FORMAT: u8 = 1;
-const LENGTH: usize = 65;
+/// Where the keys are.
+const DATABASE: &str = "weft";
 
+#[derive(Clone, PartialEq, Eq)]
 struct Seeds {
     peer: [u8; 32],
     account: [u8; 32],
 }
 
 impl Seeds {
+    const LENGTH: usize = 64;
+
     fn new() -> Result<Self, String> {
         Ok(Self { peer: random()?, account: random()? })
     }
 
-    fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
-        let refuse =
-            |why: &str| Err(format!("the stored keys cannot be read ({why}); they were left untouched"));
-        if bytes.len() != LENGTH {
-            return refuse("their length is wrong");
-        }
-        if bytes[0] != FORMAT {
-            return refuse("another version of this app wrote them");
-        }
-        let (mut peer, mut account) = ([0; 32], [0; 32]);
-        peer.copy_from_slice(&bytes[1..33]);
-        account.copy_from_slice(&bytes[33..]);
-        Ok(Self { peer, account })
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (peer, account) = bytes.split_first_chunk()?;
+        Some(Self { peer: *peer, account: account.try_into().ok()? })
     }
 
     fn to_bytes(&self) -> Vec<u8> {
-        [[FORMAT].as_slice(), &self.peer, &self.account].concat()
+        [self.peer, self.account].concat()
     }
 
-    fn identity(mut self, guest: Option<String>) -> Result<Identity, String> {
+    fn identity(mut self, guest: Option<String>, exposed: Option<String>) -> Result<Identity, String> {
         let peer = libp2p::identity::Keypair::ed25519_from_bytes(&mut self.peer)
             .map_err(|error| format!("the peer key is not one: {error}"))?;
-        Ok(Identity { peer, account: SecretKey::from_seed(self.account), guest })
+        Ok(Identity { peer, account: SecretKey::from_seed(self.account), guest, exposed })
     }
 }
 
@@ -82,25 +78,20 @@ pub(crate) async fn load() -> Result<Identity, String> {
         return Ok(identity);
     }
     let identity = match stored().await {
-        Ok(seeds) => seeds.identity(None)?,
-        Err(reason) => Seeds::new()?.identity(Some(reason))?,
+        Ok(Kept { seeds, exposed }) => seeds.identity(None, exposed)?,
+        Err(reason) => Seeds::new()?.identity(Some(reason), None)?,
     };
     mark(Mark::Identified);
     LOADED.set(Some(identity.clone()));
     Ok(identity)
 }
 
-/// The profile's seeds, or in words why this tab cannot have them.
-async fn stored() -> Result<Seeds, String> {
+/// The profile's keys, or in words why this tab cannot have them.
+async fn stored() -> Result<Kept, String> {
     if !lock::take("weft").await? {
         return Err("another tab of this browser is already the peer with your stored identity".into());
     }
-    let unavailable = |error: String| format!("this browser keeps no data for this page ({error})");
-    let database = Database::open().await.map_err(unavailable)?;
-    if let Some(bytes) = database.read().await.map_err(unavailable)? {
-        return Seeds::from_bytes(&bytes);
-    }
-    let seeds = Seeds::new()?;
-    database.write(&seeds.to_bytes()).await.map_err(unavailable)?;
-    Ok(seeds)
+    let database = Database::open(DATABASE).await;
+    let database = database.map_err(|error| format!("this browser keeps no data for this page ({error})"))?;
+    stored::load(&database).await
 }

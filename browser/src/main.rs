@@ -22,7 +22,7 @@
 //! - chat: `chat-room` (`data-room`), `chat-leave`, `chat-join`, `chat-join-submit`, `chat-messages`, `chat-message`
 //!   (`data-author`, `data-own`) with `chat-author`, `chat-text` and `chat-hearsay`, `chat-input`, `chat-send`,
 //!   `chat-error`
-//! - network: `peers`, `peer` (`data-peer`) with `peer-transport`, `peer-id`, `chain`, `state-root`, `relay`
+//! - network: `peers`, `peer` (`data-peer`) with `peer-transport` and `peer-score`, which opens `peer-deeds` with `deed`s or `no-deeds`, `peer-id`, `chain`, `state-root`, `relay`
 //!   (`data-reserved`), `storage` (`data-opened-at`: the height that the stored chain had, empty
 //!   when none is kept), `strategy` (`data-strategy`: the one in use), `strategy-snap`, `strategy-warp`, `strategy-fast`, `strategy-full`, `strategy-light`,
 //!   `strategy-checkpoint`, `strategy-hash`, `strategy-explained`, `strategy-save`, `strategy-result` (`data-state`)

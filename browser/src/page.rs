@@ -90,6 +90,8 @@ fn tell(model: Model, condition: Condition) {
             alarms.push(format!("{NO_WORKERS} ({error})"));
         }
         Condition::Workers => alarms.retain(|alarm| !alarm.starts_with(NO_WORKERS)),
+        // It comes again when the person tries again.
+        Condition::Storage(alarm) if alarms.contains(&alarm) => {}
         Condition::Storage(alarm) => alarms.push(alarm),
     });
 }

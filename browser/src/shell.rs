@@ -47,7 +47,7 @@ pub(crate) enum Condition {
     NoWorkers(String),
     /// Workers run again.
     Workers,
-    /// The chain is not kept, or not the one that was kept before, in words.
+    /// The chain is not kept, or not the one that was kept before, or the keys are not encrypted, in words.
     Storage(String),
 }
 
@@ -89,6 +89,7 @@ pub(crate) async fn start(
         tx_mode: TxMode::default(),
         max_inbound: Limits::of(Role::Browser).guests(),
         proxies: Vec::new(),
+        upload: Role::Browser.upload(),
         max_jobs: workers * 2,
     };
     let (sender, inbox) = inputs();

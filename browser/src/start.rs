@@ -62,6 +62,9 @@ pub(crate) async fn start(
     let files = futures::future::try_join(genesis(), faucet());
     let (identity, files, bootstrap) = futures::join!(identity::load(), files, bootstrap());
     let (identity, (genesis, faucet)) = (identity?, files?);
+    if let Some(exposed) = identity.exposed {
+        tell(Condition::Storage(exposed));
+    }
     step("Starting the peer");
     let chain = genesis.hash();
     let mut lists = lists();

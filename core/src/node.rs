@@ -62,7 +62,7 @@ use self::{
 use crate::{
     chain::{Genesis, GenesisError},
     gossip::{RelayCounts, Topic, TxMode},
-    peers::{AddressRange, Found, Offence, Traffic, is_name},
+    peers::{AddressRange, Found, Offence, Traffic, Uploads, is_name},
     primitives::{Hash, Held, Mono, Now, SecretKey},
     store::Store,
     sync::Strategy,
@@ -102,6 +102,8 @@ pub struct Config {
     pub max_inbound: usize,
     /// Where proxies are through which others come: who connects from there could be anywhere, so nothing follows from its address.
     pub proxies: Vec<AddressRange>,
+    /// How many bytes a second it sends to those who ask for blocks, states, files and history, half of it to one host; see [`Role::upload`].
+    pub upload: u64,
     /// The most jobs in flight: about twice the number of workers.
     pub max_jobs: usize,
 }
@@ -185,7 +187,7 @@ impl Node {
         now: Now,
     ) -> Result<Self, StartError> {
         let group_key = Hash::of(&[&seed[..], b"groups of addresses"].concat()).0;
-        let mut fx = Effects::new(store, ChaCha8Rng::from_seed(seed), now);
+        let mut fx = Effects::new(store, ChaCha8Rng::from_seed(seed), Uploads::new(config.upload), now);
         let known: Vec<_> = config.bootstrap.iter().filter_map(last_peer).collect();
         let (names, bootstrap) = std::mem::take(&mut config.bootstrap).into_iter().partition(is_name);
         let mut connections =
@@ -282,6 +284,7 @@ impl Node {
                 if presence == Presence::Unwanted {
                     tracing::debug!(%peer, "a banned peer got in, and is shown out");
                 } else if link == Link::Direct {
+                    self.fx.uploads.connected(peer, &at);
                     self.seeds.connected(&self.fx, &peer);
                     let (fx, connections) = (&mut self.fx, &mut self.connections);
                     // Where two peers met behind their routers nobody else finds them.
@@ -298,6 +301,7 @@ impl Node {
             }
             Input::Disconnected { peer, connection } => {
                 if self.connections.disconnected(&mut self.fx, peer, connection) == Presence::Left {
+                    self.fx.uploads.left(&peer);
                     self.waking.left(&peer);
                     self.rooms.peer_left(&peer);
                     self.contents.peer_left(&peer);
@@ -386,6 +390,10 @@ impl Node {
             Input::Oversized { peer, protocol } => {
                 tracing::debug!(%peer, protocol = protocol.label(), "a request is larger than any may be");
                 self.fx.offend(peer, Offence::Malformed);
+            }
+            Input::TableTold(peer) => {
+                // The quota blames; there is nothing to refuse any more.
+                let _ = self.fx.may(peer, Traffic::Table, 0);
             }
             Input::Response { id, outcome } => self.response(id, outcome),
             Input::WorkDone(id, result) => {

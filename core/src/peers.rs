@@ -24,6 +24,7 @@ mod remembered;
 mod role;
 mod service;
 mod slots;
+mod uploads;
 
 pub use book::{Book, BookShape, Row, Rumour};
 pub use bucket::{Allowance, Bucket};
@@ -47,7 +48,8 @@ pub use reach::{
 };
 pub use record::{MAX_RECORD_ADDRESSES, PeerRecord, RECORD_LIFETIME_MILLIS};
 pub use relays::{MAX_RELAYS, RelaySlots, SlotStep};
-pub(crate) use remembered::Remembered;
+pub use remembered::Remembered;
 pub use role::Role;
 pub use service::Service;
 pub use slots::{Guest, to_leave};
+pub use uploads::{Spent, Uploads};

@@ -28,7 +28,7 @@ mod traffic;
 mod webrtc;
 
 pub use behaviour::{Behaviour, BehaviourEvent, swarm};
-pub use driver::Driver;
+pub use driver::{Driver, Machine};
 pub use handle::{Events, Handle, Notice};
 pub use limits::Limits;
 pub use shell::{Inbox, InputSender, Shell, inputs};

@@ -185,6 +185,25 @@ fn every_unit_test_also_runs_as_wasm() {
     });
 }
 
+#[test]
+fn no_crate_of_ours_may_have_unsafe_code() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let workspace = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    assert!(workspace.contains("[workspace.lints.rust]\nunsafe_code = \"forbid\""));
+    let (_, members) = workspace.split_once("members = [").unwrap();
+    for member in members.split_once(']').unwrap().0.split(',').map(|name| name.trim().trim_matches('"')) {
+        let manifest = fs::read_to_string(root.join(member).join("Cargo.toml")).unwrap();
+        let (_, lints) = manifest.split_once("\n[lints").unwrap();
+        // libFuzzer's entry point is a function with a fixed name, and its macro makes it: nothing is written by hand.
+        let denied =
+            member == "fuzz" && lints.starts_with(".rust]") && lints.contains("\nunsafe_code = \"deny\"");
+        assert!(lints.starts_with("]\nworkspace = true") || denied, "{member} allows unsafe code");
+        each_file(&root.join(member), &root.join(member), &mut |file, source| {
+            assert!(!source.contains(concat!("allow(", "unsafe")), "{member}/{}", file.display());
+        });
+    }
+}
+
 /// The limits that the text of a file declares.
 fn limits(source: &str) -> Vec<&str> {
     let declared = source.lines().filter_map(|line| {

@@ -5,6 +5,7 @@ use std::{
     fs::File,
     io::{self, Read},
     net::SocketAddr,
+    num::NonZeroU32,
     path::{Path, PathBuf},
 };
 
@@ -56,6 +57,9 @@ pub struct NodeOptions {
     /// (some of each, and compare what is left). Default: push-pull.
     #[arg(long, value_name = "MODE")]
     pub tx_mode: Option<TxMode>,
+    /// Send at most so many MiB a second to those who ask for blocks, states, files and history, half of it to one host. Default: 64.
+    #[arg(long, value_name = "MIB")]
+    pub upload: Option<NonZeroU32>,
     /// Answer JSON-RPC here. Default: 127.0.0.1:4102.
     #[arg(long, value_name = "ADDR")]
     pub rpc: Option<SocketAddr>,
@@ -179,6 +183,7 @@ impl NodeOptions {
             sync: self.sync.or(file.sync),
             prune: self.prune.or(file.prune),
             tx_mode: self.tx_mode.or(file.tx_mode),
+            upload: self.upload.or(file.upload),
             rpc: self.rpc.or(file.rpc),
             rpc_token: self.rpc_token.or(file.rpc_token),
             rpc_allow_remote: self.rpc_allow_remote || file.rpc_allow_remote,
@@ -229,7 +234,7 @@ mod tests {
     fn a_file_has_the_names_of_the_flags() {
         let options = parse(
             "no-mdns = true\nrpc = \"127.0.0.1:9\"\nlisten = [\"/ip4/0.0.0.0/tcp/1\"]\nvalidator = \"/keys/v.json\"\n\
-             sync = \"snap\"\nprune = \"full\"\ntx-mode = \"pull\"\n",
+             sync = \"snap\"\nprune = \"full\"\ntx-mode = \"pull\"\nupload = 8\n",
         )
         .unwrap();
         assert!(options.no_mdns && !options.rpc_allow_remote);
@@ -238,6 +243,7 @@ mod tests {
         assert_eq!(options.validator, Some("/keys/v.json".into()));
         assert_eq!((options.sync, options.prune), (Some(Strategy::Snap), Some(Prune::Full)));
         assert_eq!(options.tx_mode, Some(TxMode::Pull));
+        assert_eq!(options.upload, NonZeroU32::new(8));
     }
 
     #[test]
@@ -259,6 +265,7 @@ mod tests {
             ("rpc = \"nowhere\"", "line 1"),
             ("= \n", "line 1"),
             ("no-mdns = \"yes\"", "line 1"),
+            ("upload = 0", "line 1"),
             ("sync = \"fastest\"", "not one of full, fast, warp, snap"),
         ] {
             let error = parse(text).unwrap_err().to_string();

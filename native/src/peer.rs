@@ -91,6 +91,8 @@ pub struct PeerConfig {
     pub mempool_bytes: usize,
     /// How it passes transactions on.
     pub tx_mode: TxMode,
+    /// How many bytes a second it sends to those who ask for blocks, states, files and history.
+    pub upload: u64,
     /// Log how far it is while it catches up; not wanted where a bar shows it.
     pub log_progress: bool,
 }
@@ -124,6 +126,7 @@ impl PeerConfig {
             prune: Prune::Archive,
             mempool_bytes: Self::MEMPOOL_BYTES,
             tx_mode: TxMode::default(),
+            upload: Role::Native.upload(),
             log_progress: true,
         }
     }
@@ -283,6 +286,7 @@ impl Peer {
             tx_mode: config.tx_mode,
             max_inbound: Limits::of(config.role).guests(),
             proxies: config.proxies,
+            upload: config.upload,
             max_jobs,
         };
         let mut seed = [0; 32];

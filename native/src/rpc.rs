@@ -2,21 +2,28 @@
 //!
 //! It is for the person who runs the peer: it listens on loopback, and no web page can use it. A request with an `Origin`
 //! comes from a page and is refused, as is one whose `Host` is not this machine, which is how a page of a hostile name
-//! that resolves to 127.0.0.1 would look. What changes something takes a [token](Token) besides. The same goes for `GET /metrics`, which Prometheus asks for.
+//! that resolves to 127.0.0.1 would look. What changes something, or makes the peer ask others for it, takes a [token](Token) besides; who has none may
+//! ask only so much. The same goes for `GET /metrics`, which Prometheus asks for.
 
 mod api;
 mod client;
 mod guard;
+mod guests;
 mod metrics;
+mod serve;
 mod token;
 
 use std::{fmt, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use jsonrpsee::{
     core::middleware::RpcServiceBuilder,
-    server::{BatchRequestConfig, Server, ServerConfig, ServerHandle},
+    server::{BatchRequestConfig, Methods, Server, ServerConfig, ServerHandle, stop_channel},
 };
-use weft_core::node::{Command, CommandError, Reply};
+use tokio::net::TcpListener;
+use weft_core::{
+    node::{Command, CommandError, Reply},
+    peers::Allowance,
+};
 
 pub use api::{BlockParam, code};
 pub use client::{RpcClient, RpcFailure};
@@ -28,8 +35,23 @@ const MAX_REQUEST: u32 = 576 << 10;
 const MAX_RESPONSE: u32 = 16 << 20;
 /// Connections at a time.
 const MAX_CONNECTIONS: u32 = 64;
-/// How long a connection may stay without a first request.
-const FIRST_REQUEST: Duration = Duration::from_secs(10);
+
+/// What whoever asks is held to.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// How long a connection may be open without asking, and how long it may take to say what it wants.
+    idle: Duration,
+    /// How long it may be open at all.
+    stay: Duration,
+    /// How many questions a host may ask without the token. One is answered in less than a millisecond, and the commands ask a few.
+    asks: Allowance,
+}
+
+const LIMITS: Limits = Limits {
+    idle: Duration::from_secs(30),
+    stay: Duration::from_secs(15 * 60),
+    asks: Allowance { per_second: 256, burst: 1024 },
+};
 
 /// Why the RPC server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +102,20 @@ impl RpcServer {
         C: Fn(Command) -> F + Send + Sync + 'static,
         F: Future<Output = Result<Reply, CommandError>> + Send + 'static,
     {
+        Self::start_within(LIMITS, address, allow_remote, token, call).await
+    }
+
+    async fn start_within<C, F>(
+        limits: Limits,
+        address: SocketAddr,
+        allow_remote: bool,
+        token: Token,
+        call: C,
+    ) -> Result<Self, RpcError>
+    where
+        C: Fn(Command) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<Reply, CommandError>> + Send + 'static,
+    {
         if !address.ip().is_loopback() && !allow_remote {
             return Err(RpcError::NotLoopback(address));
         }
@@ -89,21 +125,27 @@ impl RpcServer {
             .max_response_body_size(MAX_RESPONSE)
             .max_connections(MAX_CONNECTIONS)
             .set_batch_request_config(BatchRequestConfig::Disabled)
-            .set_first_request_timeout(Some(FIRST_REQUEST))
             .build();
-        let guard = guard::layer(allow_remote, token);
-        let call: metrics::Call = Arc::new(move |command| Box::pin(call(command)));
-        let metrics = metrics::MetricsLayer(call.clone());
         let bind = |source| RpcError::Bind { address, source };
+        let listener = TcpListener::bind(address).await.map_err(bind)?;
+        let address = listener.local_addr().map_err(bind)?;
+        let call: metrics::Call = Arc::new(move |command| Box::pin(call(command)));
+        let methods: Methods = api::methods(call.clone()).into();
+        let guests = Arc::new(guests::Guests::new(limits.asks));
+        let (stop, handle) = stop_channel();
         let server = Server::builder()
             .set_config(config)
             .set_rpc_middleware(RpcServiceBuilder::new().layer_fn(guard::Gate))
-            .set_http_middleware(tower::ServiceBuilder::new().layer(guard).layer(metrics))
-            .build(address)
-            .await
-            .map_err(bind)?;
-        let address = server.local_addr().map_err(bind)?;
-        Ok(Self { address, handle: server.start(api::methods(call)) })
+            .to_service_builder();
+        let stopped = stop.clone();
+        let service = move |from| {
+            let guard = guard::layer(allow_remote, token.clone(), guests.clone(), from);
+            let metrics = metrics::MetricsLayer(call.clone());
+            let http = tower::ServiceBuilder::new().layer(guard).layer(metrics);
+            server.clone().set_http_middleware(http).build(methods.clone(), stop.clone())
+        };
+        tokio::spawn(serve::serve(listener, limits, service, stopped));
+        Ok(Self { address, handle })
     }
 
     /// Where it listens.

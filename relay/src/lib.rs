@@ -191,6 +191,7 @@ impl Relay {
         config.bootstrap = options.bootstrap;
         config.dns = options.dns_server;
         config.tx_mode = options.tx_mode;
+        config.upload = u64::from(options.upload.get()) << 20;
         config.discovery = Discovery {
             exchange: !options.no_exchange,
             dht: !options.no_dht,

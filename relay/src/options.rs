@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
 
 use clap::Parser;
 use libp2p::Multiaddr;
@@ -66,6 +66,10 @@ pub struct Options {
     /// How to pass transactions on: push, pull or push-pull.
     #[arg(long, value_name = "MODE", default_value_t)]
     pub tx_mode: TxMode,
+
+    /// Send at most so many MiB a second to those who ask for blocks, states, files and history, half of it to one host.
+    #[arg(long, value_name = "MIB", default_value = "64")]
+    pub upload: NonZeroU32,
 
     /// Where to serve HTTP: the app, /bootstrap.json and /genesis.json.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]

@@ -6,5 +6,6 @@ pub mod live;
 pub mod measure;
 mod play;
 pub mod report;
+pub mod rogue;
 pub mod scenario;
 pub mod sim;

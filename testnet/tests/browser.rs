@@ -11,6 +11,8 @@ mod busy;
 mod direct;
 #[path = "browser/files.rs"]
 mod files;
+#[path = "browser/identity.rs"]
+mod identity;
 #[path = "browser/invite.rs"]
 mod invite;
 #[path = "browser/joining.rs"]
@@ -352,6 +354,11 @@ async fn the_page_fits_a_desktop_and_a_phone() {
     network.validators[0].heard(ROOM).unwrap();
     network.validators[0].say(ROOM, "Good morning, and welcome to the chain.").unwrap();
     tab.hears(network.validators[0].peer(), "Good morning, and welcome to the chain.").await;
+    // A click on a reputation says why it is so, and the list is drawn anew with every block.
+    tab.click("peer-score").await;
+    tab.shows("[data-testid=\"peer-deeds\"] [data-testid=\"no-deeds\"]").await;
+    tab.follows(network.relay.height().unwrap() + 2).await;
+    tab.shows("[data-testid=\"peer-deeds\"]").await;
     // Pictures for the README, to be copied from there.
     let pictures = Path::new(env!("CARGO_TARGET_TMPDIR"));
     tab.finalised(2 * CHECKPOINT_INTERVAL).await;

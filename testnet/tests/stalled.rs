@@ -100,6 +100,7 @@ fn bytes_after(blocks: u64) -> (usize, usize) {
         tx_mode: TxMode::default(),
         max_inbound: 8,
         proxies: Vec::new(),
+        upload: Role::Native.upload(),
         max_jobs: 4,
     };
     let at = |slot: u64| Now { mono: Mono(slot * 1_000), wall: Wall(slot * 1_000) };

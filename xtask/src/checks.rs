@@ -9,12 +9,12 @@ use crate::{
     Fallible, app,
     command::{self, cargo, program},
     packages,
-    tools::{Tools, WASM},
+    tools::{self, Tools, WASM},
     workspace,
 };
 
 /// How much to run.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
 enum Extent {
     /// What CI runs.
     Ci,
@@ -32,21 +32,33 @@ const NAMESPACES_REQUIRED: &str = "WEFT_TEST_NAMESPACES_REQUIRED";
 struct Step {
     name: &'static str,
     what: &'static str,
+    /// The least at which it runs without being named.
+    from: Extent,
     run: fn(Extent) -> Fallible<()>,
 }
 
+impl Step {
+    const fn ci(name: &'static str, what: &'static str, run: fn(Extent) -> Fallible<()>) -> Self {
+        Self { name, what, from: Extent::Ci, run }
+    }
+}
+
 /// In the order they run: the quick ones first, and what is built before what needs it.
-const STEPS: [Step; 10] = [
-    Step { name: "fmt", what: "the code is formatted", run: fmt },
-    Step { name: "clippy", what: "no lint fires in native code and in tests", run: clippy },
-    Step { name: "clippy-wasm", what: "no lint fires in what runs in a tab", run: clippy_wasm },
-    Step { name: "build", what: "the native programs build", run: build },
-    Step { name: "test", what: "unit, property, simulation and process tests pass", run: test },
-    Step { name: "test-wasm", what: "core's unit tests pass as wasm, on Node", run: test_wasm },
-    Step { name: "test-tab", what: "the tab's storage passes its tests, in Chromium", run: test_tab },
-    Step { name: "app", what: "the app builds in release", run: app },
-    Step { name: "browser", what: "tabs and natives form one network", run: browser },
-    Step { name: "outside", what: "js-libp2p is a peer like any other", run: outside },
+const STEPS: [Step; 11] = [
+    Step::ci("fmt", "the code is formatted", fmt),
+    Step::ci("clippy", "no lint fires in native code and in tests", clippy),
+    Step::ci("clippy-wasm", "no lint fires in what runs in a tab", clippy_wasm),
+    Step::ci("build", "the native programs build", build),
+    Step::ci("test", "unit, property, simulation and process tests pass", test),
+    Step::ci("test-wasm", "core's unit tests pass as wasm, on Node", test_wasm),
+    Step::ci("test-tab", "the tab's storage passes its tests, in Chromium", test_tab),
+    Step::ci("app", "the app builds in release", app),
+    Step::ci("browser", "tabs and natives form one network", browser),
+    Step::ci("outside", "js-libp2p is a peer like any other", outside),
+    Step {
+        from: Extent::Full,
+        ..Step::ci("deny", "no dependency has a licence, a source or a double that it may not have", deny)
+    },
 ];
 
 /// Tests with a step of their own, since they need the app or Node: `testnet/Cargo.toml` takes them out of a plain
@@ -67,7 +79,8 @@ pub(crate) fn run(arguments: &[&str]) -> Fallible<()> {
     let extent = if flags.is_empty() { Extent::Ci } else { Extent::Full };
     let begun = Instant::now();
     let mut rows = Vec::new();
-    for step in STEPS.iter().filter(|step| names.is_empty() || names.contains(&step.name)) {
+    let runs = |step: &&Step| if names.is_empty() { step.from <= extent } else { names.contains(&step.name) };
+    for step in STEPS.iter().filter(runs) {
         println!("\n== {}: {}", step.name, step.what);
         let begun = Instant::now();
         let outcome = (step.run)(extent);
@@ -102,6 +115,25 @@ fn native(verb: &str) -> Command {
 
 fn fmt(_: Extent) -> Fallible<()> {
     command::run(&mut cargo(["fmt", "--all", "--check"]))
+}
+
+fn deny(_: Extent) -> Fallible<()> {
+    denied(&["bans", "licenses", "sources"])
+}
+
+/// Looks for dependencies with known faults, or that were withdrawn, in a list that is fetched from GitHub.
+///
+/// # Errors
+/// When there is one, or the list cannot be had.
+pub(crate) fn advisories() -> Fallible<()> {
+    denied(&["advisories"])
+}
+
+/// What cargo-deny says of the lock file, by `deny.toml`.
+fn denied(checks: &[&str]) -> Fallible<()> {
+    let program_file = tools::cargo_deny()?.join("cargo-deny");
+    let mut deny = program(program_file, ["--locked", "--workspace", "check"]);
+    command::run(deny.args(checks).current_dir(workspace()))
 }
 
 fn clippy(_: Extent) -> Fallible<()> {

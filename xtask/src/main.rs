@@ -26,6 +26,7 @@ The commands of the Weft workspace:
   cargo xtask fuzz [TARGET...] [--minutes N]
                                        run libFuzzer on each decoder and verifier, or only on those named,
                                        for a minute unless told
+  cargo xtask advisories               ask the Rust advisory database about all that Weft depends on
 ";
 
 /// Why a command ends early, in words for the person who gave it.
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         ["test", rest @ ..] => checks::run(rest),
         ["app"] => app::build().map(|_| ()),
         ["bench"] => bench::run_all(),
+        ["advisories"] => checks::advisories(),
         ["fuzz", rest @ ..] => fuzz::run_targets(rest),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

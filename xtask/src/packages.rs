@@ -1,4 +1,4 @@
-//! The programs of the system that tests need: Chromium, its driver and Node for tabs, ip and nft for networks.
+//! The programs of the system that tests need: Chromium, its driver and Node for tabs, ip and nft for networks, faketime for clocks.
 
 use std::{env, path::Path};
 
@@ -13,13 +13,14 @@ struct Needed {
     package: &'static str,
 }
 
-const NEEDED: [Needed; 6] = [
+const NEEDED: [Needed; 7] = [
     Needed { program: "chromium", package: "chromium" },
     Needed { program: "chromedriver", package: "chromium-driver" },
     Needed { program: "node", package: "nodejs" },
     Needed { program: "npm", package: "npm" },
     Needed { program: "ip", package: "iproute2" },
     Needed { program: "nft", package: "nftables" },
+    Needed { program: "faketime", package: "faketime" },
 ];
 
 /// Makes sure that all of them are on `PATH`, through apt where it may.
@@ -36,7 +37,7 @@ pub(crate) fn ready() -> Fallible<()> {
         let programs: Vec<&str> = missing.iter().map(|needed| needed.program).collect();
         return Err(format!(
             "these programs are missing: {}.\nOn Debian: `apt-get install {}` as root. Elsewhere: install Chromium \
-             with its chromedriver, Node 20 or later with npm, iproute2 and nftables, so that they are on PATH.",
+             with its chromedriver, Node 20 or later with npm, iproute2, nftables and faketime, so that they are on PATH.",
             programs.join(", "),
             packages.join(" ")
         ));

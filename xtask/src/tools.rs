@@ -1,4 +1,4 @@
-//! The compiler's wasm target, the two tools of exact versions that the app's build needs, and the one that fuzzing needs.
+//! The compiler's wasm target, the two tools of exact versions that the app's build needs, and one each for fuzzing and for what is depended on.
 //!
 //! Tools are built once into the user's cache, outside `target`, and recognised by path and version.
 
@@ -34,6 +34,17 @@ const WASM_BINDGEN: Tool =
     Tool { package: "wasm-bindgen-cli", version: "0.2.108", executable: "wasm-bindgen", minutes: 2 };
 const CARGO_FUZZ: Tool =
     Tool { package: "cargo-fuzz", version: "0.13.2", executable: "cargo-fuzz", minutes: 1 };
+
+const CARGO_DENY: Tool =
+    Tool { package: "cargo-deny", version: "0.20.2", executable: "cargo-deny", minutes: 5 };
+
+/// The directory of cargo-deny, which is built if it is missing.
+///
+/// # Errors
+/// When it is missing and cannot be had.
+pub(crate) fn cargo_deny() -> Fallible<PathBuf> {
+    installed(&CARGO_DENY)
+}
 
 /// The directory of cargo-fuzz, which is built if it is missing.
 ///

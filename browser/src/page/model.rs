@@ -67,6 +67,8 @@ pub(crate) struct Model {
     pub(crate) blocks: RwSignal<Vec<BlockSummary>>,
     /// The block whose transactions are shown.
     pub(crate) open_block: RwSignal<Option<Hash>>,
+    /// The id of the peer whose reputation is explained.
+    pub(crate) open_peer: RwSignal<Option<String>>,
     pub(crate) mempool: RwSignal<Option<MempoolView>>,
     /// This tab's account as it was last verified.
     pub(crate) account: RwSignal<Option<AccountView>>,
@@ -103,6 +105,7 @@ impl Model {
             peers: RwSignal::new(Vec::new()),
             blocks: RwSignal::new(Vec::new()),
             open_block: RwSignal::new(None),
+            open_peer: RwSignal::new(None),
             mempool: RwSignal::new(None),
             account: RwSignal::new(None),
             unverified: RwSignal::new(None),

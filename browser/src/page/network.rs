@@ -21,14 +21,14 @@ pub(super) fn peers() -> impl IntoView {
             >
                 <ul class="rows" data-testid="peers">
                     // A row is drawn anew when anything about its peer has changed.
-                    {move || model.peers.with(|peers| peers.iter().map(row).collect_view())}
+                    {move || model.peers.with(|peers| peers.iter().map(|peer| row(model, peer)).collect_view())}
                 </ul>
             </Show>
         </section>
     }
 }
 
-fn row(peer: &PeerView) -> impl IntoView + use<> {
+fn row(model: Model, peer: &PeerView) -> impl IntoView + use<> {
     let addresses: Vec<_> = peer.links.iter().map(|link| link.address.clone()).collect();
     let found: Vec<_> = peer.found.iter().map(|way| words(way)).collect();
     let found = found.join(", ");
@@ -44,7 +44,7 @@ fn row(peer: &PeerView) -> impl IntoView + use<> {
             <span class="spacer"></span>
             <span class="dim">{peer.height.map(|height| format!("at {}", grouped(height.0)))}</span>
             <span class="dim">{peer.ping_millis.map(|millis| format!("{millis} ms"))}</span>
-            {standing(peer)}
+            {standing(model, peer)}
             <span class="tags" data-testid="peer-transport">
                 {peer.links.iter().map(tag).collect_view()}
                 {peer.for_blocks.then(|| view! {
@@ -54,21 +54,63 @@ fn row(peer: &PeerView) -> impl IntoView + use<> {
                 })}
             </span>
         </li>
+        {history(model, peer)}
     }
 }
 
-/// What this tab thinks of a peer, when there is something to think, and why.
-fn standing(peer: &PeerView) -> Option<impl IntoView + use<>> {
-    let deed =
-        |deed: &DeedView| format!("{} {}: {} points", time_of_day(deed.at), deed.offence, -deed.points);
-    let mut lines = vec!["Reputation: of use up to 20, disconnected below -20, banned below -50".to_owned()];
-    lines.extend(peer.deeds.iter().map(deed));
+/// What this tab thinks of a peer, when there is something to think; a click says why.
+fn standing(model: Model, peer: &PeerView) -> Option<impl IntoView + use<>> {
     let class = if peer.score < 0 { "score" } else { "score good" };
+    let (score, id) = (format!("{:+}", peer.score), peer.peer.clone());
+    let open = is_open(model, peer);
+    let toggle = move |_| {
+        model.open_peer.update(|open| *open = open.take().is_none_or(|it| it != id).then(|| id.clone()))
+    };
     (peer.score != 0 || !peer.deeds.is_empty()).then(|| {
         view! {
-            <span class=class data-testid="peer-score" title=lines.join("\n")>{format!("{:+}", peer.score)}</span>
+            <button
+                type="button"
+                class=class
+                data-testid="peer-score"
+                title="Reputation, and why"
+                aria-expanded=move || open.get().to_string()
+                on:click=toggle
+            >
+                {score}
+            </button>
         }
     })
+}
+
+fn is_open(model: Model, peer: &PeerView) -> Memo<bool> {
+    let id = peer.peer.clone();
+    Memo::new(move |_| model.open_peer.with(|open| open.as_ref() == Some(&id)))
+}
+
+/// What a peer did wrong, once a person asks, the newest first.
+fn history(model: Model, peer: &PeerView) -> impl IntoView + use<> {
+    let line = |deed: &DeedView| {
+        let points =
+            if deed.points == -1 { "1 point".to_owned() } else { format!("{} points", -deed.points) };
+        format!("{}: {}, {points}", time_of_day(deed.at), deed.offence)
+    };
+    let lines: Vec<_> = peer.deeds.iter().rev().map(line).collect();
+    let open = is_open(model, peer);
+    move || {
+        let nothing =
+            lines.is_empty().then(|| view! { <p data-testid="no-deeds">"It did nothing wrong."</p> });
+        open.get().then(|| {
+            view! {
+                <li class="deeds dim" data-testid="peer-deeds">
+                    {nothing}
+                    {lines.iter().map(|line| view! { <p data-testid="deed">{line.clone()}</p> }).collect_view()}
+                    <p>
+                        "Of use: up to 20. Below -20 it is disconnected, below -50 banned. Points of either kind halve in ten minutes."
+                    </p>
+                </li>
+            }
+        })
+    }
 }
 
 /// One connection: over what, and whether it is direct.

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     content::Part,
     gossip::{OutgoingId, Room},
-    peers::{Offence, Quotas, Service, Traffic},
+    peers::{Offence, Quotas, Service, Traffic, Uploads},
     primitives::{Hash, Height, Now},
     store::{ArchiveRequest, Batch, Seq, Store},
     sync::Piece,
@@ -103,13 +103,14 @@ pub(super) struct Effects {
     /// How long after the start of their slots blocks were executed.
     pub(super) delays: Delays,
     quotas: Quotas,
+    pub(super) uploads: Uploads,
     alarms: Vec<String>,
     outputs: VecDeque<Output>,
     next_id: u64,
 }
 
 impl Effects {
-    pub(super) fn new(store: Box<dyn Store + Send>, rng: ChaCha8Rng, now: Now) -> Self {
+    pub(super) fn new(store: Box<dyn Store + Send>, rng: ChaCha8Rng, uploads: Uploads, now: Now) -> Self {
         Self {
             now,
             rng,
@@ -123,6 +124,7 @@ impl Effects {
             verdicts: [0; 3],
             delays: Delays::default(),
             quotas: Quotas::default(),
+            uploads,
             alarms: Vec::new(),
             outputs: VecDeque::new(),
             next_id: 0,
@@ -228,7 +230,7 @@ impl Effects {
     }
 
     /// Whether a peer may ask for or bring something of so many bytes; where answers count, give none. What is too much is
-    /// counted, and who goes on is to blame.
+    /// counted, and who goes on is to blame, unless it is others who ask too much.
     pub(super) fn may(&mut self, peer: PeerId, traffic: Traffic, bytes: usize) -> bool {
         let now = self.now.mono;
         let allowed = self.quotas.take(&peer, traffic, bytes, now);
@@ -237,6 +239,11 @@ impl Effects {
             if self.quotas.overrun(&peer, now) {
                 self.offend(peer, Offence::Flood);
             }
+        } else if traffic.is_bulk()
+            && let Err(spent) = self.uploads.may(&peer, now)
+        {
+            self.refuse(spent.refusal());
+            return false;
         }
         allowed
     }
@@ -244,6 +251,7 @@ impl Effects {
     /// Answers a peer at the cost of its quota.
     pub(super) fn respond_at_cost(&mut self, id: InboundId, peer: PeerId, traffic: Traffic, body: Vec<u8>) {
         self.answered(peer, traffic, body.len());
+        self.uploads.sent(&peer, body.len(), self.now.mono);
         self.respond(id, body);
     }
 

@@ -290,6 +290,8 @@ pub enum Input {
     Offline,
     /// The platform has a network again.
     Online,
+    /// A peer wants the distributed hash table to hold something. Whether it does is up to the shell.
+    TableTold(PeerId),
     /// Others can reach us here.
     Listening(Multiaddr),
     /// Others can no longer reach us here.

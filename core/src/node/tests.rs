@@ -7,6 +7,7 @@ mod finding;
 mod room;
 mod standing;
 mod tabs;
+mod uploads;
 mod waking;
 
 use std::collections::VecDeque;
@@ -62,6 +63,7 @@ fn config(validator: bool) -> Config {
         tx_mode: TxMode::default(),
         max_inbound: 8,
         proxies: Vec::new(),
+        upload: Role::Native.upload(),
         max_jobs: 4,
     }
 }
@@ -290,6 +292,7 @@ fn said(traffic: Traffic, peer: PeerId, number: u64) -> Input {
         Traffic::Votes => gossip(Topic::Vote),
         Traffic::Evidence => gossip(Topic::Evidence),
         Traffic::Chat => gossip(Topic::Chat("lobby".parse().unwrap())),
+        Traffic::Table => Input::TableTold(peer),
     }
 }
 

@@ -18,8 +18,8 @@ pub struct Allowance {
 #[derive(Clone, Debug)]
 pub struct Bucket {
     allowance: Allowance,
-    /// Thousandths of a unit, as of a time.
-    left: u64,
+    /// Thousandths of a unit, as of a time; below zero while what was spent too much is made up for.
+    left: i64,
     as_of: Mono,
 }
 
@@ -27,22 +27,24 @@ impl Bucket {
     /// A full bucket.
     #[must_use]
     pub const fn new(allowance: Allowance) -> Self {
-        Self { allowance, left: allowance.burst.saturating_mul(UNIT), as_of: Mono(0) }
+        Self { allowance, left: thousandths(allowance.burst), as_of: Mono(0) }
     }
 
     /// Whether there are so many units; more than the burst counts as the burst, so that nothing is refused for ever.
     #[must_use]
     pub fn has(&mut self, units: u64, now: Mono) -> bool {
-        let full = self.allowance.burst.saturating_mul(UNIT);
+        let full = thousandths(self.allowance.burst);
         let earned = now.0.saturating_sub(self.as_of.0).saturating_mul(self.allowance.per_second);
-        self.left = self.left.saturating_add(earned).min(full);
+        self.left = self.left.saturating_add(i64::try_from(earned).unwrap_or(i64::MAX)).min(full);
         self.as_of = self.as_of.max(now);
-        self.left >= units.saturating_mul(UNIT).min(full)
+        self.left >= thousandths(units).min(full)
     }
 
-    /// Takes so many units, or as many as there are: for what is known only once it is done.
+    /// Takes so many units, for what is known only once it is done: what is more than there are has to be made up for before there are
+    /// any again, up to a burst.
     pub fn spend(&mut self, units: u64) {
-        self.left = self.left.saturating_sub(units.saturating_mul(UNIT));
+        let least = -thousandths(self.allowance.burst);
+        self.left = self.left.saturating_sub(thousandths(units)).max(least);
     }
 
     /// Takes so many units if they are there, and says whether.
@@ -50,10 +52,16 @@ impl Bucket {
     pub fn take(&mut self, units: u64, now: Mono) -> bool {
         let allowed = self.has(units, now);
         if allowed {
-            self.spend(units);
+            self.left = self.left.saturating_sub(thousandths(units)).max(0);
         }
         allowed
     }
+}
+
+const fn thousandths(units: u64) -> i64 {
+    // Not `try_from`, which is no constant function.
+    let product = units.saturating_mul(UNIT);
+    if product > i64::MAX.unsigned_abs() { i64::MAX } else { product.cast_signed() }
 }
 
 #[cfg(test)]
@@ -81,5 +89,18 @@ mod tests {
         bucket.spend(u64::MAX);
         assert!(!bucket.has(1, Mono(6_500)));
         assert!(bucket.has(u64::MAX, Mono(u64::MAX)));
+    }
+
+    #[test]
+    fn in_the_long_run_no_more_is_spent_than_fills_it_however_large_each_is() {
+        let mut bucket = Bucket::new(Allowance { per_second: 100, burst: 400 });
+        let mut spent = 0;
+        for now in 0..60_000 {
+            if bucket.has(1, Mono(now)) {
+                bucket.spend(150);
+                spent += 150;
+            }
+        }
+        assert!((6_000..=6_550).contains(&spent), "{spent}");
     }
 }

@@ -55,7 +55,7 @@ pub enum Offence {
 
 impl Offence {
     /// All of them. Their places here are their codes on disk.
-    const ALL: [Self; 10] = [
+    pub const ALL: [Self; 10] = [
         Self::WrongGenesis,
         Self::BadSignature,
         Self::BadProof,

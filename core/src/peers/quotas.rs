@@ -35,6 +35,8 @@ pub enum Traffic {
     Evidence,
     /// Gossip in all rooms, whoever its author is; authors have a pace beside this.
     Chat,
+    /// What it wants the distributed hash table to hold.
+    Table,
 }
 
 /// How much of one kind of traffic one peer may cause.
@@ -48,7 +50,7 @@ pub struct Quota {
 
 impl Traffic {
     /// All kinds.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Status,
         Self::Sync,
         Self::Missing,
@@ -59,6 +61,7 @@ impl Traffic {
         Self::Votes,
         Self::Evidence,
         Self::Chat,
+        Self::Table,
     ];
 
     /// How much of it one peer may cause.
@@ -81,11 +84,19 @@ impl Traffic {
             Self::Votes => ([512, 4096], [256 << 10, 2 << 20]),
             Self::Evidence => ([4, 64], [64 << 10, 1 << 20]),
             Self::Chat => ([128, 1024], [256 << 10, 2 << 20]),
+            // All that one peer may offer at once, twice, which it says again after hours.
+            Self::Table => ([4, 1024], [16 << 10, 1 << 20]),
         };
         Quota {
             items: Allowance { per_second: items[0], burst: items[1] },
             bytes: Allowance { per_second: bytes[0], burst: bytes[1] },
         }
+    }
+
+    /// Whether its answers are large, and may wait when this peer sends as much as it may. Parts of a new block may not.
+    #[must_use]
+    pub const fn is_bulk(self) -> bool {
+        matches!(self, Self::Sync | Self::Archive | Self::History | Self::Content)
     }
 
     /// How it is called, in counters, when a peer causes too much of it.
@@ -102,6 +113,7 @@ impl Traffic {
             Self::Votes => "quota-votes",
             Self::Evidence => "quota-evidence",
             Self::Chat => "quota-chat",
+            Self::Table => "quota-table",
         }
     }
 }
@@ -195,8 +207,11 @@ mod tests {
             assert!(quotas.take(&who, traffic, burst - 1, Mono(0)));
             assert!(quotas.take(&who, traffic, 0, Mono(0)), "a byte is left, {traffic:?}");
             quotas.answered(&who, traffic, burst, Mono(0));
-            assert!(!quotas.take(&who, traffic, 0, Mono(0)), "{traffic:?}");
-            assert!(quotas.take(&who, traffic, 0, Mono(1)), "{traffic:?}");
+            // What was answered too much is made up for.
+            let Allowance { per_second, burst } = traffic.quota().bytes;
+            let later = (burst - 1) * 1000 / per_second;
+            assert!(!quotas.take(&who, traffic, 0, Mono(later)), "{traffic:?}");
+            assert!(quotas.take(&who, traffic, 0, Mono(later + 2)), "{traffic:?}");
         }
         let mut quotas = Quotas::default();
         let (who, burst) = (peer(1), Traffic::Sync.quota().bytes.burst as usize);

@@ -1,4 +1,4 @@
-//! What is kept of each peer whether it is connected or not, for as many peers as there is room for.
+//! What is kept of each peer, or of each host, whether it is connected or not, for as many as there is room for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,27 +6,27 @@ use libp2p::PeerId;
 
 use crate::primitives::Mono;
 
-/// The most peers of which something is remembered, connected or not: past that, the one heard of longest ago is forgotten. It
+/// The most peers or hosts of which something is remembered, connected or not: past that, the one heard of longest ago is forgotten. It
 /// is more than twice what a relay lets in, so that those who are there are not pushed out by those who come and go.
 const MAX_PEERS: usize = 4096;
 
-/// A value for each of the [`MAX_PEERS`] peers that were heard of last.
+/// A value for each of the 4,096 peers, or whatever `K` names, that were heard of last.
 #[derive(Debug)]
-pub(crate) struct Remembered<T> {
-    peers: BTreeMap<PeerId, (Mono, T)>,
-    /// The same peers, by when they were heard of.
-    order: BTreeSet<(Mono, PeerId)>,
+pub struct Remembered<T, K = PeerId> {
+    peers: BTreeMap<K, (Mono, T)>,
+    /// The same, by when they were heard of.
+    order: BTreeSet<(Mono, K)>,
 }
 
-impl<T> Default for Remembered<T> {
+impl<T, K> Default for Remembered<T, K> {
     fn default() -> Self {
         Self { peers: BTreeMap::new(), order: BTreeSet::new() }
     }
 }
 
-impl<T> Remembered<T> {
-    /// What is remembered of a peer that is heard of now; a new value if that is nothing.
-    pub(crate) fn of(&mut self, peer: &PeerId, now: Mono, new: impl FnOnce() -> T) -> &mut T {
+impl<T, K: Copy + Ord> Remembered<T, K> {
+    /// What is remembered of one that is heard of now; a new value if that is nothing.
+    pub fn of(&mut self, peer: &K, now: Mono, new: impl FnOnce() -> T) -> &mut T {
         if self.peers.len() == MAX_PEERS
             && !self.peers.contains_key(peer)
             && let Some((_, oldest)) = self.order.pop_first()

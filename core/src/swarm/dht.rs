@@ -151,8 +151,12 @@ impl Lookups {
     }
 }
 
-/// Another peer asked or told something, and libp2p has answered; what is to be stored is up to us.
-pub(super) fn handled(kademlia: &mut Kademlia, strangers: &mut Strangers, request: InboundRequest) {
+/// Another peer asked or told something, and libp2p has answered; what is to be stored is up to us. Returns who told something.
+pub(super) fn handled(
+    kademlia: &mut Kademlia,
+    strangers: &mut Strangers,
+    request: InboundRequest,
+) -> Option<PeerId> {
     match request {
         InboundRequest::AddProvider { record: Some(record) } => {
             // libp2p passes on only what providers say of themselves.
@@ -161,11 +165,13 @@ pub(super) fn handled(kademlia: &mut Kademlia, strangers: &mut Strangers, reques
             if let Some(Err(refusal)) = held {
                 tracing::debug!(%provider, %refusal, "a provider is not remembered");
             }
+            Some(provider)
         }
         InboundRequest::PutRecord { source, .. } => {
             tracing::debug!(%source, "a value is not stored: nobody's are");
+            Some(source)
         }
-        _ => {}
+        _ => None,
     }
 }
 

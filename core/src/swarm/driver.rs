@@ -63,15 +63,15 @@ const MAX_PROTOCOLS: usize = 128;
 const MAX_ADDRESSES: usize = 16;
 
 /// A peer that is ready to run.
-pub struct Driver<S: Shell>(Engine<S, Node>);
+pub struct Driver<S: Shell, N: Machine = Node>(Engine<S, N>);
 
-impl<S: Shell> Driver<S> {
+impl<S: Shell, N: Machine> Driver<S, N> {
     /// Joins the three parts. `inbox` is what `shell`'s workers answer to; `genesis` is the hash of the genesis that
     /// `node` has.
     #[must_use]
     pub fn new(
         swarm: Swarm<Behaviour<S::Extra>>,
-        node: Node,
+        node: N,
         shell: S,
         inbox: Inbox,
         genesis: Option<Hash>,
@@ -87,11 +87,15 @@ impl<S: Shell> Driver<S> {
     }
 }
 
-/// The state machine that is driven: the node, or a test's stand-in.
-trait Machine {
+/// The state machine that is driven: the node, or a stand-in, as tests have them. See [`Node`] for the contract.
+pub trait Machine {
+    /// Takes in what happened.
     fn handle(&mut self, now: Now, input: Input);
+    /// What to do about it, until there is nothing more.
     fn poll_output(&mut self) -> Option<Output>;
+    /// When to call [`Self::handle_timeout`].
     fn poll_timeout(&self) -> Option<Mono>;
+    /// Time has passed.
     fn handle_timeout(&mut self, now: Now);
 }
 
@@ -567,7 +571,9 @@ impl<S: Shell, N: Machine> Engine<S, N> {
             }
             BehaviourEvent::Kademlia(kad::Event::InboundRequest { request }) => {
                 let kademlia = &mut self.swarm.behaviour_mut().kademlia;
-                dht::handled(kademlia, &mut self.strangers, request);
+                if let Some(peer) = dht::handled(kademlia, &mut self.strangers, request) {
+                    self.feed(Input::TableTold(peer));
+                }
             }
             BehaviourEvent::Kademlia(kad::Event::RoutingUpdated {
                 peer,

@@ -69,6 +69,7 @@ impl Shell {
             tx_mode: TxMode::default(),
             max_inbound: 4,
             proxies: Vec::new(),
+            upload: Role::Native.upload(),
             max_jobs: 4,
         };
         let now = Now { mono: Mono(1_000), wall: Wall(sample().chain.now().0 + 100) };

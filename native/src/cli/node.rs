@@ -133,6 +133,7 @@ fn peer_config(options: NodeOptions) -> Result<PeerConfig, Failure> {
         strategy: options.sync.unwrap_or(Role::Native.strategy()),
         prune: options.prune.unwrap_or(Role::Native.prune()),
         tx_mode: options.tx_mode.unwrap_or_default(),
+        upload: options.upload.map_or(Role::Native.upload(), |mib| u64::from(mib.get()) << 20),
         mdns: !options.no_mdns,
         dns: options.dns_server,
         upnp: !options.no_upnp,

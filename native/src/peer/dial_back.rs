@@ -2,7 +2,7 @@
 //!
 //! The library dials whatever it is asked to, as often as it is asked. Here is decided what is too much: an address nearer than
 //! the asker itself (a stranger must not make this peer knock at doors in its own network), the same one again, too often for one
-//! peer, and too much at once. The asker is told that the dial failed, and does not ask again.
+//! peer or host, which coming back does not make less, and too much at once. The asker is told that the dial failed, and does not ask again.
 //! For a router that drops the dial without a word that is the only answer there is: the library lets its question run out. A connection that has served its purpose is closed.
 
 use std::{
@@ -21,7 +21,7 @@ use libp2p::{
     },
 };
 use weft_core::{
-    peers::{AddressRange, Allowance, Bucket, Scope, has_name, is_circuit},
+    peers::{AddressRange, Allowance, Bucket, Remembered, Scope, has_name, is_circuit},
     primitives::Mono,
 };
 
@@ -29,7 +29,9 @@ use weft_core::{
 const MAX_DIALS: usize = 32;
 /// What one peer may ask for: this many dials at once, and then one in ten seconds.
 const ALLOWANCE: Allowance = Allowance { per_second: 1, burst: 160 };
-/// What one costs of it.
+/// What all peers of one host may: four times as much.
+const ALLOWANCE_OF_HOST: Allowance = Allowance { per_second: 4, burst: 640 };
+/// What one costs of either.
 const COST: u64 = 10;
 /// The most addresses of a peer that are remembered.
 const MAX_REMEMBERED: usize = 32;
@@ -43,7 +45,7 @@ enum Refusal {
     Name,
     #[error("the address was dialled before")]
     Again,
-    #[error("this peer asks too often")]
+    #[error("this peer, or others of its host, ask too often")]
     TooOften,
     #[error("too many others are dialled back at this moment")]
     Busy,
@@ -52,7 +54,8 @@ enum Refusal {
 struct Asker {
     /// From how far it asks.
     scope: Option<Scope>,
-    bucket: Bucket,
+    /// Where that is, if hosts can be told apart there.
+    host: Option<AddressRange>,
     /// What was dialled for it.
     dialled: VecDeque<Multiaddr>,
 }
@@ -65,6 +68,9 @@ pub struct DialBack {
     proxies: Vec<AddressRange>,
     /// Peers that are connected, and may ask.
     askers: BTreeMap<PeerId, Asker>,
+    /// What is left to peers and hosts, whether they are connected or not.
+    peers: Remembered<Bucket>,
+    hosts: Remembered<Bucket, AddressRange>,
     /// Dials under way, and connections that came of them.
     dials: BTreeMap<ConnectionId, PeerId>,
     served: VecDeque<(PeerId, ConnectionId)>,
@@ -79,6 +85,8 @@ impl DialBack {
             started: Instant::now(),
             proxies,
             askers: BTreeMap::new(),
+            peers: Remembered::default(),
+            hosts: Remembered::default(),
             dials: BTreeMap::new(),
             served: VecDeque::new(),
         }
@@ -91,7 +99,11 @@ impl DialBack {
     fn may_dial(&mut self, peer: &PeerId, addresses: &[Multiaddr]) -> Result<(), Refusal> {
         let now = self.now();
         let Some(asker) = self.askers.get_mut(peer) else { return Err(Refusal::Nearer) };
-        if !asker.bucket.take(COST, now) {
+        if !self.peers.of(peer, now, || Bucket::new(ALLOWANCE)).take(COST, now) {
+            return Err(Refusal::TooOften);
+        }
+        let of_host = asker.host.map(|host| self.hosts.of(&host, now, || Bucket::new(ALLOWANCE_OF_HOST)));
+        if of_host.is_some_and(|bucket| !bucket.take(COST, now)) {
             return Err(Refusal::TooOften);
         }
         if addresses.iter().any(|address| asker.dialled.contains(address)) {
@@ -128,12 +140,11 @@ impl NetworkBehaviour for DialBack {
         if !is_circuit(local) {
             let proxied = self.proxies.iter().any(|range| range.covers(remote));
             let scope = Scope::of(remote).filter(|_| !proxied);
-            let asker = self.askers.entry(peer).or_insert_with(|| Asker {
-                scope,
-                bucket: Bucket::new(ALLOWANCE),
-                dialled: VecDeque::new(),
-            });
+            let host = AddressRange::of_host(remote).filter(|_| !proxied);
+            let asker =
+                self.askers.entry(peer).or_insert_with(|| Asker { scope, host, dialled: VecDeque::new() });
             asker.scope = asker.scope.max(scope);
+            asker.host = asker.host.or(host);
         }
         self.inner.handle_established_inbound_connection(id, peer, local, remote)
     }
@@ -204,6 +215,8 @@ impl NetworkBehaviour for DialBack {
 
 #[cfg(test)]
 mod tests {
+    use libp2p::{core::ConnectedPoint, swarm::ConnectionClosed};
+
     use super::*;
 
     fn asked_from(remote: &str) -> (DialBack, PeerId) {
@@ -213,10 +226,26 @@ mod tests {
     fn asked_through(proxies: &[&str], remote: &str) -> (DialBack, PeerId) {
         let proxies = proxies.iter().map(|range| range.parse().unwrap()).collect();
         let (mut server, peer) = (DialBack::new(proxies), PeerId::random());
+        comes(&mut server, peer, remote);
+        (server, peer)
+    }
+
+    fn comes(server: &mut DialBack, peer: PeerId, remote: &str) {
         let local = "/ip4/8.8.8.8/tcp/1".parse().unwrap();
         let id = ConnectionId::new_unchecked(1);
         server.handle_established_inbound_connection(id, peer, &local, &remote.parse().unwrap()).unwrap();
-        (server, peer)
+    }
+
+    /// As the swarm tells of the end of its last connection.
+    fn leaves(server: &mut DialBack, peer: PeerId) {
+        let address = "/ip4/9.9.9.9/tcp/5".parse().unwrap();
+        server.on_swarm_event(FromSwarm::ConnectionClosed(ConnectionClosed {
+            peer_id: peer,
+            connection_id: ConnectionId::new_unchecked(1),
+            endpoint: &ConnectedPoint::Listener { local_addr: address, send_back_addr: Multiaddr::empty() },
+            cause: None,
+            remaining_established: 0,
+        }));
     }
 
     fn asks(server: &mut DialBack, peer: &PeerId, address: &str) -> Result<(), Refusal> {
@@ -257,6 +286,28 @@ mod tests {
         let dialled = (1..100).filter(|port| ask(*port).is_ok()).count();
         assert_eq!(dialled as u64, ALLOWANCE.burst / COST);
         assert_eq!(ask(100), Err(Refusal::TooOften));
+    }
+
+    #[test]
+    fn coming_back_fills_no_allowance_and_neither_do_new_keys() {
+        let (mut server, peer) = asked_from("/ip4/9.9.9.9/tcp/5");
+        let mut dialled = 0;
+        // Nothing is dialled twice while its peer is here, so that it has reason to leave.
+        for round in 0..20 {
+            comes(&mut server, peer, "/ip4/9.9.9.9/tcp/5");
+            dialled += u64::from(asks(&mut server, &peer, "/ip4/9.9.9.9/tcp/5").is_ok());
+            assert_eq!(dialled, (round + 1).min(ALLOWANCE.burst / COST));
+            leaves(&mut server, peer);
+        }
+        for _ in 0..100 {
+            let other = PeerId::random();
+            comes(&mut server, other, "/ip4/9.9.9.9/tcp/7");
+            dialled += u64::from(asks(&mut server, &other, "/ip4/9.9.9.9/tcp/7").is_ok());
+        }
+        assert_eq!(dialled, ALLOWANCE_OF_HOST.burst / COST);
+        let elsewhere = PeerId::random();
+        comes(&mut server, elsewhere, "/ip4/9.9.9.8/tcp/5");
+        assert_eq!(asks(&mut server, &elsewhere, "/ip4/9.9.9.8/tcp/5"), Ok(()));
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub enum BlockParam {
 /// The blocks or transactions answered when no number is given.
 const DEFAULT_COUNT: usize = 20;
 
-/// The methods that change nothing, which anybody on this machine may call. All others need the token.
+/// The methods that change nothing and look nothing up at strangers, which anybody on this machine may call. All others need the token.
 pub(super) const READS: &[&str] = &[
     "weft_status",
     "weft_peers",
@@ -52,10 +52,7 @@ pub(super) const READS: &[&str] = &[
     "weft_mempool",
     "weft_authorities",
     "weft_bans",
-    "weft_findPeer",
-    "weft_providers",
     "weft_routingTable",
-    "weft_trace",
     "weft_file",
     "weft_files",
     "weft_readChunk",

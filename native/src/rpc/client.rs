@@ -2,8 +2,8 @@
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
-use jsonrpsee::core::client::Error;
-use jsonrpsee_http_client::{HeaderMap, HeaderValue, HttpClient, HttpClientBuilder};
+use jsonrpsee::core::{BoxError, client::Error};
+use jsonrpsee_http_client::{HeaderMap, HeaderValue, HttpClient, HttpClientBuilder, transport};
 use libp2p::PeerId;
 use weft_core::{
     chain::{Change, Transaction},
@@ -19,7 +19,11 @@ use weft_core::{
 use super::{
     MAX_REQUEST, MAX_RESPONSE, Token,
     api::{ApiClient, BlockParam},
+    guard::TOO_MANY,
 };
+
+/// The code of [`RpcFailure::Refused`] for whoever asked too much.
+const TOO_MANY_CODE: i32 = -32031;
 
 /// How long an answer may take; a submitted transaction is answered once it is on disk.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -48,7 +52,7 @@ pub enum RpcFailure {
 /// A running peer, asked over its RPC.
 pub struct RpcClient {
     address: SocketAddr,
-    /// For what changes nothing.
+    /// For what changes nothing and asks no strangers.
     http: HttpClient,
     /// For the rest: says the token, which is nobody's business who only answers questions.
     commands: HttpClient,
@@ -164,7 +168,7 @@ impl RpcClient {
     /// # Errors
     /// See [`Self::status`].
     pub async fn find_peer(&self, peer: &PeerId) -> Result<Vec<String>, RpcFailure> {
-        self.answer(ApiClient::find_peer(&self.http, peer.to_string()).await)
+        self.answer(ApiClient::find_peer(&self.commands, peer.to_string()).await)
     }
 
     /// Lets the peer tell the distributed hash table that it has what this key names, while it runs.
@@ -180,7 +184,7 @@ impl RpcClient {
     /// # Errors
     /// See [`Self::status`].
     pub async fn providers(&self, key: Hash) -> Result<Vec<String>, RpcFailure> {
-        self.answer(ApiClient::providers(&self.http, key).await)
+        self.answer(ApiClient::providers(&self.commands, key).await)
     }
 
     /// A lookup of a peer id or a key, step by step.
@@ -188,7 +192,7 @@ impl RpcClient {
     /// # Errors
     /// See [`Self::status`].
     pub async fn trace(&self, target: String) -> Result<TraceView, RpcFailure> {
-        self.answer(ApiClient::trace(&self.http, target).await)
+        self.answer(ApiClient::trace(&self.commands, target).await)
     }
 
     /// Whom the peer knows in the distributed hash table.
@@ -278,9 +282,17 @@ impl RpcClient {
             Error::Call(error) => {
                 RpcFailure::Refused { code: error.code(), message: error.message().to_owned() }
             }
+            Error::Transport(error) if is_too_many(&error) => RpcFailure::Refused {
+                code: TOO_MANY_CODE,
+                message: "too many questions in a short time; ask again in a moment".to_owned(),
+            },
             error => RpcFailure::Unreachable { address: self.address, reason: words(&error) },
         })
     }
+}
+
+fn is_too_many(error: &BoxError) -> bool {
+    matches!(error.downcast_ref(), Some(transport::Error::Rejected { status_code: TOO_MANY }))
 }
 
 /// An error with its causes: what the outermost says is seldom enough.

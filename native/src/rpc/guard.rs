@@ -1,10 +1,11 @@
-//! Who may ask at all: not web pages, and not through another machine's name. And who may change something: whoever says the
-//! [token](super::Token).
+//! Who may ask at all: not web pages, not through another machine's name, and not without end. And who may change something, or make the
+//! peer ask others: whoever says the [token](super::Token).
 
 use std::{
     future::ready,
     net::IpAddr,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -20,35 +21,40 @@ use jsonrpsee::{
 };
 use tower::{Layer, Service};
 
-use super::{Token, api::READS};
+use super::{Token, api::READS, guests::Guests};
 
 /// The JSON-RPC error code of a request that would change something and came without the token.
 pub(super) const NEEDS_TOKEN: i32 = -32030;
+/// The HTTP status of what is not for web pages.
+const DENIED: u16 = 403;
+/// The HTTP status of a request too many (RFC 6585).
+pub(super) const TOO_MANY: u16 = 429;
 
-/// The layer that refuses what is described in the module documentation before its body is read.
-pub(super) const fn layer(any_host: bool, token: Token) -> GuardLayer {
-    GuardLayer { any_host, token }
+/// The layer that refuses what is described in the module documentation before its body is read, for a connection from there.
+pub(super) const fn layer(any_host: bool, token: Token, guests: Arc<Guests>, from: IpAddr) -> GuardLayer {
+    GuardLayer { any_host, token, guests, from }
 }
 
 #[derive(Clone)]
 pub(super) struct GuardLayer {
     any_host: bool,
     token: Token,
+    guests: Arc<Guests>,
+    from: IpAddr,
 }
 
 impl<S> Layer<S> for GuardLayer {
     type Service = Guard<S>;
 
     fn layer(&self, inner: S) -> Guard<S> {
-        Guard { inner, any_host: self.any_host, token: self.token.clone() }
+        Guard { inner, guard: self.clone() }
     }
 }
 
 #[derive(Clone)]
 pub(super) struct Guard<S> {
     inner: S,
-    any_host: bool,
-    token: Token,
+    guard: GuardLayer,
 }
 
 /// A mark on requests that came with the token.
@@ -70,24 +76,24 @@ where
 
     fn call(&mut self, mut request: HttpRequest<B>) -> Self::Future {
         let header = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
+        let trusted = header("authorization").is_some_and(|said| self.guard.token.is_said(said));
         let refusal = if header("origin").is_some() {
-            Some("web pages may not use a peer's RPC")
-        } else if !self.any_host && !header("host").is_some_and(is_loopback) {
-            Some("the Host header does not name this machine")
+            Some((DENIED, "web pages may not use a peer's RPC"))
+        } else if !self.guard.any_host && !header("host").is_some_and(is_loopback) {
+            Some((DENIED, "the Host header does not name this machine"))
+        } else if !trusted && !self.guard.guests.may_ask(self.guard.from) {
+            Some((TOO_MANY, "too many questions without the token; wait a moment"))
         } else {
             None
         };
-        let trusted = header("authorization").is_some_and(|said| self.token.is_said(said));
         // Nobody else can put the mark on: extensions do not travel.
         if trusted {
             request.extensions_mut().insert(Trusted);
         }
         match refusal {
             None => Box::pin(self.inner.call(request)),
-            Some(words) => Box::pin(async move {
-                let mut response = HttpResponse::new(HttpBody::from(format!("{words}\n")));
-                *response.status_mut() = jsonrpsee::server::http::response::denied().status();
-                Ok(response)
+            Some((status, words)) => Box::pin(async move {
+                Ok(HttpResponse::builder().status(status).body(HttpBody::from(format!("{words}\n")))?)
             }),
         }
     }
@@ -109,7 +115,7 @@ where
         if READS.contains(&request.method_name()) || request.extensions().get::<Trusted>().is_some() {
             return Either::Left(self.0.call(request));
         }
-        let words = "this changes something at the peer, so it needs the token that is in the user's rpc.token file \
+        let words = "this changes something at the peer or makes it ask others, so it needs the token that is in the user's rpc.token file \
                      (see --rpc-token)";
         let error = ErrorObjectOwned::owned(NEEDS_TOKEN, words, None::<()>);
         Either::Right(ready(MethodResponse::error(request.id, error)))

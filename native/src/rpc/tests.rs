@@ -27,20 +27,25 @@ fn token() -> Token {
 
 /// A server whose peer knows its status, says yes to chat, and no to everything else.
 async fn server() -> (RpcServer, Calls) {
+    server_within(LIMITS).await
+}
+
+async fn server_within(limits: Limits) -> (RpcServer, Calls) {
     let calls = Calls::default();
     let seen = calls.clone();
-    let server = RpcServer::start(([127, 0, 0, 1], 0).into(), false, token(), move |command| {
-        seen.lock().unwrap().push(command.clone());
-        async move {
-            match command {
-                Command::Status => Ok(Reply::Status(Box::new(status()))),
-                Command::Metrics => Ok(Reply::Metrics(Box::default())),
-                Command::Join(_) | Command::Say(..) => Ok(Reply::Done),
-                Command::Submit(_) => Err(AdmissionError::AccountFull.into()),
-                _ => Err(CommandError::NoChain),
+    let server =
+        RpcServer::start_within(limits, ([127, 0, 0, 1], 0).into(), false, token(), move |command| {
+            seen.lock().unwrap().push(command.clone());
+            async move {
+                match command {
+                    Command::Status => Ok(Reply::Status(Box::new(status()))),
+                    Command::Metrics => Ok(Reply::Metrics(Box::default())),
+                    Command::Join(_) | Command::Say(..) => Ok(Reply::Done),
+                    Command::Submit(_) => Err(AdmissionError::AccountFull.into()),
+                    _ => Err(CommandError::NoChain),
+                }
             }
-        }
-    });
+        });
     (server.await.unwrap(), calls)
 }
 
@@ -158,6 +163,60 @@ async fn metrics_are_for_this_machine_too_and_only_to_be_read() {
         assert!(code >= 400 && !text.contains("weft_"), "{head} {code} {text}");
     }
     assert_eq!(*calls.lock().unwrap(), [Command::Metrics]);
+}
+
+#[tokio::test]
+async fn who_has_no_token_asks_only_so_much_and_who_has_it_is_not_held_back() {
+    let (server, calls) =
+        server_within(Limits { asks: Allowance { per_second: 0, burst: 3 }, ..LIMITS }).await;
+    let client = RpcClient::new(server.address(), Some(&token())).unwrap();
+    for _ in 0..3 {
+        client.status().await.unwrap();
+    }
+    let error = client.status().await.unwrap_err();
+    assert!(
+        matches!(&error, RpcFailure::Refused { message, .. } if message.contains("too many")),
+        "{error:?}"
+    );
+    let (code, _) = raw(server.address(), "GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n", b"").await;
+    assert_eq!(code, 429);
+    assert_eq!(calls.lock().unwrap().len(), 3);
+    assert!(call(&server, "weft_status", json!([])).await["result"].is_object());
+}
+
+/// Asks once over a connection that it keeps open, and returns what comes until the other side closes it.
+async fn until_closed(address: SocketAddr, text: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(text).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn who_says_nothing_or_stays_for_ever_is_shown_out() {
+    const ASK: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+    let soon = Duration::from_millis(200);
+    let (server, _) = server_within(Limits { idle: soon, ..LIMITS }).await;
+    for silent in [b"".as_slice(), b"GET /metrics HTTP/1.1\r\nHost: 127."] {
+        until_closed(server.address(), silent).await;
+    }
+    assert!(until_closed(server.address(), ASK).await.contains("weft_connected_peers"));
+    let (server, _) = server_within(Limits { stay: soon, ..LIMITS }).await;
+    assert!(until_closed(server.address(), ASK).await.contains("weft_connected_peers"));
+}
+
+#[tokio::test]
+async fn who_comes_when_all_places_are_taken_waits_for_one() {
+    let (server, _) = server_within(Limits { idle: Duration::from_millis(500), ..LIMITS }).await;
+    let mut silent = Vec::new();
+    for _ in 0..MAX_CONNECTIONS {
+        silent.push(TcpStream::connect(server.address()).await.unwrap());
+    }
+    assert!(call(&server, "weft_status", json!([])).await["result"].is_object());
+    // They had to go for it.
+    let mut byte = [0];
+    assert_eq!(silent[0].read(&mut byte).await.unwrap(), 0);
 }
 
 #[tokio::test]

@@ -125,6 +125,7 @@ impl Trace {
             Input::SlotGranted(_) => (23, "slot granted"),
             Input::SlotLost { .. } => (24, "slot lost"),
             Input::UpgradeFailed { .. } => (25, "upgrade failed"),
+            Input::TableTold(_) => (36, "table told"),
         };
         let body: &[u8] = match input {
             Input::Gossip(message) => &message.data,

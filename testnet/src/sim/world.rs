@@ -199,6 +199,7 @@ impl World {
                 tx_mode: options.tx_mode,
                 max_inbound: options.max_inbound,
                 proxies: Vec::new(),
+                upload: options.role.upload(),
                 max_jobs: options.max_jobs,
             },
             chain,

@@ -118,3 +118,37 @@ async fn a_browser_that_refuses_to_store_is_said() {
     tab.until("the person is told", said).await;
     tab.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tab_that_is_closed_in_the_middle_of_a_write_goes_on_from_the_one_before() {
+    let network = Network::start();
+    let tab = network.tab().await;
+    let owner = (tab.peer().await, tab.address().await);
+    // The page goes once part of a commit is given to the database, and before the rest is.
+    let leave = json!({
+        "source": "const put = IDBObjectStore.prototype.put; let puts = 0; IDBObjectStore.prototype.put = function (...rest) { \
+                   if (!this.transaction.db.name.startsWith('weft-chain-') || !sessionStorage.getItem('leave')) return put.apply(this, rest); \
+                   const request = put.apply(this, rest); \
+                   if (++puts === 3) { sessionStorage.removeItem('leave'); location.href = '/genesis.json'; } \
+                   return request; };"
+    });
+    tab.devtools("Page.addScriptToEvaluateOnNewDocument", &leave).await;
+    let mut stored = 0;
+    for _ in 0..3 {
+        tab.client().goto(&network.url()).await.unwrap();
+        let height = network.grow(&tab, 3).await;
+        tab.client().execute("sessionStorage.setItem('leave', 'yes')", Vec::new()).await.unwrap();
+        tab.until("the page is gone", "location.pathname === '/genesis.json'").await;
+        tab.client().goto(&network.url()).await.unwrap();
+        let opened_at = tab.opened_at().await;
+        assert!(opened_at > stored, "opened at {opened_at} after {stored}");
+        assert!(opened_at + 3 >= height, "it followed at {height} and was opened again at {opened_at}");
+        stored = opened_at;
+        network.grow(&tab, 1).await;
+        assert_eq!((tab.peer().await, tab.address().await), owner);
+        let alarms =
+            tab.client().find_all(fantoccini::Locator::Css("[data-testid=\"alarm\"]")).await.unwrap();
+        assert!(alarms.is_empty(), "nothing is lost or damaged");
+    }
+    tab.close().await;
+}

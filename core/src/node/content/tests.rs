@@ -44,6 +44,7 @@ impl Harness {
             tx_mode: Default::default(),
             max_inbound: 8,
             proxies: Vec::new(),
+            upload: Role::Native.upload(),
             slots: 0,
             max_jobs: 2,
         };

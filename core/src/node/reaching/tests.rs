@@ -46,6 +46,7 @@ impl Alone {
             slots: role.slots(),
             max_inbound: 60,
             proxies: Vec::new(),
+            upload: role.upload(),
             genesis: None,
             validator: None,
             bootstrap: Vec::new(),

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     node::effects::Effects,
-    peers::{Group, peer_id},
+    peers::{Group, Uploads, peer_id},
     primitives::{Mono, Now, SecretKey, Wall},
     store::MemoryStore,
 };
@@ -52,7 +52,8 @@ fn request(number: u16, seconds: Option<u64>) -> Request {
 impl Place {
     fn new() -> Self {
         let now = Now { mono: Mono(0), wall: Wall(1_000_000) };
-        let fx = Effects::new(Box::new(MemoryStore::default()), ChaCha8Rng::from_seed([1; 32]), now);
+        let (store, uploads) = (Box::new(MemoryStore::default()), Uploads::new(1 << 20));
+        let fx = Effects::new(store, ChaCha8Rng::from_seed([1; 32]), uploads, now);
         Self { point: Point::new(NAMESPACE.to_owned(), 7), fx }
     }
 

@@ -43,6 +43,7 @@ fn node_as(seed: u8, role: Role) -> Node {
         tx_mode: TxMode::default(),
         max_inbound: 8,
         proxies: Vec::new(),
+        upload: Role::Native.upload(),
         max_jobs: 1,
     };
     Node::new(config, Box::new(MemoryStore::default()), [seed; 32], NOW).unwrap()
