@@ -181,6 +181,8 @@ fn log_to_stderr(filter: &str, screen: Screen) -> Result<(), Failure> {
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(screen.is_terminal())
+        // They would be written to standard error, which on a full disk panics in whatever thread had something to log.
+        .log_internal_errors(false)
         .with_writer(screen)
         .try_init();
     Ok(())

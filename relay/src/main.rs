@@ -22,7 +22,13 @@ async fn main() -> ExitCode {
         }
     };
     let colours = io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(colours)
+        // They would be written to standard error, which on a full disk panics in whatever thread had something to log.
+        .log_internal_errors(false)
+        .init();
     match run(options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -36,9 +36,9 @@ impl Writer {
                 }
                 Err(trouble) => {
                     let reason = format!("{}: {trouble}", self.file.path.display());
-                    tracing::error!("the store cannot be written any more: {reason}");
                     self.queue.abandon();
-                    report(Input::StorageFailed(reason));
+                    report(Input::StorageFailed(reason.clone()));
+                    tracing::error!("the store cannot be written any more: {reason}");
                     return;
                 }
             }
