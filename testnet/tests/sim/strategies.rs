@@ -99,16 +99,6 @@ pub(super) fn blames(world: &mut World, by: PeerIx, whom: PeerIx) -> bool {
     !known || peers.iter().any(|view| view.peer == id && view.score < 0)
 }
 
-/// What `by` holds against `whom`: as long as they are connected all of it, and then what it was banned for.
-pub(super) fn offences(world: &mut World, by: PeerIx, whom: PeerIx) -> BTreeSet<String> {
-    let id = world.peer_id(whom).to_string();
-    let Ok(Reply::Peers(peers)) = world.command(by, Command::Peers) else { panic!("no peers") };
-    let Ok(Reply::Bans(bans)) = world.command(by, Command::Bans) else { panic!("no bans") };
-    let deeds = peers.into_iter().filter(|view| view.peer == id).flat_map(|view| view.deeds);
-    let causes = bans.bans.into_iter().filter(|ban| ban.whom == id).map(|ban| ban.cause);
-    deeds.map(|deed| deed.offence).chain(causes).collect()
-}
-
 #[test]
 fn all_strategies_that_execute_end_at_the_same_block_and_state() {
     let strategies =
@@ -516,7 +506,7 @@ fn the_pivot_moves_while_the_state_is_downloaded() {
         finalised.insert(here.finalised);
         world.run_for(1_000);
     }
-    assert!(heads.len() > 64 && finalised.len() > 4, "{} heads, {} final", heads.len(), finalised.len());
+    assert!(heads.len() > 64 && finalised.len() > 2, "{} heads, {} final", heads.len(), finalised.len());
     world.run_until(1_200_000, |world| world.chain(ix).sync.phase == SyncPhase::Following);
     world.run_for(10_000);
     assert!(world.status(ix).refusals.is_empty(), "it began again");
