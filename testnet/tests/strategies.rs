@@ -23,7 +23,7 @@ use weft_testnet::{
 /// How often a peer that joins is killed at each step.
 const ROUNDS: u32 = 4;
 /// What a peer says at the steps of joining.
-const STEPS: [&str; 3] = ["asking for proof", "downloading accounts", "the state is downloaded"];
+const STEPS: [&str; 3] = ["proving what is final", "downloading accounts", "the state is downloaded"];
 
 /// A chain that ends now, and three peers that have it.
 struct Network {
@@ -135,11 +135,11 @@ fn a_peer_killed_at_any_step_of_joining_goes_on_when_it_is_started_again() {
     assert!(half_way > 0, "it was never killed while accounts were on their way");
 }
 
-/// The bars among what was written to a terminal, each as how many of its 24 places are filled, with the words after it.
+/// The bars among what was written to a terminal, each as how many of its 10 places are filled, with the words after it.
 fn bars(written: &str) -> Vec<(usize, String)> {
     let lines = written.split(['\r', '\n']);
     let bars = lines.filter_map(|line| line.split_once('[')?.1.split_once("] "));
-    let bars = bars.filter(|(bar, _)| bar.len() == 24 && bar.chars().all(|it| "=> ".contains(it)));
+    let bars = bars.filter(|(bar, _)| bar.len() == 10 && bar.chars().all(|it| "=> ".contains(it)));
     bars.map(|(bar, words)| (bar.trim_end().len(), words.to_owned())).collect()
 }
 
@@ -154,7 +154,7 @@ fn a_person_at_a_terminal_sees_a_bar_until_the_node_has_caught_up() {
     // It gives the program a terminal, and passes on what is written there.
     let mut terminal = Command::new("script");
     terminal.args(["--quiet", "--flush", "--command"]);
-    terminal.arg(format!("stty cols 120 && exec '{program}' {}", quoted.join(" "))).arg("/dev/null");
+    terminal.arg(format!("exec '{program}' {}", quoted.join(" "))).arg("/dev/null");
     let mut terminal = Process::start("terminal", terminal, network.chain.dir()).unwrap();
     let address = wait_for("it is ready", PATIENCE, || {
         terminal.check()?;
@@ -174,7 +174,10 @@ fn a_person_at_a_terminal_sees_a_bar_until_the_node_has_caught_up() {
     let (written, total) = (terminal.lines().join("\n"), height.to_string());
     let bars = bars(&written);
     let part = |(filled, words): &(usize, String)| {
-        (1..24).contains(filled) && words.replace(',', "").contains(&format!(" of {total}"))
+        (1..10).contains(filled)
+            && words.replace(',', "").contains(&format!(" of {total}"))
+            && words.contains(" a second, ")
+            && words.trim_end().ends_with(" left")
     };
     assert!(bars.iter().any(part), "{bars:?}");
     terminal.terminate().unwrap();

@@ -19,7 +19,7 @@ pub(super) struct Screen {
 impl Screen {
     pub(super) fn new() -> Self {
         let target = ProgressDrawTarget::stderr_with_hz(REDRAWS);
-        let style = ProgressStyle::with_template("[{bar:24}] {wide_msg}").expect("the template is one");
+        let style = ProgressStyle::with_template("[{bar:10}] {wide_msg}").expect("the template is one");
         let bar = ProgressBar::with_draw_target(Some(1000), target).with_style(style.progress_chars("=> "));
         bar.finish_and_clear();
         Self { bar }

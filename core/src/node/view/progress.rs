@@ -11,11 +11,11 @@ impl SyncPhase {
         match self {
             Self::Starting => "rebuilding the accounts from disk",
             Self::Searching => "looking for peers of this chain",
-            Self::Proof => "asking for proof of what is final",
+            Self::Proof => "proving what is final",
             Self::State => "downloading accounts",
             Self::Light => "following finalised checkpoints",
             Self::Headers => "downloading headers",
-            Self::Bodies => "downloading and executing blocks",
+            Self::Bodies => "executing blocks",
             Self::Following => "following the chain",
         }
     }
@@ -69,7 +69,7 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
-/// One line, such as `downloading and executing blocks: 20 of 3,000, 40 a second, 74 s left`.
+/// One line, such as `executing blocks: 20 of 3,000, 40 a second, 74 s left`.
 impl fmt::Display for SyncView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.phase.words())?;
@@ -116,7 +116,7 @@ mod tests {
             seconds_left: Some(7),
             backfill: None,
         };
-        assert_eq!(view.to_string(), "downloading and executing blocks: 20 of 300, 40 a second, 7 s left");
+        assert_eq!(view.to_string(), "executing blocks: 20 of 300, 40 a second, 7 s left");
         for (left, words) in [
             (119, "119 s"),
             (120, "2 min"),
@@ -128,11 +128,11 @@ mod tests {
             assert!(view.to_string().ends_with(&format!(", {words} left")), "{view}");
         }
         (view.rate, view.seconds_left) = (0, None);
-        assert_eq!(view.to_string(), "downloading and executing blocks: 20 of 300");
+        assert_eq!(view.to_string(), "executing blocks: 20 of 300");
         (view.done, view.total, view.rate) = (999, 1_234_567, 1000);
-        assert_eq!(view.to_string(), "downloading and executing blocks: 999 of 1,234,567, 1,000 a second");
+        assert_eq!(view.to_string(), "executing blocks: 999 of 1,234,567, 1,000 a second");
         (view.done, view.total) = (0, 0);
-        assert_eq!(view.to_string(), "downloading and executing blocks");
+        assert_eq!(view.to_string(), "executing blocks");
         view.phase = SyncPhase::Following;
         assert_eq!(view.to_string(), "following the chain");
         let backfill = BackfillView { done: 7, total: 90, rate: 0, seconds_left: None };
