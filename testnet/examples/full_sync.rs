@@ -15,6 +15,7 @@ use std::{
 };
 
 use libp2p::{Multiaddr, identity::Keypair};
+use mimalloc::MiMalloc;
 use tempfile::TempDir;
 use weft::peer::{External, Peer, PeerConfig, Storage};
 use weft_core::{
@@ -24,6 +25,10 @@ use weft_core::{
     state::{Account, BlockContext, Trie},
 };
 use weft_testnet::fixture::{ChainMaker, LongChain, TestChain};
+
+/// As in the programs that people run.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 const BLOCKS: u64 = 250;
 const BLOCK: usize = 200;

@@ -19,6 +19,12 @@ pub(crate) fn report(what: &str, against: &str, mut rounds: Vec<(f64, f64)>) {
 mod imp {
     use std::{sync::LazyLock, time::Instant};
 
+    use mimalloc::MiMalloc;
+
+    /// As in the programs that people run.
+    #[global_allocator]
+    static ALLOCATOR: MiMalloc = MiMalloc;
+
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
     pub(crate) fn millis() -> f64 {
