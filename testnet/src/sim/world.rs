@@ -9,9 +9,10 @@ use weft_core::{
 };
 
 use super::{
+    abreast::Abreast,
     dice::{Dice, derive},
     disk::{Disk, Keep, Library, Storage},
-    event::{Event, Micros, Queue},
+    event::{Entry, Event, Micros, Queue},
     gossip::{Gossip, Names, Seen as Remembered},
     gossipsub::{MeshCounts, Router},
     jobs::Shared,
@@ -39,6 +40,7 @@ pub struct World {
     pub(super) now: Micros,
     epoch: u64,
     pub(super) queue: Queue,
+    pub(super) abreast: Option<Abreast>,
     pub(super) dice: Dice,
     pub(super) network: Network,
     pub(super) peers: Vec<Peer>,
@@ -75,6 +77,7 @@ impl World {
             now: 0,
             epoch: EPOCH,
             queue: Queue::default(),
+            abreast: None,
             dice: Dice::new(seed),
             network: Network::default(),
             peers: Vec::new(),
@@ -381,7 +384,9 @@ impl World {
     /// Runs for so many milliseconds.
     pub fn run_for(&mut self, millis: u64) {
         let limit = self.now + millis * 1000;
-        while self.step(limit) {}
+        if !self.run_windows(limit) {
+            while self.step(limit) {}
+        }
     }
 
     /// Runs until the condition holds, for at most so many milliseconds; answers how many it took.
@@ -414,25 +419,30 @@ impl World {
 
     /// Lets the next event happen, if it lies no later than `limit`; otherwise time moves on to `limit`.
     pub(super) fn step(&mut self, limit: Micros) -> bool {
-        let Some((at, mut entry)) = self.queue.pop_until(limit) else {
+        let Some((at, entry)) = self.queue.pop_until(limit) else {
             self.now = limit;
             return false;
         };
+        self.happen(at, entry);
+        true
+    }
+
+    /// Lets an event happen at its time.
+    pub(super) fn happen(&mut self, at: Micros, mut entry: Entry) {
         self.now = at;
         let ix = entry.to;
         let peer = &mut self.peers[ix.0];
         if peer.life != entry.life || !peer.is_up() {
-            return true;
+            return;
         }
         if let Some(held) = &mut peer.paused {
             held.push(entry);
-            return true;
+            return;
         }
         if let Some(load) = entry.load.take()
             && let Some(through) = self.land(ix, load)
         {
-            self.queue.push_entry(through, entry);
-            return true;
+            return self.queue.push_entry(through, entry);
         }
         match entry.event {
             Event::Wake => self.wake(ix),
@@ -454,7 +464,6 @@ impl World {
                 self.deliver(ix, input);
             }
         }
-        true
     }
 
     fn wake(&mut self, ix: PeerIx) {
@@ -464,14 +473,17 @@ impl World {
             return;
         }
         peer.wake = None;
-        let Actor::Node(node) = &mut peer.actor else { return };
+        if peer.wakes_now.0 == self.now {
+            peer.wakes_now.1 += 1;
+            assert!(peer.wakes_now.1 < MOST_WAKES_AT_ONCE, "{ix:?} never stops asking for a timeout");
+        } else {
+            peer.wakes_now = (self.now, 0);
+        }
+        if self.gather_wake(ix) {
+            return;
+        }
+        let Actor::Node(node) = &mut self.peers[ix.0].actor else { return };
         if node.poll_timeout().is_some_and(|due| due <= now.mono) {
-            if peer.wakes_now.0 == self.now {
-                peer.wakes_now.1 += 1;
-                assert!(peer.wakes_now.1 < MOST_WAKES_AT_ONCE, "{ix:?} never stops asking for a timeout");
-            } else {
-                peer.wakes_now = (self.now, 0);
-            }
             node.handle_timeout(now);
         }
         self.drain(ix);
