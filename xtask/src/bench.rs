@@ -16,6 +16,8 @@ use crate::{
 
 /// The benchmarks that run natively and as wasm: examples of core.
 const EXAMPLES: [&str; 4] = ["apply", "mempool", "state", "sync"];
+/// Those of several peers in one process, natively only: examples of the testnet.
+const SWARMS: [&str; 2] = ["full_sync", "fifty_peers"];
 /// The test that prints what each way to join downloads, which is the same however it was built.
 const BYTES: &str =
     "measured::every_strategy_ends_at_the_same_block_and_state_and_those_that_trust_more_download_less";
@@ -37,8 +39,10 @@ pub(crate) fn run_all() -> Fallible<()> {
         println!("-- {name}, natively");
         run(cargo(["run", "--locked", "--release"]).args(example("weft-core", name)))?;
     }
-    println!("-- full sync between peers");
-    run(cargo(["run", "--locked", "--release"]).args(example("weft-testnet", "full_sync")))?;
+    for name in SWARMS {
+        println!("-- {name}, of peers in one process");
+        run(cargo(["run", "--locked", "--release"]).args(example("weft-testnet", name)))?;
+    }
 
     let tools = Tools::ready()?;
     packages::ready()?;

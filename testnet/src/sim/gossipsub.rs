@@ -50,7 +50,9 @@ impl World {
         self.peers[ix.0].links.get_mut(&other).map(|link| &mut link.neighbour)
     }
 
-    fn score(&self, ix: PeerIx, other: PeerIx) -> f64 {
+    /// What gossip at a peer thinks of another; 0 where nobody is scored.
+    #[must_use]
+    pub fn score(&self, ix: PeerIx, other: PeerIx) -> f64 {
         let Gossip::Mesh(rules) = &self.gossip else { return 0.0 };
         let scores = self.part(rules, ix).scores.as_ref();
         let link = self.peers[ix.0].links.get(&other);

@@ -4,9 +4,9 @@
 use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
 use weft_core::{
-    chain::{Header, Transaction, UnsignedHeader},
+    chain::{Body, Header, Mmr, Transaction, UnsignedHeader},
     gossip::{CompactBlock, CompactId, CompactKey, Topic, TxMode, TxRefusal, TxRequest, TxResponse},
-    node::{Input, Output, Protocol},
+    node::{BlockRef, Input, Output, Protocol},
     primitives::{Hash, Height, Now, Slot, decode, encode},
 };
 
@@ -21,8 +21,14 @@ const TRANSACTIONS: u8 = 200;
 
 /// A header that the intruder signs for a slot.
 fn header(flood: &Flood, slot: Slot, height: Height, parent: Hash) -> Header {
+    header_over(flood, slot, height, parent, Hash([6; 32]))
+}
+
+/// The same, with a root of all headers before it.
+fn header_over(flood: &Flood, slot: Slot, height: Height, parent: Hash, mmr_root: Hash) -> Header {
     let key = &flood.town.chain.validators[OFFICE];
-    let roots = [1, 2, 3, 4, 5, 6].map(|root| Hash([root; 32]));
+    let [tx, state, diff, consensus] = [1, 3, 4, 5].map(|root| Hash([root; 32]));
+    let roots = [tx, Body::default().system_root(), state, diff, consensus, mmr_root];
     UnsignedHeader::new(height, slot, parent, roots, 0, key.public()).sign(key, &flood.town.chain.hash())
 }
 
@@ -52,6 +58,46 @@ fn blocks_for_parents_that_nobody_has_delay_nobody() {
         flood.slot();
     }
     assert!(!flood.is_blamed(), "who knows more may be right");
+    flood.goes_on();
+}
+
+#[test]
+fn blocks_whose_transactions_are_withheld_delay_nobody() {
+    let mut flood = Flood::in_office(19, |_: Now, _: Input, _: &mut Vec<Output>| {});
+    flood.town.world.act(flood.intruder, Output::Subscribe(Topic::Block));
+    let (victim, mut hashes) = (flood.victim(), Vec::<Hash>::new());
+    for _ in 0..ROUNDS {
+        let slot = Slot(flood.town.world.elapsed() / SLOT);
+        // One in each turn of its own: a second one would prove that it equivocates.
+        if slot.0 % flood.town.chain.validators.len() as u64 == OFFICE as u64 {
+            let head = flood.town.world.chain(victim).height.0;
+            let mut hash_at = |height| {
+                flood
+                    .town
+                    .block(victim, BlockRef::Height(height))
+                    .expect("a block of the best chain")
+                    .summary
+                    .hash
+            };
+            while hashes.len() as u64 > head + 1
+                || hashes.last().is_some_and(|last| *last != hash_at(hashes.len() as u64 - 1))
+            {
+                hashes.pop();
+            }
+            hashes.extend((hashes.len() as u64..=head).map(hash_at));
+            let mut mmr = Mmr::default();
+            hashes.iter().for_each(|hash| mmr.push(hash));
+            let header = header_over(&flood, slot, Height(head + 1), hashes[head as usize], mmr.root());
+            announce(&mut flood, header);
+        }
+        flood.slot();
+    }
+    let counts = flood.town.world.node(victim).and_then(|node| node.block_counts()).expect("it is up");
+    assert!(
+        counts.missing > ROUNDS / 5 * u64::from(TRANSACTIONS),
+        "the victim took them for blocks: {counts:?}"
+    );
+    assert!(!flood.is_blamed(), "who does not answer is no liar");
     flood.goes_on();
 }
 

@@ -11,7 +11,7 @@ use weft_core::{
 };
 use weft_testnet::{
     fixture::{address, key},
-    sim::PeerIx,
+    sim::{Access, NodeOptions, PeerIx},
 };
 
 use crate::town::{SLOT, Town};
@@ -59,17 +59,31 @@ impl Flood {
     }
 
     pub(crate) fn with(seed: u64, script: impl FnMut(Now, Input, &mut Vec<Output>) + 'static) -> Self {
-        Self::build(seed, false, script)
+        Self::behind(seed, Access::default(), script)
+    }
+
+    /// With an intruder that reaches the others so.
+    pub(crate) fn behind(
+        seed: u64,
+        access: Access,
+        script: impl FnMut(Now, Input, &mut Vec<Output>) + 'static,
+    ) -> Self {
+        Self::build(seed, false, access, script)
     }
 
     /// With an intruder that has the fourth authority's key, [`OFFICE`]: every fourth turn is its own.
     pub(crate) fn in_office(seed: u64, script: impl FnMut(Now, Input, &mut Vec<Output>) + 'static) -> Self {
-        Self::build(seed, true, script)
+        Self::build(seed, true, Access::default(), script)
     }
 
-    fn build(seed: u64, in_office: bool, script: impl FnMut(Now, Input, &mut Vec<Output>) + 'static) -> Self {
+    fn build(
+        seed: u64,
+        in_office: bool,
+        access: Access,
+        script: impl FnMut(Now, Input, &mut Vec<Output>) + 'static,
+    ) -> Self {
         let mut town = Town::with_absent(seed, [3, usize::from(in_office), 2], MEMPOOL);
-        let options = town.options();
+        let options = NodeOptions { access, ..town.options() };
         let intruder = town.world.add_puppet(options, script);
         let shop = address(&key("shop", 0));
         let (open, delays) = (VecDeque::new(), Vec::new());
@@ -136,7 +150,12 @@ impl Flood {
 
     /// A slot in which an honest payment is made for what the peer suggests.
     pub(crate) fn slot(&mut self) -> FeeEstimate {
-        self.watch(SLOT / 2);
+        self.slot_with(|_| {})
+    }
+
+    /// The same, in which the intruder does something each time that somebody looks.
+    pub(crate) fn slot_with(&mut self, mut act: impl FnMut(&mut Self)) -> FeeEstimate {
+        self.watch_with(SLOT / 2, &mut act);
         let payer = self.town.followers[1];
         let fees = self.pool(payer).fees;
         let fee = fee_for(fees.next, Transaction::EMPTY_LEN).0;
@@ -148,7 +167,7 @@ impl Flood {
             self.paid += 1;
             self.open.push_back(Open { since: self.town.world.elapsed(), fee });
         }
-        self.watch(SLOT / 2);
+        self.watch_with(SLOT / 2, &mut act);
         for ix in self.town.all() {
             let bytes = self.pool(ix).bytes;
             assert!(bytes <= MEMPOOL, "{ix:?} holds {bytes} bytes");
@@ -171,7 +190,12 @@ impl Flood {
 
     /// Lets time pass, and looks which payments arrive.
     fn watch(&mut self, millis: u64) {
+        self.watch_with(millis, |_| {});
+    }
+
+    fn watch_with(&mut self, millis: u64, mut act: impl FnMut(&mut Self)) {
         for _ in 0..millis / LOOK {
+            act(self);
             self.town.world.run_for(LOOK);
             let arrived = self.town.world.account(self.town.followers[1], self.shop).balance.0;
             while self.paid - (self.open.len() as u64) < arrived
@@ -199,7 +223,8 @@ impl Flood {
 
     /// What 99 of 100 payments take where the intruder is connected and does nothing.
     fn without(&self) -> u64 {
-        let mut quiet = Self::build(self.seed, self.in_office, |_: Now, _: Input, _: &mut Vec<Output>| {});
+        let mute = |_: Now, _: Input, _: &mut Vec<Output>| {};
+        let mut quiet = Self::build(self.seed, self.in_office, Access::default(), mute);
         for _ in 0..ROUNDS {
             quiet.slot();
         }

@@ -43,3 +43,4 @@ mod strategies;
 mod tip;
 mod town;
 mod waking;
+mod withholding;

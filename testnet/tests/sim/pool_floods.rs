@@ -165,6 +165,34 @@ fn valid_ones_that_pay_more_and_more_keep_nobody_out() {
     flood.goes_on();
 }
 
+#[test]
+fn those_below_what_a_full_pool_takes_are_refused_and_blame_nobody() {
+    let mut flood = Flood::new(18);
+    for _ in 0..ROUNDS {
+        let mut transactions = Vec::new();
+        for account in INTRUDERS {
+            let address = flood.town.chain.address(account);
+            let start = flood.town.world.account(flood.victim(), address).nonce;
+            // Some fill the pool, and the others pay the least that the chain takes.
+            let times = if account % 2 == 0 { 3 } else { 1 };
+            transactions.extend((start..start + 16).map(|nonce| {
+                flood.sign(account, nonce, |content| {
+                    content.memo = vec![0; 256];
+                    content.fee = Amount(times * Transaction::MAX_LEN as u64);
+                })
+            }));
+        }
+        flood.round(&transactions);
+    }
+    let victim = flood.victim();
+    let refused = flood.town.world.status(victim).refusals;
+    let cheap = ["transaction-below-minimum", "transaction-pool-full"];
+    let cheap: u64 = cheap.iter().filter_map(|reason| refused.get(*reason)).sum();
+    assert!(cheap > 1_000, "{refused:?}");
+    assert!(!flood.is_blamed(), "what the pool takes changes from moment to moment");
+    flood.goes_on();
+}
+
 /// Answers a `Hello` as any peer does, and everything else with `answers`.
 fn talker(
     mut answers: impl FnMut(TxRequest) -> Option<TxResponse> + 'static,
