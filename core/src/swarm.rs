@@ -17,6 +17,7 @@ mod driver;
 mod gossip;
 mod handle;
 mod limits;
+mod meter;
 mod pending;
 mod providers;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 mod progress;
 
-pub use progress::grouped;
+pub use progress::{grouped, in_bytes};
 
 use std::collections::BTreeMap;
 
@@ -355,6 +355,10 @@ pub struct LinkView {
     pub address: String,
     /// Whether this side dialled.
     pub outbound: bool,
+    /// Bytes that this side has sent on its streams since it was opened.
+    pub sent: u64,
+    /// Bytes that this side has received on them.
+    pub received: u64,
 }
 
 /// Where a connection stands on the way from a relay to a direct connection.
