@@ -40,3 +40,8 @@ fn a_follower_reaches_the_head_over_quic_alone() {
 fn a_follower_reaches_the_head_over_websocket_alone() {
     follows_over("/ip4/127.0.0.1/tcp/0/ws", "websocket");
 }
+
+#[test]
+fn a_follower_reaches_the_head_over_webrtc_direct_alone() {
+    follows_over("/ip4/127.0.0.1/udp/0/webrtc-direct", "webrtc-direct");
+}

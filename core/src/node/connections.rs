@@ -564,7 +564,8 @@ impl Connection {
             transport = match part {
                 Protocol::Ws(_) | Protocol::Wss(_) => "websocket",
                 Protocol::QuicV1 => "quic",
-                Protocol::WebRTCDirect | Protocol::WebRTC => "webrtc",
+                Protocol::WebRTCDirect => "webrtc-direct",
+                Protocol::WebRTC => "webrtc",
                 Protocol::Memory(_) => "memory",
                 _ => transport,
             };
@@ -577,9 +578,9 @@ impl Connection {
             transport: self.transport().to_owned(),
             address: self.address.to_string(),
             outbound: self.outbound,
-            state: match self.link {
             sent: self.carried.0,
             received: self.carried.1,
+            state: match self.link {
                 Link::Direct if self.upgraded => LinkState::Upgraded,
                 Link::Direct => LinkState::Direct,
                 Link::Relayed if upgrading => LinkState::Upgrading,

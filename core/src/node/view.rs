@@ -347,7 +347,7 @@ pub struct TraceStep {
 /// One connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkView {
-    /// `tcp`, `quic`, `websocket`, `webrtc`, `memory`, or `relayed`.
+    /// `tcp`, `quic`, `websocket`, `webrtc`, `webrtc-direct`, `memory`, or `relayed`.
     pub transport: String,
     /// Where it stands on the way from a relay to a direct connection.
     pub state: LinkState,
