@@ -4,6 +4,7 @@ mod dial_back;
 mod extra;
 mod log;
 mod probe;
+mod punch;
 mod shell;
 mod storage;
 mod workers;
@@ -15,7 +16,7 @@ use std::{
 };
 
 use libp2p::{
-    Multiaddr, PeerId, TransportError,
+    Multiaddr, PeerId, Transport, TransportError,
     identity::Keypair,
     multiaddr::Protocol,
     relay,
@@ -36,7 +37,12 @@ use weft_core::{
 };
 
 pub use self::{dial_back::DialBack, extra::Extra};
-use self::{extra::Switches, shell::NativeShell, workers::Workers};
+use self::{
+    extra::Switches,
+    punch::{Guarded, Refused},
+    shell::NativeShell,
+    workers::Workers,
+};
 use crate::{
     certificate::CurrentCertificate,
     disk::{self, DiskError},
@@ -243,13 +249,15 @@ impl Peer {
         let (through_relays, relayed) = relay::client::new(id);
         // A relay is where everybody must be able to dial it, and its person sees to that.
         let switches = Switches { mdns: config.mdns, upnp: config.upnp, probe: config.role != Role::Relay };
-        let extra = Extra::new(id, switches, relayed, more).map_err(PeerError::Mdns)?;
+        let left_out = Refused::default();
+        let extra = Extra::new(id, switches, left_out.clone(), relayed, more).map_err(PeerError::Mdns)?;
         let behaviour = Behaviour::new(&config.key, config.role, config.genesis.as_ref(), extra);
         let executor = swarm::Config::with_tokio_executor();
         let dns = Dns::new(config.dns);
         let webrtc = config.webrtc;
         let certificates = (config.certificate, webrtc.clone());
         let transport = transport(&config.key, config.security, &dns, certificates, through_relays)?;
+        let transport = Guarded::new(transport, left_out).boxed();
         let mut swarm = weft_core::swarm::swarm(transport, behaviour, id, executor);
         for address in &config.listen {
             if in_use(address) {
