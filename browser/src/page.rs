@@ -83,6 +83,9 @@ fn begin(model: Model, running: Running) {
 const NO_WORKERS: &str = "This browser cannot start the background worker that checks blocks, so this tab verifies \
                           nothing at the moment. It keeps trying.";
 
+const NO_WEBRTC_DIRECT: &str = "This browser does not let pages speak WebRTC-direct, so this tab dials by WebSocket \
+                                alone.";
+
 fn tell(model: Model, condition: Condition) {
     model.alarms.update(|alarms| match condition {
         Condition::NoWorkers(error) => {
@@ -90,6 +93,10 @@ fn tell(model: Model, condition: Condition) {
             alarms.push(format!("{NO_WORKERS} ({error})"));
         }
         Condition::Workers => alarms.retain(|alarm| !alarm.starts_with(NO_WORKERS)),
+        Condition::NoWebrtcDirect(reason) => {
+            alarms.retain(|alarm| !alarm.starts_with(NO_WEBRTC_DIRECT));
+            alarms.push(format!("{NO_WEBRTC_DIRECT} ({reason})"));
+        }
         // It comes again when the person tries again.
         Condition::Storage(alarm) if alarms.contains(&alarm) => {}
         Condition::Storage(alarm) => alarms.push(alarm),

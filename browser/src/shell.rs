@@ -4,9 +4,8 @@ mod lifecycle;
 mod reservation;
 mod webrtc;
 
-use std::sync::Arc;
+use std::{rc::Rc, sync::Arc};
 
-use futures::future::Either;
 use libp2p::{
     Multiaddr, PeerId, Swarm, Transport,
     core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
@@ -15,6 +14,7 @@ use libp2p::{
     swarm::{self, NetworkBehaviour, SwarmEvent},
     websocket_websys, yamux,
 };
+use send_wrapper::SendWrapper;
 use weft_core::{
     chain::Genesis,
     gossip::TxMode,
@@ -23,8 +23,8 @@ use weft_core::{
     primitives::{Hash, Now, SecretKey},
     store::{ArchiveRequest, Seq, Store},
     swarm::{
-        Behaviour, BehaviourEvent, Driver, Handle, InputSender, Limits, Shell, WebrtcBehaviour,
-        WebrtcTransport, inputs,
+        Behaviour, BehaviourEvent, DirectTransport, Driver, Handle, InputSender, Limits, Shell,
+        WebrtcBehaviour, WebrtcTransport, inputs,
     },
     sync::Strategy,
 };
@@ -47,6 +47,8 @@ pub(crate) enum Condition {
     NoWorkers(String),
     /// Workers run again.
     Workers,
+    /// The browser does not let pages speak WebRTC-direct, for this reason in its words.
+    NoWebrtcDirect(String),
     /// The chain is not kept, or not the one that was kept before, or the keys are not encrypted, in words.
     Storage(String),
 }
@@ -68,10 +70,16 @@ pub(crate) async fn start(
     let local = key.public().to_peer_id();
     let chain = genesis.hash();
     let (relayed, relay) = relay::client::new(local);
-    let (direct, webrtc) = weft_core::swarm::webrtc(local, Arc::new(webrtc::Browser { stun }));
+    let tell = Rc::new(tell);
+    let told = tell.clone();
+    let refused = move |reason: &str| told(Condition::NoWebrtcDirect(reason.to_owned()));
+    let backend = Arc::new(webrtc::Browser { stun, refused: SendWrapper::new(Box::new(refused)) });
+    let (signalled, webrtc) = weft_core::swarm::webrtc(local, backend.clone());
+    let direct = DirectTransport::new(key.clone(), backend);
     let behaviour = Behaviour::new(key, Role::Browser, Some(&genesis), Extra { relay, webrtc });
     let config = swarm::Config::with_wasm_executor();
-    let swarm = weft_core::swarm::swarm(transport(key, direct, relayed)?, behaviour, local, config);
+    let swarm =
+        weft_core::swarm::swarm(transport(key, signalled, direct, relayed)?, behaviour, local, config);
     let workers = workers::room();
     let config = Config {
         local,
@@ -106,7 +114,7 @@ pub(crate) async fn start(
     }
     let shell = Tab {
         inputs: sender.clone(),
-        workers: Workers::start(workers, report(sender, tell)),
+        workers: Workers::start(workers, report(sender, move |condition| tell(condition))),
         storage,
         turns: Turns::new().map_err(in_words)?,
     };
@@ -145,7 +153,8 @@ async fn kept(
 
 fn transport(
     key: &Keypair,
-    direct: WebrtcTransport,
+    signalled: WebrtcTransport,
+    direct: DirectTransport,
     relayed: relay::client::Transport,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, String> {
     let noise = noise::Config::new(key).map_err(|error| error.to_string())?;
@@ -158,14 +167,12 @@ fn transport(
         .multiplex(yamux::Config::default())
         .timeout(std::time::Duration::from_secs(15));
     // And this one first of all, since the relayed one takes its addresses for circuits.
-    Ok(direct
-        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
-        .or_transport(secured)
-        .map(|either, _| match either {
-            Either::Left(connection) => connection,
-            Either::Right((peer, muxer)) => (peer, StreamMuxerBox::new(muxer)),
-        })
-        .boxed())
+    let webrtc = signalled.or_transport(direct).map(|either, _| {
+        let (peer, muxer) = either.into_inner();
+        (peer, StreamMuxerBox::new(muxer))
+    });
+    let secured = secured.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
+    Ok(webrtc.or_transport(secured).map(|either, _| either.into_inner()).boxed())
 }
 
 /// The tab's key as core signs with it.

@@ -8,8 +8,11 @@ use libp2p::{Multiaddr, multiaddr::Protocol};
 use serde::Deserialize;
 use weft_core::{
     chain::Genesis,
-    node::{Command, NodeLists, Reply},
-    peers::{ListSource, MAX_NODE_LIST_BYTES, NodeList, NodeListError, Scope},
+    node::{Command, NodeLists, Reply, Role},
+    peers::{
+        ListSource, MAX_NODE_LIST_BYTES, NodeList, NodeListError, Scope, can_dial, is_circuit,
+        is_webrtc_direct,
+    },
     primitives::{Address, Hash, Height, SecretKey},
     swarm::Handle,
 };
@@ -160,11 +163,11 @@ async fn bootstrap() -> Result<NodeList, String> {
     serde_json::from_slice(&bytes).map_err(|error| NodeListError::Malformed(error.to_string()).to_string())
 }
 
-/// Whether this page may connect there: one that came over https only where TLS is, or to its own machine (Mixed Content, W3C).
+/// Whether this page may connect there: one that came over https only where TLS or WebRTC is, or to its own machine (Mixed Content, W3C).
 fn is_allowed(address: &Multiaddr) -> bool {
     let secure_page = web_sys::window().is_some_and(|it| it.location().protocol().as_deref() == Ok("https:"));
     let secure = address.iter().any(|part| matches!(part, Protocol::Tls | Protocol::Wss(_)));
-    !secure_page || secure || Scope::of(address) == Some(Scope::Machine)
+    !secure_page || secure || is_webrtc_direct(address) || Scope::of(address) == Some(Scope::Machine)
 }
 
 /// The addresses in a list that a browser can dial, each with its peer id.
@@ -173,17 +176,19 @@ fn dialable(list: &NodeList, chain: &Hash) -> Result<Vec<Multiaddr>, String> {
     let mut dialable = Vec::new();
     for (peer, addresses) in peers {
         for address in addresses {
-            let socket = address.iter().any(|part| matches!(part, Protocol::Ws(_) | Protocol::Wss(_)));
-            let relayed = address.iter().any(|part| matches!(part, Protocol::P2pCircuit));
-            if let (true, false, Ok(address)) = (socket, relayed, address.with_p2p(peer)) {
+            if let (true, false, Ok(address)) =
+                (can_dial(Role::Browser, &address), is_circuit(&address), address.with_p2p(peer))
+            {
                 dialable.push(address);
             }
         }
     }
+    // A peer is dialled at one address after the other, and WebSocket carries the most.
+    dialable.sort_by_key(is_webrtc_direct);
     let all = dialable.len();
     dialable.retain(is_allowed);
     if dialable.is_empty() && all > 0 {
-        return Err("this page came over https, so the browser lets it connect to wss addresses only, and the list of peers has none: the relay needs a certificate, or a proxy whose address it is told".into());
+        return Err("this page came over https, so the browser lets it connect to wss and webrtc-direct addresses only, and the list of peers has none: the relay needs a certificate, a proxy whose address it is told, or to listen for WebRTC-direct".into());
     }
     if dialable.is_empty() {
         return Err("the list of peers has no address that a browser can dial".into());

@@ -25,7 +25,7 @@ use self::{memory::Archive, store::Flusher};
 use crate::{
     in_words,
     indexed::{Database, OpenError},
-    text::bytes,
+    text::in_bytes,
 };
 
 /// The names of chains' databases begin with this, and end with the genesis hash.
@@ -208,7 +208,7 @@ pub(crate) async fn usage() -> Option<String> {
     let estimate = JsFuture::from(manager.estimate().ok()?).await.ok()?;
     let persistent = JsFuture::from(manager.persisted().ok()?).await.ok()?;
     let number = |name: &str| Some(Reflect::get(&estimate, &JsValue::from_str(name)).ok()?.as_f64()? as u64);
-    let (used, allowed) = (bytes(number("usage")?), bytes(number("quota")?));
+    let (used, allowed) = (in_bytes(number("usage")?), in_bytes(number("quota")?));
     let until = if persistent.is_truthy() { "" } else { ", until the browser runs out of room" };
     Some(format!("; {used} stored, of {allowed} allowed{until}"))
 }

@@ -1,6 +1,6 @@
 //! Numbers and names as people read them.
 
-pub(crate) use weft_core::node::grouped;
+pub(crate) use weft_core::node::{grouped, in_bytes};
 
 /// A number with its noun: `1 block`, `2 blocks`.
 pub(crate) fn counted(number: u64, one: &str) -> String {
@@ -16,17 +16,6 @@ pub(crate) fn shortened(name: &str, head: usize, tail: usize) -> String {
     let start: String = name.chars().take(head).collect();
     let end: String = name.chars().skip(length - tail).collect();
     format!("{start}…{end}")
-}
-
-/// Bytes: `812 B`, `1.4 KB`.
-pub(crate) fn bytes(count: u64) -> String {
-    let (unit, name) = match count {
-        0..1000 => return format!("{count} B"),
-        1000..1_000_000 => (1000, "KB"),
-        1_000_000..1_000_000_000 => (1_000_000, "MB"),
-        _ => (1_000_000_000, "GB"),
-    };
-    format!("{}.{} {name}", count / unit, count % unit / (unit / 10))
 }
 
 /// Milliseconds since the Unix epoch as the time of day where this person is.

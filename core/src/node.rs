@@ -328,6 +328,9 @@ impl Node {
             Input::Identified { peer, agent, protocols, addresses } => {
                 self.identified(peer, agent, &protocols, &addresses);
             }
+            Input::Carried { peer, connection, sent, received } => {
+                self.connections.carried(&peer, connection, (sent, received));
+            }
             Input::Pinged { peer, millis } => self.connections.pinged(&peer, millis),
             Input::Discovered { peer, address, found: Found::Dht } => {
                 // The machinery runs where nobody takes part, too.

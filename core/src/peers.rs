@@ -44,7 +44,7 @@ pub use quotas::{OVERRUNS, Quota, Quotas, Traffic};
 pub use range::{AddressRange, RangeError};
 pub use reach::{
     Group, Scope, can_dial, can_dial_through, circuit_of, has_name, is_believable, is_circuit, is_signalled,
-    without_host,
+    is_webrtc_direct, without_host,
 };
 pub use record::{MAX_RECORD_ADDRESSES, PeerRecord, RECORD_LIFETIME_MILLIS};
 pub use relays::{MAX_RELAYS, RelaySlots, SlotStep};

@@ -5,11 +5,14 @@
 //! specifications. The circuit is authenticated, and what is said there holds the fingerprint of the certificate that the
 //! connection has to show, so nobody can come between.
 //!
+//! Peers that a browser can dial need no circuit: [`Server`] makes both descriptions from their address.
+//!
 //! A [`Session`] is one such agreement. A [`Channel`] is a libp2p stream on a data channel, which the browser can neither
 //! half-close nor reset by itself (`webrtc/README.md` there). Both are state machines that hear what happened and say what
 //! to do; a shell has the connection.
 
 mod channel;
+mod direct;
 mod frame;
 mod message;
 mod prefixed;
@@ -18,6 +21,7 @@ mod sdp;
 mod session;
 
 pub use channel::{Channel, ChannelError, Read};
+pub use direct::{Descriptions, Server};
 pub use frame::{Flag, Frame, MAX_FRAME_BYTES, MAX_PAYLOAD_BYTES};
 pub use message::{Kind, MAX_MESSAGE_BYTES, Message};
 pub use prefixed::{Malformed, Prefixed};

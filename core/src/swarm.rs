@@ -17,6 +17,7 @@ mod driver;
 mod gossip;
 mod handle;
 mod limits;
+mod meter;
 mod pending;
 mod providers;
 #[cfg(test)]
@@ -33,6 +34,6 @@ pub use handle::{Events, Handle, Notice};
 pub use limits::Limits;
 pub use shell::{Inbox, InputSender, Shell, inputs};
 pub use webrtc::{
-    Backend, ChannelEvents, ConnectionEvents, DataChannel, LOW_WATER, Muxer, PeerConnection, WebrtcBehaviour,
-    WebrtcError, WebrtcTransport, webrtc, webrtc_peer,
+    Backend, ChannelEvents, ConnectionEvents, DataChannel, DirectError, DirectTransport, LOW_WATER, Muxer,
+    PeerConnection, WebrtcBehaviour, WebrtcError, WebrtcTransport, webrtc, webrtc_peer,
 };

@@ -28,7 +28,8 @@ pub struct NodeOptions {
     /// Where the peer keeps its key and its data. Default: `$XDG_DATA_HOME/weft`, or `~/.local/share/weft`.
     #[arg(long, value_name = "DIR", env = "WEFT_DATA")]
     pub data: Option<PathBuf>,
-    /// Listen here; may be given several times. Default: TCP and QUIC on port 4100, WebSocket on port 4101.
+    /// Listen here; may be given several times. Default: TCP and QUIC on port 4100, WebSocket on port 4101. With
+    /// /ip4/0.0.0.0/udp/4103/webrtc-direct pages reach this peer too where it has no certificate.
     #[arg(long, value_name = "MULTIADDR")]
     #[serde(deserialize_with = "multiaddresses")]
     pub listen: Vec<Multiaddr>,

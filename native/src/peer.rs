@@ -4,6 +4,7 @@ mod dial_back;
 mod extra;
 mod log;
 mod probe;
+mod punch;
 mod shell;
 mod storage;
 mod workers;
@@ -15,7 +16,7 @@ use std::{
 };
 
 use libp2p::{
-    Multiaddr, PeerId, TransportError,
+    Multiaddr, PeerId, Transport, TransportError,
     identity::Keypair,
     multiaddr::Protocol,
     relay,
@@ -36,13 +37,18 @@ use weft_core::{
 };
 
 pub use self::{dial_back::DialBack, extra::Extra};
-use self::{extra::Switches, shell::NativeShell, workers::Workers};
+use self::{
+    extra::Switches,
+    punch::{Guarded, Refused},
+    shell::NativeShell,
+    workers::Workers,
+};
 use crate::{
     certificate::CurrentCertificate,
     disk::{self, DiskError},
     dns::Dns,
     lists::ListFetcher,
-    transport::{self, Security, transport},
+    transport::{self, Security, WebrtcCertificate, is_webrtc, transport},
 };
 
 /// What a peer is to be.
@@ -56,8 +62,8 @@ pub struct PeerConfig {
     pub genesis: Option<Genesis>,
     /// Propose blocks with this key.
     pub validator: Option<SecretKey>,
-    /// Where to listen, for example `/ip4/0.0.0.0/tcp/4100`, `/ip4/0.0.0.0/udp/4100/quic-v1` or
-    /// `/ip4/0.0.0.0/tcp/4101/ws`.
+    /// Where to listen, for example `/ip4/0.0.0.0/tcp/4100`, `/ip4/0.0.0.0/udp/4100/quic-v1`,
+    /// `/ip4/0.0.0.0/tcp/4101/ws` or `/ip4/0.0.0.0/udp/4103/webrtc-direct`.
     pub listen: Vec<Multiaddr>,
     /// The addresses at which others reach this peer.
     pub external: External,
@@ -81,6 +87,8 @@ pub struct PeerConfig {
     pub security: Security,
     /// What it shows to those who dial it by WebSocket over TLS; without it nobody can.
     pub certificate: Option<CurrentCertificate>,
+    /// What it shows to those who dial it by WebRTC-direct; without it nobody can, and it dials nobody so.
+    pub webrtc: Option<WebrtcCertificate>,
     /// Where its chain is kept.
     pub storage: Storage,
     /// How it joins the chain, unless its storage holds it already.
@@ -121,6 +129,7 @@ impl PeerConfig {
             discovery: Discovery::OFF,
             security: Security::default(),
             certificate: None,
+            webrtc: None,
             storage: Storage::Memory,
             strategy: Strategy::Full,
             prune: Prune::Archive,
@@ -240,11 +249,15 @@ impl Peer {
         let (through_relays, relayed) = relay::client::new(id);
         // A relay is where everybody must be able to dial it, and its person sees to that.
         let switches = Switches { mdns: config.mdns, upnp: config.upnp, probe: config.role != Role::Relay };
-        let extra = Extra::new(id, switches, relayed, more).map_err(PeerError::Mdns)?;
+        let left_out = Refused::default();
+        let extra = Extra::new(id, switches, left_out.clone(), relayed, more).map_err(PeerError::Mdns)?;
         let behaviour = Behaviour::new(&config.key, config.role, config.genesis.as_ref(), extra);
         let executor = swarm::Config::with_tokio_executor();
         let dns = Dns::new(config.dns);
-        let transport = transport(&config.key, config.security, &dns, config.certificate, through_relays)?;
+        let webrtc = config.webrtc;
+        let certificates = (config.certificate, webrtc.clone());
+        let transport = transport(&config.key, config.security, &dns, certificates, through_relays)?;
+        let transport = Guarded::new(transport, left_out).boxed();
         let mut swarm = weft_core::swarm::swarm(transport, behaviour, id, executor);
         for address in &config.listen {
             if in_use(address) {
@@ -254,9 +267,11 @@ impl Peer {
         }
         if let External::Known(addresses) = &config.external {
             for address in addresses {
+                // Whoever wrote it down did not know the hash.
+                let address = webrtc.as_ref().map_or_else(|| address.clone(), |it| it.named_in(address));
                 swarm.add_external_address(address.clone());
                 inputs.send(Input::Listening(address.clone()));
-                inputs.send(Input::Reachable { address: address.clone(), by: ReachedBy::Named });
+                inputs.send(Input::Reachable { address, by: ReachedBy::Named });
             }
         }
 
@@ -375,9 +390,13 @@ fn refused(address: &Multiaddr, error: TransportError<io::Error>) -> PeerError {
             address,
             reason: "WebSocket over TLS takes a certificate, and there is none".to_owned(),
         },
+        TransportError::MultiaddrNotSupported(asked) if is_webrtc(&asked) => PeerError::Listen {
+            address,
+            reason: "WebRTC-direct is listened for at /ip4/…/udp/…/webrtc-direct".to_owned(),
+        },
         TransportError::MultiaddrNotSupported(_) => PeerError::Listen {
             address,
-            reason: "this is no address of TCP, QUIC or WebSocket with a number".to_owned(),
+            reason: "this is no address of TCP, QUIC, WebSocket or WebRTC-direct with a number".to_owned(),
         },
         TransportError::Other(error) => match cause(&error) {
             Some(cause) if cause.kind() == io::ErrorKind::AddrInUse => PeerError::PortInUse(address),

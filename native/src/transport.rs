@@ -1,23 +1,31 @@
-//! The ways a native peer reaches others: TCP, QUIC and WebSocket, with names resolved by the DNS, and through relays.
+//! The ways a native peer reaches others: TCP, QUIC, WebSocket and WebRTC-direct, with names resolved by the DNS, and through relays.
 //!
 //! TCP is secured by noise or by [TLS](Security), QUIC by the TLS it has built in, and WebSocket by noise, as browsers do. Every stream transport negotiates noise and yamux by the eager version of multistream-select, as browsers do: a mix
 //! of versions fails.
 
 mod renewed;
 mod security;
+mod webrtc;
 
 use std::time::Duration;
 
 use futures::{AsyncRead, AsyncWrite};
 use libp2p::{
     PeerId, Transport,
-    core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
+    core::{
+        muxing::StreamMuxerBox,
+        transport::{Boxed, OptionalTransport},
+        upgrade::Version,
+    },
     identity::Keypair,
     noise, quic, relay, tcp, tls, websocket, yamux,
 };
 
-pub use self::security::Security;
 use self::{renewed::Renewed, security::Secure};
+pub use self::{
+    security::Security,
+    webrtc::{WebrtcCertificate, is_webrtc},
+};
 use crate::{certificate::CurrentCertificate, dns::Dns};
 
 /// How long a connection may take to be secured.
@@ -38,7 +46,7 @@ pub enum TransportError {
 }
 
 /// All transports in one, for the peer with this key. `relayed` is the one through relays. With a certificate it can listen for
-/// WebSocket over TLS.
+/// WebSocket over TLS, with the other one for WebRTC-direct.
 ///
 /// # Errors
 /// When the key cannot secure connections.
@@ -46,7 +54,7 @@ pub(crate) fn transport(
     key: &Keypair,
     security: Security,
     dns: &Dns,
-    certificate: Option<CurrentCertificate>,
+    (certificate, webrtc): (Option<CurrentCertificate>, Option<WebrtcCertificate>),
     relayed: relay::client::Transport,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, TransportError> {
     let mut websocket = websocket::Config::new(dns.with_names(tcp()));
@@ -55,7 +63,12 @@ pub(crate) fn transport(
     let websocket = secured(websocket, Secure::new(key, Security::Noise)?);
     let quic = quic::tokio::Transport::new(quic::Config::new(key))
         .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
-    let direct = quic.or_transport(secured(tcp(), Secure::new(key, security)?));
+    let webrtc = match webrtc {
+        Some(certificate) => OptionalTransport::some(webrtc::transport(key, certificate)),
+        None => OptionalTransport::none(),
+    };
+    let datagrams = quic.or_transport(webrtc).map(|either, _| either.into_inner());
+    let direct = datagrams.or_transport(secured(tcp(), Secure::new(key, security)?));
     let direct = dns.with_names(direct.map(|either, _| either.into_inner()));
     let relayed = secured(relayed, Secure::new(key, Security::Noise)?);
     // Relays first: the others take an address that goes on past what they know. Then WebSocket: it takes only addresses that

@@ -28,6 +28,7 @@ use weft::{
     keyfile::{self, KeyFileError, KeyKind},
     peer::{DialBack, External, Peer, PeerConfig, PeerError, Storage, is_tls},
     rpc::{RpcError, RpcServer, Token, TokenError},
+    transport::{WebrtcCertificate, is_webrtc},
 };
 use weft_core::{
     chain::Genesis,
@@ -187,6 +188,10 @@ impl Relay {
         config.role = Role::Relay;
         config.genesis = genesis.clone();
         config.listen = listen;
+        if config.listen.iter().any(is_webrtc) {
+            config.webrtc =
+                Some(WebrtcCertificate::load_or_create(&options.data.join(WebrtcCertificate::FILE))?);
+        }
         config.certificate = certificate.as_ref().map(|keeper| keeper.current());
         config.bootstrap = options.bootstrap;
         config.dns = options.dns_server;

@@ -23,7 +23,7 @@ pub struct Options {
     pub genesis: Option<PathBuf>,
 
     /// Where to listen; may be given several times. Browsers need one that ends in /ws, and pages that come over https one in
-    /// /wss. Default: TCP and QUIC on port 4200, WebSocket on port 4201, and with a certificate WebSocket over TLS on port 4202.
+    /// /wss; without a certificate /ip4/0.0.0.0/udp/4203/webrtc-direct does for those as well. Default: TCP and QUIC on port 4200, WebSocket on port 4201, and with a certificate WebSocket over TLS on port 4202.
     #[arg(long, value_name = "MULTIADDR")]
     pub listen: Vec<Multiaddr>,
 

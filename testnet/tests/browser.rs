@@ -29,6 +29,8 @@ mod secure;
 mod storage;
 #[path = "browser/tab.rs"]
 mod tab;
+#[path = "browser/webrtc_direct.rs"]
+mod webrtc_direct;
 
 use std::path::{Path, PathBuf};
 

@@ -182,3 +182,44 @@ fn a_file_comes_from_two_at_once_and_one_that_dies_half_way_is_replaced_after_a_
     let downloaded = downloaded(&asker);
     assert!(downloaded < 25 * CHUNK_BYTES, "{downloaded} bytes for what was missing");
 }
+
+#[test]
+fn the_largest_file_comes_from_three_and_goes_on_after_a_restart() {
+    let chain = Chain::new(SLOT_MILLIS, 1).unwrap();
+    let hub = node(&chain, "hub", None);
+    let thirds = ["first", "second", "third"].map(|name| node(&chain, name, Some(&hub)));
+    let mut asker = node(&chain, "asker", Some(&hub));
+    let (manifest, bytes) = song(256);
+    assert_eq!(bytes.len().div_ceil(1 << 20), 64);
+    let cid = manifest.cid().to_string();
+    let given = |third: usize| give(&chain, &thirds[third], (&manifest, &bytes), |index| index % 3 == third);
+
+    // What the last of them has is missing until after the restart.
+    given(0);
+    given(1);
+    let to = chain.dir().join("song.ogg");
+    let mut begun = begin(&chain, &asker, &cid, &to);
+    let part: usize = bytes
+        .chunks(CHUNK_BYTES)
+        .enumerate()
+        .filter(|(index, _)| index % 3 < 2)
+        .map(|(_, chunk)| chunk.len())
+        .sum();
+    wait_for("all that there is has come", PATIENCE, || {
+        let file = shown(&chain, &asker, &cid);
+        Ok((file["bytes_here"] == part && file["state"] == "coming").then_some(()))
+    })
+    .unwrap();
+    asker.terminate().unwrap();
+    asker.wait(PATIENCE).unwrap();
+    assert!(!begun.wait().unwrap().success() && !to.exists());
+
+    let asker = node(&chain, "asker", Some(&hub));
+    assert_eq!(shown(&chain, &asker, &cid)["bytes_here"], part);
+    given(2);
+    let got = done(&chain, &asker, &["get", &cid, "-o", to.to_str().unwrap()]);
+    assert_eq!(got["bytes"], json!(bytes.len()));
+    assert!(fs::read(&to).unwrap() == bytes, "another file came");
+    let downloaded = downloaded(&asker);
+    assert!(downloaded < bytes.len() - part + CHUNK_BYTES, "{downloaded} bytes for what was missing");
+}

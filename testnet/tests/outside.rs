@@ -1,5 +1,5 @@
 //! A peer of another family: js-libp2p connects to the relay, pings it, is told what it is, and chats with it and
-//! with a native peer behind it, both ways.
+//! with a native peer behind it, both ways. It provides and finds in the distributed hash table, and is reached through the relay.
 //!
 //! Needs Node, and `npm ci` in `testnet/js`; `cargo xtask test outside` sees to both.
 #![expect(clippy::unwrap_used, reason = "a test may")]
@@ -74,4 +74,49 @@ fn js_libp2p_chats_through_the_relay_over_tcp() {
 #[test]
 fn js_libp2p_chats_through_the_relay_over_websocket() {
     chats_over("/ws");
+}
+
+/// `weft dht ...`, asked of a node, as JSON.
+fn dht(chain: &Chain, node: &Process, arguments: &[&str]) -> Value {
+    let rpc = node.rpc_address().trim_start_matches("http://").to_owned();
+    let output =
+        chain.weft().arg("--json").arg("dht").args(arguments).args(["--rpc", &rpc]).output().unwrap();
+    serde_json::from_slice(&output.stdout).unwrap_or_default()
+}
+
+#[test]
+fn js_libp2p_provides_and_finds_in_the_table_and_is_reached_through_the_relay() {
+    let chain = Chain::new(500, 1).unwrap();
+    let (relay, natives) = chain.start_all(None, Ports::default()).unwrap();
+    let native = &natives[0];
+    let address = relay.tcp_addresses()[0].clone();
+    let protocol = format!("/weft/{}/kad/1", hex::encode(&chain.hash().unwrap().0[..4]));
+    let join = |name: &str, circuit: Option<&str>| {
+        let mut command = Command::new("node");
+        command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("js"));
+        command.args(["table.mjs", &address, &protocol]).args(circuit);
+        Process::start(name, command, chain.dir()).unwrap()
+    };
+    let mut js = join("js", None);
+    let own = happens(&mut js, "connected", |_| true)["own"].as_str().unwrap().to_owned();
+    let reserved = happens(&mut js, "reserved", |_| true)["address"].as_str().unwrap().to_owned();
+    let mut input = js.input().unwrap();
+
+    // What it provides, ours find.
+    let key = "5a".repeat(32);
+    writeln!(input, "provide {key}").unwrap();
+    happens(&mut js, "provide", |_| true);
+    wait_for("a native finds what js-libp2p provides", PATIENCE, || {
+        Ok(dht(&chain, native, &["providers", &key]).to_string().contains(&own).then_some(()))
+    })
+    .unwrap();
+    // What ours provide, it finds.
+    let provided = dht(&chain, native, &["provide", "song"])["key"].as_str().unwrap().to_owned();
+    writeln!(input, "find {provided}").unwrap();
+    let found = happens(&mut js, "find", |_| true);
+    assert!(found["providers"].to_string().contains(native.peer()), "{found}");
+    // And another one reaches it through the relay.
+    let mut other = join("other", Some(&reserved));
+    let pinged = happens(&mut other, "pinged", |_| true);
+    assert_eq!((pinged["peer"].as_str(), pinged["limited"].as_bool()), (Some(own.as_str()), Some(true)));
 }

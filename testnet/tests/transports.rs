@@ -20,6 +20,9 @@ fn follows_over(listen: &str, transport: &str) {
     assert_eq!(peers.len(), 1);
     let links: Vec<&str> = peers[0].links.iter().map(|link| link.transport.as_str()).collect();
     assert!(!links.is_empty() && links.iter().all(|name| *name == transport), "{links:?}");
+    let received: u64 = peers[0].links.iter().map(|link| link.received).sum();
+    let sent: u64 = validator.peers().unwrap()[0].links.iter().map(|link| link.sent).sum();
+    assert!(received > 2000 && sent >= received, "{received} bytes of {sent} are here");
     assert_eq!(follower.block(goal).unwrap().summary.hash, validator.block(goal).unwrap().summary.hash);
 }
 
@@ -36,4 +39,9 @@ fn a_follower_reaches_the_head_over_quic_alone() {
 #[test]
 fn a_follower_reaches_the_head_over_websocket_alone() {
     follows_over("/ip4/127.0.0.1/tcp/0/ws", "websocket");
+}
+
+#[test]
+fn a_follower_reaches_the_head_over_webrtc_direct_alone() {
+    follows_over("/ip4/127.0.0.1/udp/0/webrtc-direct", "webrtc-direct");
 }

@@ -19,7 +19,7 @@ fn peers(text: &str) -> Result<Vec<Multiaddr>, String> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let peers = lines.map(|line| match line.parse::<Multiaddr>() {
         Ok(address) if is_name(&address) || can_dial(Role::Browser, &address) => Ok(address),
-        Ok(_) => Err(format!("a browser cannot dial {line}: it needs /ws or /wss, or /dnsaddr and a name")),
+        Ok(_) => Err(format!("a browser cannot dial {line}: it needs /ws or /wss, /webrtc-direct with /certhash, or /dnsaddr and a name")),
         Err(_) => Err(format!("{line} is no address: /dns4/example.org/tcp/443/wss/p2p/12D3… is one")),
     });
     let peers: Vec<_> = peers.collect::<Result<_, _>>()?;

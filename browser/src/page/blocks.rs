@@ -12,7 +12,7 @@ use super::{
     parts::{colour, sentence, short},
     session,
 };
-use crate::text::{bytes, grouped};
+use crate::text::{grouped, in_bytes};
 
 pub(super) fn card() -> impl IntoView {
     let model = expect_context::<Model>();
@@ -135,7 +135,7 @@ fn facts(view: BlockView) -> impl IntoView {
             <dt>"Slot"</dt>
             <dd>{grouped(summary.slot.0)}</dd>
             <dt>"Size"</dt>
-            <dd>{bytes(summary.bytes as u64)}</dd>
+            <dd>{in_bytes(summary.bytes as u64)}</dd>
         </dl>
         {none.then(|| view! { <p class="dim">"No transactions."</p> })}
         <ul class="transactions">{view.transactions.into_iter().map(transaction).collect_view()}</ul>

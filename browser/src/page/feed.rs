@@ -96,7 +96,11 @@ fn note(model: Model, stale: &mut Stale, event: Event) {
             stale.status = true;
             stale.mempool = true;
         }
-        Event::Finalised(_) => stale.status = true,
+        Event::Finalised(_) => {
+            stale.status = true;
+            // How much went over each connection changes all the time.
+            stale.peers = true;
+        }
         Event::Chat(view) => {
             stale.chat = true;
             if model.room.with_untracked(|room| room.as_ref() != Some(&view.room)) {

@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 
 use super::{blocks::transaction, model::Model};
-use crate::text::{bytes, counted, grouped};
+use crate::text::{counted, grouped, in_bytes};
 
 /// Why nothing is shown.
 fn nothing(model: Model) -> &'static str {
@@ -30,7 +30,7 @@ pub(super) fn card() -> impl IntoView {
                     " ready, "
                     <span data-testid="mempool-queued">{move || grouped(count(|view| view.queued) as u64)}</span>
                     " waiting, "
-                    {move || bytes(count(|view| view.bytes) as u64)}
+                    {move || in_bytes(count(|view| view.bytes) as u64)}
                 </span>
             </div>
             <Fees />
@@ -63,7 +63,7 @@ fn Fees() -> impl IntoView {
                 "from {} for 1,000 bytes: {}, {}",
                 grouped(bucket.from),
                 counted(bucket.count as u64, "transaction"),
-                bytes(bucket.bytes as u64)
+                in_bytes(bucket.bytes as u64)
             );
             let style = format!("--part:{}%", (bucket.bytes * 100).div_ceil(most));
             view! { <i class="chart-bar" style=style title=title></i> }

@@ -8,7 +8,7 @@ use super::{
     parts::{colour, copy, short},
     session,
 };
-use crate::text::{grouped, time_of_day};
+use crate::text::{grouped, in_bytes, time_of_day};
 
 pub(super) fn peers() -> impl IntoView {
     let model = expect_context::<Model>();
@@ -126,8 +126,12 @@ fn tag(link: &LinkView) -> impl IntoView + use<> {
         LinkState::Upgrading => "relayed, going direct".to_owned(),
         LinkState::Direct | LinkState::Upgraded | LinkState::Relayed => link.transport.clone(),
     };
+    let carried = format!("{} out, {} in", in_bytes(link.sent), in_bytes(link.received));
     view! {
         <span class="tag" data-testid="link" data-state=state data-transport=link.transport.clone() title=meaning>{text}</span>
+        <span class="dim" data-testid="link-bytes" data-sent=link.sent data-received=link.received title="Since it was opened">
+            {carried}
+        </span>
     }
 }
 

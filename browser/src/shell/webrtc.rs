@@ -7,13 +7,13 @@ mod channel;
 
 use std::{cell::RefCell, rc::Rc};
 
-use js_sys::{Array, JSON};
+use js_sys::{Array, JSON, Reflect};
 use send_wrapper::SendWrapper;
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{
-    Event, RtcConfiguration, RtcDataChannel, RtcDataChannelEvent, RtcIceCandidateInit, RtcIceServer,
-    RtcPeerConnection, RtcPeerConnectionIceEvent, RtcPeerConnectionState, RtcSdpType,
+    Event, RtcConfiguration, RtcDataChannel, RtcDataChannelEvent, RtcDataChannelInit, RtcIceCandidateInit,
+    RtcIceServer, RtcPeerConnection, RtcPeerConnectionIceEvent, RtcPeerConnectionState, RtcSdpType,
     RtcSessionDescriptionInit,
 };
 use weft_core::{
@@ -23,12 +23,14 @@ use weft_core::{
 };
 
 use self::channel::Channel;
-use crate::{clock, in_words};
+use crate::{clock, in_words, random};
 
 /// What makes connections in this browser.
 pub(super) struct Browser {
     /// The servers that are asked from where this tab is seen, as URIs.
     pub(super) stun: Vec<String>,
+    /// What is called when the browser does not let WebRTC-direct be spoken, with its reason.
+    pub(super) refused: SendWrapper<Box<dyn Fn(&str)>>,
 }
 
 impl Backend for Browser {
@@ -38,6 +40,14 @@ impl Backend for Browser {
 
     fn now(&self) -> Mono {
         clock::now().mono
+    }
+
+    fn random(&self) -> Result<[u8; 32], String> {
+        random()
+    }
+
+    fn refused(&self, reason: &str) {
+        (self.refused)(reason);
     }
 }
 
@@ -194,6 +204,35 @@ impl PeerConnection for Connection {
                 }
             }
         }
+    }
+
+    fn propose(&mut self) {
+        let (connection, events) = (self.0.connection.clone(), self.0.events.clone());
+        self.0.spawn(async move {
+            let offer = JsFuture::from(connection.create_offer()).await?;
+            let sdp = Reflect::get(&offer, &JsValue::from_str("sdp"))?;
+            events.happened(Happened::Described(sdp.as_string().unwrap_or_default()));
+            Ok(())
+        });
+    }
+
+    fn settle(&mut self, offer: String, answer: String) {
+        let connection = self.0.connection.clone();
+        self.0.spawn(async move {
+            let offer = description(RtcSdpType::Offer, &offer);
+            JsFuture::from(connection.set_local_description(&offer)).await?;
+            let answer = description(RtcSdpType::Answer, &answer);
+            JsFuture::from(connection.set_remote_description(&answer)).await.map(drop)
+        });
+    }
+
+    fn handshake(&mut self, events: ChannelEvents) -> Result<Box<dyn DataChannel>, String> {
+        let known = RtcDataChannelInit::new();
+        known.set_negotiated(true);
+        known.set_id(0);
+        let channel = Channel::new(self.0.connection.create_data_channel_with_data_channel_dict("", &known));
+        channel.ears().listen(events);
+        Ok(Box::new(channel))
     }
 
     fn open(&mut self, events: ChannelEvents) -> Result<Box<dyn DataChannel>, String> {

@@ -42,6 +42,8 @@ struct Connection {
     upgraded: bool,
     /// It was told to close, and has not yet.
     closing: bool,
+    /// Bytes sent and received, as far as the shell has told.
+    carried: (u64, u64),
 }
 
 #[derive(Debug, Default)]
@@ -169,6 +171,7 @@ impl Connections {
                 outbound,
                 upgraded,
                 closing: false,
+                carried: (0, 0),
             },
         );
         fx.notify(Event::Peers);
@@ -382,6 +385,13 @@ impl Connections {
         fx.notify(Event::Peers);
     }
 
+    pub(super) fn carried(&mut self, peer: &PeerId, connection: ConnectionId, carried: (u64, u64)) {
+        let connections = self.peers.get_mut(peer).map(|state| &mut state.connections);
+        if let Some(state) = connections.and_then(|it| it.get_mut(&connection)) {
+            state.carried = carried;
+        }
+    }
+
     pub(super) fn pinged(&mut self, peer: &PeerId, millis: u64) {
         if let Some(state) = self.peers.get_mut(peer) {
             state.ping_millis = Some(millis);
@@ -554,7 +564,8 @@ impl Connection {
             transport = match part {
                 Protocol::Ws(_) | Protocol::Wss(_) => "websocket",
                 Protocol::QuicV1 => "quic",
-                Protocol::WebRTCDirect | Protocol::WebRTC => "webrtc",
+                Protocol::WebRTCDirect => "webrtc-direct",
+                Protocol::WebRTC => "webrtc",
                 Protocol::Memory(_) => "memory",
                 _ => transport,
             };
@@ -567,6 +578,8 @@ impl Connection {
             transport: self.transport().to_owned(),
             address: self.address.to_string(),
             outbound: self.outbound,
+            sent: self.carried.0,
+            received: self.carried.1,
             state: match self.link {
                 Link::Direct if self.upgraded => LinkState::Upgraded,
                 Link::Direct => LinkState::Direct,

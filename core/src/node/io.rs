@@ -252,6 +252,17 @@ pub enum Input {
         /// Where it says it can be dialled.
         addresses: Vec<Multiaddr>,
     },
+    /// So many bytes went over a connection since it was opened, as the shell counts them.
+    Carried {
+        /// To whom it is.
+        peer: PeerId,
+        /// Its name.
+        connection: ConnectionId,
+        /// By us.
+        sent: u64,
+        /// By the other side.
+        received: u64,
+    },
     /// A ping was answered.
     Pinged {
         /// By whom.

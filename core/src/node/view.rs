@@ -2,7 +2,7 @@
 
 mod progress;
 
-pub use progress::grouped;
+pub use progress::{grouped, in_bytes};
 
 use std::collections::BTreeMap;
 
@@ -347,7 +347,7 @@ pub struct TraceStep {
 /// One connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkView {
-    /// `tcp`, `quic`, `websocket`, `webrtc`, `memory`, or `relayed`.
+    /// `tcp`, `quic`, `websocket`, `webrtc`, `webrtc-direct`, `memory`, or `relayed`.
     pub transport: String,
     /// Where it stands on the way from a relay to a direct connection.
     pub state: LinkState,
@@ -355,6 +355,10 @@ pub struct LinkView {
     pub address: String,
     /// Whether this side dialled.
     pub outbound: bool,
+    /// Bytes that this side has sent on its streams since it was opened.
+    pub sent: u64,
+    /// Bytes that this side has received on them.
+    pub received: u64,
 }
 
 /// Where a connection stands on the way from a relay to a direct connection.

@@ -88,12 +88,28 @@ pub fn can_dial(role: Role, address: &Multiaddr) -> bool {
         matches!(part, Protocol::WebRTC | Protocol::WebRTCDirect | Protocol::WebTransport | Protocol::Quic)
     });
     match role {
-        Role::Browser => memory || websocket,
+        Role::Browser => memory || websocket || is_webrtc_direct(address),
         Role::Native | Role::Relay => {
             let raw = has(|part| matches!(part, Protocol::Tcp(_) | Protocol::QuicV1));
             memory || raw && !other
         }
     }
+}
+
+/// The code of SHA-256 among multihashes.
+const SHA2_256: u64 = 0x12;
+
+/// Whether an address is one of WebRTC-direct with all that is needed to dial it: the hash of the other side's certificate, and a number,
+/// since a browser asks the DNS of none.
+#[must_use]
+pub fn is_webrtc_direct(address: &Multiaddr) -> bool {
+    let mut parts = address.iter();
+    matches!(parts.next(), Some(Protocol::Ip4(_) | Protocol::Ip6(_)))
+        && matches!(parts.next(), Some(Protocol::Udp(_)))
+        && matches!(parts.next(), Some(Protocol::WebRTCDirect))
+        && matches!(parts.next(), Some(Protocol::Certhash(hash)) if hash.code() == SHA2_256 && hash.digest().len() == 32)
+        && matches!(parts.next(), None | Some(Protocol::P2p(_)))
+        && parts.next().is_none()
 }
 
 /// Whether an address is that of a peer to whom a direct connection is agreed on over a relay: it ends in `/p2p-circuit/webrtc`, but for
@@ -221,6 +237,9 @@ mod tests {
 
     use super::*;
 
+    /// From the libp2p specifications (`webrtc/webrtc-direct.md`).
+    const CERTHASH: &str = "uEiDikp5KVUgkLta1EjUN-IKbHk-dUBg8VzKgf5nXxLK46w";
+
     fn address(text: &str) -> Multiaddr {
         text.parse().unwrap()
     }
@@ -260,6 +279,7 @@ mod tests {
     #[test]
     fn each_kind_of_peer_dials_what_it_has_transports_for() {
         let id = "12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5";
+        let direct = format!("/ip4/8.8.8.8/udp/1/webrtc-direct/certhash/{CERTHASH}");
         let circuit =
             "/ip4/8.8.8.8/tcp/1/ws/p2p/12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5/p2p-circuit";
         for (text, native, browser) in [
@@ -268,6 +288,11 @@ mod tests {
             ("/ip4/8.8.8.8/tcp/1/ws", true, true),
             ("/dns4/example.org/tcp/443/tls/ws", true, true),
             ("/ip4/8.8.8.8/udp/1/webrtc-direct", false, false),
+            (&direct, false, true),
+            (&format!("{direct}/p2p/{id}"), false, true),
+            (&format!("{direct}/p2p/{id}/p2p-circuit/webrtc"), false, true),
+            (&direct.replace("ip4/8.8.8.8", "dns4/example.org"), false, false),
+            (&direct.replace("8.8.8.8", "0.0.0.0"), false, false),
             ("/ip4/0.0.0.0/tcp/1/ws", false, false),
             ("/ip4/8.8.8.8/udp/1", false, false),
             (circuit, false, false),

@@ -2,7 +2,8 @@
 //!
 //! A browser delivers what arrives whether or not anybody reads it, so what is unread is counted, and a stream that would pass the bound
 //! of its connection is reset. Nothing else may be lost: the end of a half is sent as [`Flag::Fin`] and confirmed by
-//! [`Flag::FinAck`], and only then the data channel may close.
+//! [`Flag::FinAck`], and only then the data channel may close. Where the other side knows no confirmation
+//! ([`Channel::unconfirmed`]) that it ended its half after ours has to do.
 
 #[cfg(test)]
 mod tests;
@@ -76,6 +77,8 @@ pub struct Channel {
     reset: Option<ChannelError>,
     /// Signs that are to be sent.
     signs: VecDeque<Flag>,
+    /// Whether ends are confirmed.
+    confirms: bool,
 }
 
 impl Default for Channel {
@@ -87,11 +90,18 @@ impl Default for Channel {
             writing: Writing::Open,
             reset: None,
             signs: VecDeque::new(),
+            confirms: true,
         }
     }
 }
 
 impl Channel {
+    /// A stream to a peer that takes [`Flag::FinAck`] for nonsense, as rust-libp2p's WebRTC-direct does (libp2p-webrtc-utils 0.5).
+    #[must_use]
+    pub fn unconfirmed() -> Self {
+        Self { confirms: false, ..Self::default() }
+    }
+
     /// Takes what arrived on the data channel; `room` is how many bytes more the connection may keep unread. Drain
     /// [`Self::poll_sign`] afterwards.
     ///
@@ -136,8 +146,10 @@ impl Channel {
                         // Said already.
                         Reading::Ended | Reading::Stopped { ended: true } => false,
                     };
-                    if confirm {
+                    if confirm && self.confirms {
                         self.signs.push_back(Flag::FinAck);
+                    } else if confirm && self.writing == Writing::Ending {
+                        self.writing = Writing::Ended;
                     }
                 }
                 Some(Flag::FinAck) if self.writing == Writing::Ending => self.writing = Writing::Ended,

@@ -23,6 +23,7 @@ use super::{
     direct_only::DirectOnly,
     gossip::{Gossipsub, gossipsub},
     limits::Limits,
+    meter::Meter,
     pending::Pending,
     trace::{Tracer, tracer},
     traffic::GossipCounter,
@@ -53,6 +54,7 @@ pub struct Behaviour<X: NetworkBehaviour> {
     pub(super) banned: allow_block_list::Behaviour<BlockedPeers>,
     pending: Pending,
     limits: connection_limits::Behaviour,
+    pub(super) meter: Meter,
     /// The shell's own.
     pub extra: X,
     pub(super) identify: identify::Behaviour,
@@ -106,6 +108,7 @@ impl<X: NetworkBehaviour> Behaviour<X> {
             banned: allow_block_list::Behaviour::default(),
             pending: Limits::of(role).pending(),
             limits: Limits::of(role).behaviour(),
+            meter: Meter::default(),
             extra,
             identify: identify::Behaviour::new(
                 identify::Config::new("/weft/1".to_owned(), key.public())
@@ -153,7 +156,12 @@ pub fn swarm<X: NetworkBehaviour>(
     local: PeerId,
     config: swarm::Config,
 ) -> Swarm<Behaviour<X>> {
-    let transport =
-        transport.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(Closing::new(muxer)))).boxed();
+    let metering = behaviour.meter.metering();
+    let transport = transport
+        .map(move |(peer, muxer), endpoint| {
+            let muxer = Closing::new(metering.metered(peer, endpoint, muxer));
+            (peer, StreamMuxerBox::new(muxer))
+        })
+        .boxed();
     Swarm::new(transport, behaviour, local, config.with_idle_connection_timeout(IDLE_TIMEOUT))
 }

@@ -12,35 +12,32 @@ use std::{
 
 use futures::FutureExt;
 use futures_timer::Delay;
-use libp2p::core::{
-    StreamMuxer,
-    muxing::{StreamMuxerBox, StreamMuxerEvent, SubstreamBox},
-};
+use libp2p::core::{StreamMuxer, muxing::StreamMuxerEvent};
 
 /// How long a connection may take to close.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A connection that drops what it cannot close.
-pub(super) struct Closing {
-    inner: StreamMuxerBox,
+pub(super) struct Closing<M> {
+    inner: M,
     deadline: Option<Delay>,
 }
 
-impl Closing {
-    pub(super) const fn new(inner: StreamMuxerBox) -> Self {
+impl<M> Closing<M> {
+    pub(super) const fn new(inner: M) -> Self {
         Self { inner, deadline: None }
     }
 }
 
-impl StreamMuxer for Closing {
-    type Substream = SubstreamBox;
+impl<M: StreamMuxer<Error = io::Error> + Unpin> StreamMuxer for Closing<M> {
+    type Substream = M::Substream;
     type Error = io::Error;
 
-    fn poll_inbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<SubstreamBox>> {
+    fn poll_inbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<M::Substream>> {
         Pin::new(&mut self.inner).poll_inbound(cx)
     }
 
-    fn poll_outbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<SubstreamBox>> {
+    fn poll_outbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<M::Substream>> {
         Pin::new(&mut self.inner).poll_outbound(cx)
     }
 

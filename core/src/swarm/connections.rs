@@ -44,6 +44,11 @@ impl Connections {
         self.open.get(peer)?.iter().find(|(_, (other, _))| *other == name).map(|(id, _)| *id)
     }
 
+    /// All that are open: the peer, the node's name and the swarm's.
+    pub(super) fn open(&self) -> impl Iterator<Item = (PeerId, ConnectionId, swarm::ConnectionId)> {
+        self.open.iter().flat_map(|(peer, links)| links.iter().map(|(id, (name, _))| (*peer, *name, *id)))
+    }
+
     /// Whether there is more to the peer than a relayed connection, which is for signalling and small messages.
     pub(super) fn has_direct(&self, peer: &PeerId) -> bool {
         self.open.get(peer).is_some_and(|links| links.values().any(|(_, link)| *link == Link::Direct))

@@ -293,7 +293,21 @@ impl<S: Shell, N: Machine> Engine<S, N> {
         let id = CommandId(self.next_call);
         self.next_call += 1;
         self.calls.insert(id, reply);
+        if command == Command::Peers {
+            self.carried();
+        }
         self.feed(Input::Command(id, command));
+    }
+
+    /// Tells the node what went over its connections, for a person who looks at them.
+    fn carried(&mut self) {
+        let now = self.shell.now();
+        let meter = &self.swarm.behaviour().meter;
+        for (peer, connection, id) in self.connections.open() {
+            if let Some((sent, received)) = meter.bytes(id) {
+                self.node.handle(now, Input::Carried { peer, connection, sent, received });
+            }
+        }
     }
 
     fn carry_out(&mut self, output: Output) {

@@ -4,12 +4,15 @@
 //! connections only; the transport runs the [session](crate::signalling::Session) on it and hands over the connection. What the
 //! browser does is behind [`Backend`], so that all else is tested without one.
 //!
+//! [`DirectTransport`] dials peers that have an address, by WebRTC-direct, with the same connections and streams.
+//!
 //! An address is `<a relay's address>/p2p-circuit/webrtc/p2p/<id>`. Whoever dials it must have a relayed connection to that
 //! peer: the [`node`](crate::node) sees to it. The other side is the one that the circuit has proven to be there: the stream that tells
 //! the certificate's fingerprint runs over it.
 
 mod behaviour;
 mod connection;
+mod direct;
 mod negotiation;
 mod stream;
 #[cfg(test)]
@@ -25,6 +28,7 @@ use libp2p::{Multiaddr, PeerId};
 pub use self::{
     behaviour::Behaviour as WebrtcBehaviour,
     connection::{ConnectionEvents, Muxer},
+    direct::{DirectError, DirectTransport},
     stream::ChannelEvents,
     transport::{Transport as WebrtcTransport, WebrtcError},
 };
@@ -48,12 +52,35 @@ pub trait Backend: Send + Sync + 'static {
 
     /// What time it is.
     fn now(&self) -> Mono;
+
+    /// Bytes that nobody can guess.
+    ///
+    /// # Errors
+    /// In words, when the platform has none.
+    fn random(&self) -> Result<[u8; 32], String>;
+
+    /// The platform does not let WebRTC-direct be spoken, for this reason in its words: for the person to know.
+    fn refused(&self, reason: &str);
 }
 
 /// A connection object. It is closed when it is dropped.
 pub trait PeerConnection: Send + 'static {
     /// Begins something of which the [`ConnectionEvents`] tell the outcome.
     fn begin(&mut self, step: Step);
+
+    /// Makes an offer, without keeping to it yet: ends in [`Happened::Described`](crate::signalling::Happened::Described).
+    fn propose(&mut self);
+
+    /// Keeps to this offer, which was changed since it was made, and takes this answer to it. Where the platform does not:
+    /// [`Happened::Refused`](crate::signalling::Happened::Refused).
+    fn settle(&mut self, offer: String, answer: String);
+
+    /// Opens the data channel that both sides know of without a word: without a label, and with the number 0. What happens to it is told to
+    /// `events`.
+    ///
+    /// # Errors
+    /// In words, when the connection is of no use any more.
+    fn handshake(&mut self, events: ChannelEvents) -> Result<Box<dyn DataChannel>, String>;
 
     /// Opens a data channel without a label. What happens to it is told to `events`.
     ///

@@ -21,6 +21,7 @@ use crate::{
     keyfile::{self, KeyKind},
     peer::{Caller, External, Peer, PeerConfig, PeerError, Storage},
     rpc::{RpcServer, Token},
+    transport::{WebrtcCertificate, is_webrtc},
 };
 
 /// Where a node listens unless told otherwise.
@@ -120,10 +121,15 @@ fn peer_config(options: NodeOptions) -> Result<PeerConfig, Failure> {
     }
     let key = keyfile::load_or_create_peer_key(&data.join(PEER_KEY_FILE))?;
     let listen = if options.listen.is_empty() { default_listen() } else { options.listen };
+    let webrtc = match listen.iter().any(is_webrtc) {
+        true => Some(WebrtcCertificate::load_or_create(&data.join(WebrtcCertificate::FILE))?),
+        false => None,
+    };
     Ok(PeerConfig {
         genesis,
         validator,
         listen,
+        webrtc,
         external: match options.external.is_empty() {
             true => External::Listening,
             false => External::Known(options.external),

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use weft_core::node::{LinkState, PeerView};
+use weft_core::node::{LinkState, PeerView, in_bytes};
 
 use super::{
     Failure, Output, RpcArgs,
@@ -41,7 +41,8 @@ pub(super) async fn run(args: &PeersArgs, output: Output) -> Result<(), Failure>
             return "nobody is connected".to_owned();
         }
         let last = if args.why { "FOUND" } else { "AGENT" };
-        let mut rows = vec![["PEER", "VIA", "HEIGHT", "PING", "SCORE", last].map(str::to_owned)];
+        let mut rows =
+            vec![["PEER", "VIA", "SENT", "RECEIVED", "HEIGHT", "PING", "SCORE", last].map(str::to_owned)];
         for peer in &peers {
             let via: Vec<_> = peer
                 .links
@@ -62,6 +63,8 @@ pub(super) async fn run(args: &PeersArgs, output: Output) -> Result<(), Failure>
             rows.push([
                 peer.peer.clone(),
                 via.join(", "),
+                in_bytes(peer.links.iter().map(|link| link.sent).sum()),
+                in_bytes(peer.links.iter().map(|link| link.received).sum()),
                 or_dash(peer.height.map(|height| height.to_string())),
                 or_dash(peer.ping_millis.map(|millis| format!("{millis} ms"))),
                 standing(peer),

@@ -3,12 +3,15 @@
 use std::io;
 
 use libp2p::{
-    PeerId, dcutr, mdns, relay,
+    PeerId, mdns, relay,
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
     upnp,
 };
 
-use super::probe::Probe;
+use super::{
+    probe::Probe,
+    punch::{Punch, Refused},
+};
 
 /// Which of the behaviours that can be switched off are on.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +29,7 @@ pub struct Extra<X: NetworkBehaviour> {
     upnp: Toggle<upnp::tokio::Behaviour>,
     probe: Toggle<Probe>,
     relayed: relay::client::Behaviour,
-    dcutr: dcutr::Behaviour,
+    dcutr: Punch,
     more: X,
 }
 
@@ -34,6 +37,7 @@ impl<X: NetworkBehaviour> Extra<X> {
     pub(super) fn new(
         local: PeerId,
         switches: Switches,
+        refused: Refused,
         relayed: relay::client::Behaviour,
         more: X,
     ) -> io::Result<Self> {
@@ -46,7 +50,7 @@ impl<X: NetworkBehaviour> Extra<X> {
             upnp: switches.upnp.then(upnp::tokio::Behaviour::default).into(),
             probe: switches.probe.then(Probe::default).into(),
             relayed,
-            dcutr: dcutr::Behaviour::new(local),
+            dcutr: Punch::new(local, refused),
             more,
         })
     }

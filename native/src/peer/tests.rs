@@ -100,6 +100,25 @@ async fn two_peers_meet_over_websocket() {
 }
 
 #[tokio::test]
+async fn two_peers_meet_over_webrtc_direct() {
+    let listen = "/ip4/127.0.0.1/udp/0/webrtc-direct";
+    let with = |listen| PeerConfig { webrtc: Some(WebrtcCertificate::generate().unwrap()), ..config(listen) };
+    let one = Peer::start(with(listen)).await.unwrap();
+    let dialled = address(&one).await;
+    assert!(dialled.iter().any(|part| matches!(part, Protocol::Certhash(_))), "{dialled}");
+    let mut second = with(listen);
+    second.bootstrap = vec![dialled];
+    let two = Peer::start(second).await.unwrap();
+    for (peer, other, outbound) in [(&two, &one, true), (&one, &two, false)] {
+        let view = identified(peer).await;
+        assert_eq!(view.peer, other.id().to_string());
+        assert_eq!((view.links[0].transport.as_str(), view.links[0].outbound), ("webrtc-direct", outbound));
+    }
+    one.stop().await.unwrap();
+    two.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_peer_with_both_ways_to_secure_tcp_meets_those_with_one_and_they_not_each_other() {
     let both = Peer::start(config(TCP)).await.unwrap();
     let noise = Peer::start(PeerConfig { security: Security::Noise, ..config(TCP) }).await.unwrap();

@@ -53,6 +53,8 @@ pub struct RelayOptions {
     pub ports: Ports,
     /// What it shows to browsers: https in place of http then, and wss in place of ws.
     pub certificate: Option<TestCertificate>,
+    /// Where tabs reach it by WebRTC-direct, in place of WebSocket.
+    pub webrtc_direct: Option<String>,
     /// Whom to connect to.
     pub bootstrap: Vec<String>,
     /// How to pass transactions on.
@@ -239,7 +241,8 @@ impl Chain {
         command.args(["--rpc", "127.0.0.1:0", "--json", "--http", &format!("127.0.0.1:{}", ports.http)]);
         command.args(["--listen", &format!("/ip4/127.0.0.1/tcp/{}", ports.tcp)]);
         let websocket = if options.certificate.is_some() { "wss" } else { "ws" };
-        command.args(["--listen", &format!("/ip4/127.0.0.1/tcp/{}/{websocket}", ports.websocket)]);
+        let websocket = format!("/ip4/127.0.0.1/tcp/{}/{websocket}", ports.websocket);
+        command.args(["--listen", options.webrtc_direct.as_ref().unwrap_or(&websocket)]);
         if let Some(certificate) = &options.certificate {
             command.arg("--tls-cert").arg(&certificate.file).arg("--tls-key").arg(&certificate.key);
         }

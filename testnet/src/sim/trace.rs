@@ -96,6 +96,7 @@ impl Trace {
             Input::DialFailed { .. } => (2, "dial failed"),
             Input::Identified { .. } => (3, "identified"),
             Input::Pinged { .. } => (4, "pinged"),
+            Input::Carried { .. } => (37, "carried"),
             Input::Discovered { .. } => (5, "discovered"),
             Input::Listening(_) => (6, "listening"),
             Input::NotListening(_) => (7, "not listening"),

@@ -128,3 +128,34 @@ async fn a_hidden_tab_follows_the_chain_and_is_up_to_date_when_it_is_shown_again
     assert!(back > height, "it stood still while it was hidden: at {back}, and {height} when it was hidden");
     tab.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_one_of_two_relays_dies_tabs_go_on_by_the_other() {
+    let mut network = Network::start();
+    let options = RelayOptions {
+        ports: Ports::free().unwrap(),
+        bootstrap: network.relay.tcp_addresses(),
+        ..RelayOptions::default()
+    };
+    let command = network.chain.relay_command("second", &options);
+    let second = Process::start_ready("second", command, network.chain.dir()).unwrap();
+    let (one, two) = tokio::join!(network.tab(), network.tab());
+    let (first, other) = (one.peer().await, two.peer().await);
+    for tab in [&one, &two] {
+        // Nobody has told them of it but the relay that they began with.
+        tab.shows(&format!("[data-testid=\"peer\"][data-peer=\"{}\"]", second.peer())).await;
+        tab.join(ROOM).await;
+    }
+    network.relay.kill();
+    let height = second.height().unwrap() + 4;
+    for tab in [&one, &two] {
+        tab.follows(height).await;
+        tab.reserved().await;
+    }
+    one.say("by the other relay").await;
+    two.hears(&first, "by the other relay").await;
+    two.say("and back").await;
+    one.hears(&other, "and back").await;
+    one.close().await;
+    two.close().await;
+}

@@ -69,6 +69,18 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
+/// Bytes: `812 B`, `1.4 KB`.
+#[must_use]
+pub fn in_bytes(count: u64) -> String {
+    let (unit, name) = match count {
+        0..1000 => return format!("{count} B"),
+        1000..1_000_000 => (1000, "KB"),
+        1_000_000..1_000_000_000 => (1_000_000, "MB"),
+        _ => (1_000_000_000, "GB"),
+    };
+    format!("{}.{} {name}", count / unit, count % unit / (unit / 10))
+}
+
 /// One line, such as `executing blocks: 20 of 3,000, 40 a second, 74 s left`.
 impl fmt::Display for SyncView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -187,3 +187,22 @@ fn random_bytes_keep_within_the_room_they_have() {
         }
     }
 }
+
+#[test]
+fn without_confirmations_a_half_that_ends_after_ours_tells_that_all_came() {
+    let mut pair = Pair { ends: [Channel::unconfirmed(), Channel::unconfirmed()], ..Pair::default() };
+    pair.write(0, b"question");
+    pair.ends[0].finish();
+    pair.settle();
+    assert!(!pair.ends[0].is_over(), "the other side may not have all");
+    assert_eq!(pair.read(1), b"question");
+    pair.write(1, b"answer");
+    pair.ends[1].finish();
+    let signs: Vec<_> = std::iter::from_fn(|| pair.ends[1].poll_sign()).collect();
+    assert_eq!(signs, [Frame::encode(Some(Flag::Fin), &[])], "and no confirmation of ours");
+    pair.wires[0].extend(signs);
+    pair.settle();
+    assert_eq!(pair.read(0), b"answer");
+    assert!(pair.ends[0].is_over());
+    assert!(!pair.ends[1].is_over(), "who answered last knows nothing, and waits a while");
+}

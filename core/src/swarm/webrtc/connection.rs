@@ -8,7 +8,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use libp2p::core::muxing::{StreamMuxer, StreamMuxerEvent};
+use libp2p::{
+    core::muxing::{StreamMuxer, StreamMuxerEvent},
+    noise,
+};
 
 use super::{
     DataChannel, PeerConnection,
@@ -39,6 +42,12 @@ pub struct ConnectionEvents {
 }
 
 impl ConnectionEvents {
+    /// For a connection to a peer that does not confirm the ends of streams.
+    pub(super) fn unconfirmed() -> Self {
+        let common = Common { unconfirmed: true, ..Common::default() };
+        Self { state: Arc::default(), common: Arc::new(common) }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -89,6 +98,23 @@ impl ConnectionEvents {
         self.common.task.wake();
     }
 
+    /// A stream that we open; `None` when there are too many.
+    ///
+    /// # Errors
+    /// When the connection is of no use any more.
+    pub(super) fn stream(&self) -> io::Result<Option<Shared>> {
+        let mut state = self.lock();
+        if state.is_lost {
+            return Err(lost());
+        }
+        if state.streams.len() >= MAX_STREAMS {
+            return Ok(None);
+        }
+        let shared = Shared::new(&self.common);
+        state.streams.push(shared.clone());
+        Ok(Some(shared))
+    }
+
     /// What the session has not heard yet.
     pub(super) fn poll_happened(&self, cx: &Context<'_>) -> Option<Happened<'static>> {
         self.common.task.register(cx.waker());
@@ -100,16 +126,29 @@ impl ConnectionEvents {
 pub struct Muxer {
     connection: Option<Box<dyn PeerConnection>>,
     events: ConnectionEvents,
+    /// The channel that the two made sure on of each other. It stays open: its number must not be given to another.
+    handshake: Option<noise::Output<Stream>>,
 }
 
 impl Muxer {
     pub(super) fn new(connection: Box<dyn PeerConnection>, events: ConnectionEvents) -> Self {
-        Self { connection: Some(connection), events }
+        Self { connection: Some(connection), events, handshake: None }
     }
 
-    fn lost() -> io::Error {
-        io::Error::new(io::ErrorKind::ConnectionReset, "the direct connection was lost")
+    /// Goes on from a handshake on this channel.
+    pub(super) fn proven(mut self, handshake: noise::Output<Stream>) -> Self {
+        self.handshake = Some(handshake);
+        self
     }
+
+    /// The connection object, while it is not closed.
+    pub(super) fn connection(&mut self) -> io::Result<&mut Box<dyn PeerConnection>> {
+        self.connection.as_mut().ok_or_else(lost)
+    }
+}
+
+fn lost() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionReset, "the direct connection was lost")
 }
 
 impl StreamMuxer for Muxer {
@@ -120,7 +159,7 @@ impl StreamMuxer for Muxer {
         self.events.common.task.register(cx.waker());
         let mut state = self.events.lock();
         if state.is_lost {
-            return Poll::Ready(Err(Self::lost()));
+            return Poll::Ready(Err(lost()));
         }
         state.arrived.pop_front().map_or(Poll::Pending, |shared| Poll::Ready(Ok(Stream::new(shared))))
     }
@@ -128,19 +167,8 @@ impl StreamMuxer for Muxer {
     fn poll_outbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
         let events = self.events.clone();
         events.common.task.register(cx.waker());
-        let shared = {
-            let mut state = events.lock();
-            if state.is_lost {
-                return Poll::Ready(Err(Self::lost()));
-            }
-            if state.streams.len() >= MAX_STREAMS {
-                return Poll::Pending;
-            }
-            let shared = Shared::new(&events.common);
-            state.streams.push(shared.clone());
-            shared
-        };
-        let Some(connection) = &mut self.connection else { return Poll::Ready(Err(Self::lost())) };
+        let Some(shared) = events.stream()? else { return Poll::Pending };
+        let connection = self.connection()?;
         let stream = Stream::new(shared.clone());
         match connection.open(ChannelEvents(shared.clone())) {
             Ok(channel) => {
@@ -152,7 +180,7 @@ impl StreamMuxer for Muxer {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.connection = None;
+        (self.connection, self.handshake) = (None, None);
         Poll::Ready(Ok(()))
     }
 
@@ -163,7 +191,7 @@ impl StreamMuxer for Muxer {
             // Addresses that are still found are of no use any more.
             state.happened.clear();
             if state.is_lost {
-                return Poll::Ready(Err(Self::lost()));
+                return Poll::Ready(Err(lost()));
             }
             std::mem::take(&mut state.streams)
         };

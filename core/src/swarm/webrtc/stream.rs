@@ -31,6 +31,8 @@ pub(super) struct Common {
     pub(super) unread: AtomicUsize,
     /// The task that looks after the connection.
     pub(super) task: AtomicWaker,
+    /// The other side does not confirm the ends of streams.
+    pub(super) unconfirmed: bool,
 }
 
 /// One stream: the machine, and the channel under it.
@@ -57,8 +59,9 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(common: &Arc<Common>) -> Self {
+        let machine = if common.unconfirmed { Channel::unconfirmed() } else { Channel::default() };
         let link = Link {
-            machine: Channel::default(),
+            machine,
             channel: None,
             is_open: false,
             is_closed: false,

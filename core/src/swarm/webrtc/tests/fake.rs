@@ -70,6 +70,14 @@ impl Backend for Fake {
     fn now(&self) -> Mono {
         Mono(0)
     }
+
+    fn random(&self) -> Result<[u8; 32], String> {
+        Err("these agree over a relay".to_owned())
+    }
+
+    fn refused(&self, reason: &str) {
+        panic!("{reason}");
+    }
 }
 
 struct Connection {
@@ -127,6 +135,18 @@ impl PeerConnection for Connection {
             Step::Try(_) => {}
             Step::CloseInit => self.tell(self.id, Heard::InitClosed),
         }
+    }
+
+    fn propose(&mut self) {
+        unreachable!("these agree over a relay");
+    }
+
+    fn settle(&mut self, _: String, _: String) {
+        unreachable!("these agree over a relay");
+    }
+
+    fn handshake(&mut self, _: ChannelEvents) -> Result<Box<dyn DataChannel>, String> {
+        Err("these agree over a relay".to_owned())
     }
 
     fn open(&mut self, events: ChannelEvents) -> Result<Box<dyn DataChannel>, String> {
