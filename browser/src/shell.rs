@@ -18,7 +18,7 @@ use send_wrapper::SendWrapper;
 use weft_core::{
     chain::Genesis,
     gossip::TxMode,
-    node::{ArchiveId, Config, Discovery, Input, Job, Node, NodeLists, Role, StartError, WorkId},
+    node::{ArchiveId, Config, Discovery, Input, Job, Node, NodeLists, Role, StartError, Without, WorkId},
     peers::MAX_NODE_LIST_BYTES,
     primitives::{Hash, Now, SecretKey},
     store::{ArchiveRequest, Seq, Store},
@@ -99,6 +99,7 @@ pub(crate) async fn start(
         proxies: Vec::new(),
         upload: Role::Browser.upload(),
         max_jobs: workers * 2,
+        without: Without::default(),
     };
     let (sender, inbox) = inputs();
     let (node, storage, alarm) = if keep {

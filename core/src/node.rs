@@ -25,6 +25,7 @@ mod told;
 mod upgrades;
 mod view;
 mod waking;
+mod without;
 mod work;
 
 use chacha20::ChaCha8Rng;
@@ -40,6 +41,7 @@ pub use lists::NodeLists;
 pub use pruning::{ParsePruneError, Prune};
 pub use reaching::UpgradeCounts;
 pub use view::*;
+pub use without::Without;
 pub use work::*;
 
 use self::{
@@ -106,6 +108,8 @@ pub struct Config {
     pub upload: u64,
     /// The most jobs in flight: about twice the number of workers.
     pub max_jobs: usize,
+    /// What it does without: nothing, but in simulations and benchmarks.
+    pub without: Without,
 }
 
 /// Why a peer cannot start.
@@ -187,7 +191,9 @@ impl Node {
         now: Now,
     ) -> Result<Self, StartError> {
         let group_key = Hash::of(&[&seed[..], b"groups of addresses"].concat()).0;
-        let mut fx = Effects::new(store, ChaCha8Rng::from_seed(seed), Uploads::new(config.upload), now);
+        let uploads = Uploads::new(config.upload);
+        let mut fx = Effects::new(store, ChaCha8Rng::from_seed(seed), uploads, now);
+        fx.unbounded = config.without.quotas;
         let known: Vec<_> = config.bootstrap.iter().filter_map(last_peer).collect();
         let (names, bootstrap) = std::mem::take(&mut config.bootstrap).into_iter().partition(is_name);
         let mut connections =

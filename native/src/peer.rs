@@ -28,7 +28,7 @@ use weft_core::{
     gossip::TxMode,
     node::{
         Command, CommandError, Config, Discovery, Input, Node, NodeLists, Prune, ReachedBy, Reply, Role,
-        StartError,
+        StartError, Without,
     },
     peers::AddressRange,
     primitives::SecretKey,
@@ -103,6 +103,8 @@ pub struct PeerConfig {
     pub upload: u64,
     /// Log how far it is while it catches up; not wanted where a bar shows it.
     pub log_progress: bool,
+    /// What it does without: nothing, but in benchmarks.
+    pub without: Without,
 }
 
 impl PeerConfig {
@@ -137,6 +139,7 @@ impl PeerConfig {
             tx_mode: TxMode::default(),
             upload: Role::Native.upload(),
             log_progress: true,
+            without: Without::default(),
         }
     }
 }
@@ -303,6 +306,7 @@ impl Peer {
             proxies: config.proxies,
             upload: config.upload,
             max_jobs,
+            without: config.without,
         };
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|error| PeerError::Entropy(error.to_string()))?;

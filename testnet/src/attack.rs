@@ -9,6 +9,7 @@ use weft_testnet::attacks::{self, Attack, Pair, Setting, Verdict};
 pub(crate) struct Options {
     names: Vec<String>,
     seed: u64,
+    seeds: u64,
     scale: usize,
     without_defence: bool,
     markdown: bool,
@@ -19,7 +20,8 @@ pub(crate) struct Options {
 /// # Errors
 /// Says which is wrong.
 pub(crate) fn options(words: &[&str]) -> Result<Options, String> {
-    let mut found = Options { names: Vec::new(), seed: 1, scale: 1, without_defence: false, markdown: false };
+    let mut found =
+        Options { names: Vec::new(), seed: 1, seeds: 1, scale: 1, without_defence: false, markdown: false };
     let mut words = words.iter().copied();
     while let Some(word) = words.next() {
         let mut number = |name: &str| {
@@ -28,6 +30,7 @@ pub(crate) fn options(words: &[&str]) -> Result<Options, String> {
         };
         match word {
             "--seed" => found.seed = number(word)?,
+            "--seeds" => found.seeds = number(word)?.clamp(1, 1_000),
             "--scale" => {
                 found.scale =
                     usize::try_from(number(word)?.clamp(1, 50)).map_err(|error| error.to_string())?;
@@ -54,26 +57,29 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         .filter(|attack| options.names.is_empty() || options.names.iter().any(|name| name == attack.name));
     let mut pairs = Vec::new();
     for attack in chosen {
-        let begun = Instant::now();
-        if options.without_defence {
-            show_without(attack, options);
-        } else {
-            pairs.push(attack.pair(options.seed, options.scale));
-            println!("{}", pairs[pairs.len() - 1]);
+        for seed in options.seed..options.seed.saturating_add(options.seeds) {
+            let begun = Instant::now();
+            if options.without_defence {
+                show_without(attack, seed, options.scale);
+            } else {
+                pairs.push(attack.pair(seed, options.scale));
+                println!("{}", pairs[pairs.len() - 1]);
+            }
+            println!("  took {:.1} s\n", begun.elapsed().as_secs_f64());
         }
-        println!("  took {:.1} s\n", begun.elapsed().as_secs_f64());
     }
     if options.markdown {
         println!("{}", attacks::markdown(&pairs));
     }
     let broken = pairs.iter().filter(|pair| pair.verdict() == Verdict::Broken && pair.attack.open.is_none());
-    let broken: Vec<_> = broken.map(|pair: &Pair| pair.attack.name).collect();
+    let broken: Vec<_> =
+        broken.map(|pair: &Pair| format!("{} (seed {})", pair.attack.name, pair.seed)).collect();
     if broken.is_empty() { Ok(()) } else { Err(format!("not defended: {}", broken.join(", "))) }
 }
 
-fn show_without(attack: &Attack, options: &Options) {
-    println!("{}, seed {}, without the defence: {}", attack.name, options.seed, attack.defence);
-    let setting = Setting { seed: options.seed, defended: false, scale: options.scale };
+fn show_without(attack: &Attack, seed: u64, scale: usize) {
+    println!("{}, seed {seed}, without the defence: {}", attack.name, attack.defence);
+    let setting = Setting { seed, defended: false, scale };
     for reading in attack.run(&setting) {
         println!("{reading}");
     }

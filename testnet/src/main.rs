@@ -18,7 +18,7 @@ const USAGE: &str = "\
 usage: weft-testnet demo --app DIRECTORY --port PORT
        weft-testnet sim SCENARIO.toml [--seed N] [--out DIRECTORY] [--trace FILE]
        weft-testnet live SCENARIO.toml [--seed N] [--out DIRECTORY] [--app DIRECTORY]
-       weft-testnet attack [NAME...] [--seed N] [--scale N] [--without-defence] [--markdown]
+       weft-testnet attack [NAME...] [--seed N] [--seeds N] [--scale N] [--without-defence] [--markdown]
        weft-testnet chain DIRECTORY [--blocks N] [--accounts N] [--hand-offs N] [--slot-millis N]
 
   demo    runs a relay and three validators, and serves the app
@@ -27,8 +27,8 @@ usage: weft-testnet demo --app DIRECTORY --port PORT
   live    runs the same scenario with programs, and tabs in headless Chromium, all on this machine, and says what came of it
           in the same way; the app for tabs is in browser/dist unless told otherwise. Both end with 1 when something is not
           as the scenario expects.
-  attack  runs the attacks named, or all, in virtual time: each with the defence and beside it without, or only without. A
-          scale of 5 has five times as many honest peers. Ends with 1 when one succeeds although the defence is on.
+  attack  runs the attacks named, or all, in virtual time: each with the defence and beside it without, or only without; with
+          --seeds so many times with other seeds. A scale of 5 has five times as many honest peers. Ends with 1 when one succeeds although the defence is on.
   chain   makes a chain that ends now, of 20,000 blocks, 100,000 accounts, eight hand-offs and slots of a second
           unless told otherwise, and writes it into a new directory: genesis.json, key files, and in `chain` the data of a
           peer. So a relay with all of it is `weft-relay --data DIRECTORY --genesis DIRECTORY/genesis.json`.";

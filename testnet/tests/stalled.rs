@@ -9,7 +9,7 @@ use weft_core::{
     gossip::{CompactBlock, Topic, TxMode},
     node::{
         Command, CommandId, Config, Discovery, GossipId, GossipMessage, Input, Node, NodeLists, Output,
-        Prune, Reply, Role,
+        Prune, Reply, Role, Without,
     },
     primitives::{Mono, Now, Wall, encode},
     store::{ArchiveAnswer, ArchiveRequest, Batch, MemoryStore, Seq, Store, Table},
@@ -102,6 +102,7 @@ fn bytes_after(blocks: u64) -> (usize, usize) {
         proxies: Vec::new(),
         upload: Role::Native.upload(),
         max_jobs: 4,
+        without: Without::default(),
     };
     let at = |slot: u64| Now { mono: Mono(slot * 1_000), wall: Wall(slot * 1_000) };
     let mut node = Node::new(config, Box::new(rows), [7; 32], at(0)).unwrap();

@@ -25,12 +25,15 @@ use weft_core::{
 use self::channel::Channel;
 use crate::{clock, in_words, random};
 
+/// What hears why the browser refuses something.
+type Hearer = Box<dyn Fn(&str)>;
+
 /// What makes connections in this browser.
 pub(super) struct Browser {
     /// The servers that are asked from where this tab is seen, as URIs.
     pub(super) stun: Vec<String>,
     /// What is called when the browser does not let WebRTC-direct be spoken, with its reason.
-    pub(super) refused: SendWrapper<Box<dyn Fn(&str)>>,
+    pub(super) refused: SendWrapper<Hearer>,
 }
 
 impl Backend for Browser {

@@ -230,6 +230,8 @@ pub struct TransactionRelay {
     peers: BTreeMap<PeerId, Peer>,
     /// What each peer may bring. This outlives connections, so that coming back allows nothing more.
     allowances: Remembered<Allowances>,
+    /// Allowances do not count.
+    unbounded: bool,
     in_flight: BTreeMap<OutgoingId, (PeerId, Flight)>,
     checks: Checks,
     met: Met,
@@ -254,6 +256,7 @@ impl TransactionRelay {
             min_fee_rate,
             peers: BTreeMap::new(),
             allowances: Remembered::default(),
+            unbounded: false,
             in_flight: BTreeMap::new(),
             checks: Checks::default(),
             met: Met::default(),
@@ -265,6 +268,11 @@ impl TransactionRelay {
             quiet: None,
             counts: RelayCounts::default(),
         }
+    }
+
+    /// Peers may bring as much as they like from now on, or not: to see what their allowances cost.
+    pub const fn set_unbounded(&mut self, unbounded: bool) {
+        self.unbounded = unbounded;
     }
 
     /// A peer that speaks the protocol is there. It is told of the best of what waits in the mempool; of anything else

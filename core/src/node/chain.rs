@@ -22,6 +22,7 @@ mod propose;
 mod prune;
 mod queries;
 mod relay;
+mod seek;
 mod serve;
 mod services;
 mod storage;
@@ -60,6 +61,7 @@ use light::{Arrival, Candidates, Light};
 pub(super) use lookup::Lookup;
 use pivots::Pivots;
 use propose::Proposer;
+use seek::Seek;
 use storage::{Joined, Opened};
 use undone::Undone;
 
@@ -202,6 +204,8 @@ pub(super) struct Chain {
     relay: TransactionRelay,
     scheduler: Scheduler,
     download: Download,
+    /// Looks for blocks that gossip does not bring.
+    seek: Option<Seek>,
     proposer: Option<Proposer>,
     gadget: Gadget,
     pivots: Pivots,
@@ -253,7 +257,8 @@ impl Chain {
             (None, false) => Intake::All,
         };
         let seed = [fx.random(), fx.random()];
-        let relay = TransactionRelay::new(config.tx_mode, intake, min_fee_rate, seed);
+        let mut relay = TransactionRelay::new(config.tx_mode, intake, min_fee_rate, seed);
+        relay.set_unbounded(config.without.quotas);
         let mut chain = Self {
             id,
             tree,
@@ -277,6 +282,7 @@ impl Chain {
             relay,
             scheduler: Scheduler::default(),
             download: Download::default(),
+            seek: (!config.without.seeking).then(Seek::default),
             proposer,
             gadget,
             pivots,
@@ -549,6 +555,7 @@ impl Chain {
         self.compact_tick(fx);
         if !self.starting && !self.is_halted() {
             self.propose(fx);
+            self.seek_tick(fx);
             self.download(fx);
         }
         self.light_tick(fx);
@@ -565,9 +572,11 @@ impl Chain {
             [next_slot.0.saturating_sub(2 * quarter), next_slot.0.saturating_sub(quarter), next_slot.0];
         let wake = wakes.into_iter().find(|at| *at > fx.now.wall.0).unwrap_or(fx.now.wall.0 + 1);
         let slot = fx.now.mono + (wake - fx.now.wall.0);
-        let download = self.download.next_due().filter(|_| !self.starting && !self.is_halted());
+        let runs = !self.starting && !self.is_halted();
+        let download = self.download.next_due().filter(|_| runs);
+        let seek = self.seek_due(fx).filter(|_| runs);
         let relay = self.relay.poll_timeout();
-        let others = [relay, download, self.light_due(fx), self.backfill_due(fx), self.compact_due()];
+        let others = [relay, download, seek, self.light_due(fx), self.backfill_due(fx), self.compact_due()];
         others.into_iter().flatten().fold(slot, Mono::min)
     }
 

@@ -102,6 +102,8 @@ pub(super) struct Effects {
     pub(super) verdicts: [u64; 3],
     /// How long after the start of their slots blocks were executed.
     pub(super) delays: Delays,
+    /// Quotas do not count.
+    pub(super) unbounded: bool,
     quotas: Quotas,
     pub(super) uploads: Uploads,
     alarms: Vec<String>,
@@ -123,6 +125,7 @@ impl Effects {
             refusals: BTreeMap::new(),
             verdicts: [0; 3],
             delays: Delays::default(),
+            unbounded: false,
             quotas: Quotas::default(),
             uploads,
             alarms: Vec::new(),
@@ -232,6 +235,9 @@ impl Effects {
     /// Whether a peer may ask for or bring something of so many bytes; where answers count, give none. What is too much is
     /// counted, and who goes on is to blame, unless it is others who ask too much.
     pub(super) fn may(&mut self, peer: PeerId, traffic: Traffic, bytes: usize) -> bool {
+        if self.unbounded {
+            return true;
+        }
         let now = self.now.mono;
         let allowed = self.quotas.take(&peer, traffic, bytes, now);
         if !allowed {
@@ -251,13 +257,17 @@ impl Effects {
     /// Answers a peer at the cost of its quota.
     pub(super) fn respond_at_cost(&mut self, id: InboundId, peer: PeerId, traffic: Traffic, body: Vec<u8>) {
         self.answered(peer, traffic, body.len());
-        self.uploads.sent(&peer, body.len(), self.now.mono);
+        if !self.unbounded {
+            self.uploads.sent(&peer, body.len(), self.now.mono);
+        }
         self.respond(id, body);
     }
 
     /// What was done for a peer counts as so many bytes.
     pub(super) fn answered(&mut self, peer: PeerId, traffic: Traffic, bytes: usize) {
-        self.quotas.answered(&peer, traffic, bytes, self.now.mono);
+        if !self.unbounded {
+            self.quotas.answered(&peer, traffic, bytes, self.now.mono);
+        }
     }
 
     /// Tells the person that something is wrong, once until it is over.

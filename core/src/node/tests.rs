@@ -65,6 +65,7 @@ fn config(validator: bool) -> Config {
         proxies: Vec::new(),
         upload: Role::Native.upload(),
         max_jobs: 4,
+        without: Without::default(),
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! Headers are asked of one peer at a time, the one that claims to be furthest. Bodies are asked of all peers at once,
 //! in order, inside a window above the head. An answer that the head waits for and that does not come in time is asked
-//! of someone else; the patience doubles each time and shrinks again with every body that arrives. Slow peers are
-//! asked less, and never punished.
+//! of someone else; the patience doubles when it was somebody who has brought something before, so that our own line may be what is
+//! slow, and shrinks again with every body that arrives. Slow peers are asked less, and never punished. Who has never brought anything
+//! comes after those who have, whatever it says it has: saying so costs nothing.
 
 use std::collections::BTreeMap;
 
@@ -20,8 +21,10 @@ const MAX_REQUESTS_PER_PEER: usize = 4;
 const STALL_MIN_MILLIS: u64 = 2_000;
 /// The longest.
 const STALL_MAX_MILLIS: u64 = 64_000;
-/// How long to wait for headers before asking someone else.
+/// How long to wait for headers before asking someone else, if the one that was asked has brought something before.
 const HEADERS_TIMEOUT_MILLIS: u64 = 10_000;
+/// The same if it has not.
+const FIRST_HEADERS_TIMEOUT_MILLIS: u64 = 2_000;
 /// How long a peer that failed to answer is not asked again; doubles with each failure in a row.
 const REST_MILLIS: u64 = 1_000;
 
@@ -37,6 +40,10 @@ struct Peer {
     resting_until: Mono,
     /// Failures in a row.
     failures: u32,
+    /// It has brought headers or bodies that were new.
+    proven: bool,
+    /// How often it brought a block that gossip did not.
+    found: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +68,11 @@ impl Default for Scheduler {
 }
 
 impl Scheduler {
+    /// Whether a peer has brought something.
+    fn is_proven(&self, peer: &PeerId) -> bool {
+        self.peers.get(peer).is_some_and(|peer| peer.proven)
+    }
+
     /// A peer said where it is, and the lowest block it serves.
     pub fn status(&mut self, peer: PeerId, height: Height, oldest: Height) {
         let state = self.peers.entry(peer).or_default();
@@ -95,6 +107,27 @@ impl Scheduler {
         self.peers.get(peer).is_some_and(|peer| peer.resting_until > now)
     }
 
+    /// A peer brought a block that gossip did not.
+    pub fn found(&mut self, peer: &PeerId) {
+        if let Some(state) = self.peers.get_mut(peer) {
+            state.found = state.found.saturating_add(1);
+        }
+    }
+
+    /// Those who have said where they are and are not resting, and how often each of them brought a block that gossip did not.
+    pub fn rested(&self, now: Mono) -> impl Iterator<Item = (PeerId, u32)> {
+        let rested = self.peers.iter().filter(move |(_, peer)| peer.resting_until <= now);
+        rested.map(|(id, peer)| (*id, peer.found))
+    }
+
+    /// Until when headers are awaited.
+    fn headers_until(&self) -> Option<Mono> {
+        let flight = self.headers?;
+        let patience =
+            if self.is_proven(&flight.peer) { HEADERS_TIMEOUT_MILLIS } else { FIRST_HEADERS_TIMEOUT_MILLIS };
+        Some(flight.since + patience)
+    }
+
     /// Those who said that they have the block before this height, and are not resting.
     pub fn near(&self, height: Height, now: Mono) -> impl Iterator<Item = PeerId> {
         let near = self
@@ -124,8 +157,8 @@ impl Scheduler {
 
     /// Whom to ask for headers now, if any peer claims to be above `height`. Counts as asked.
     pub fn ask_headers(&mut self, height: Height, now: Mono) -> Option<PeerId> {
-        if let Some(flight) = self.headers {
-            if now < flight.since + HEADERS_TIMEOUT_MILLIS {
+        if let (Some(flight), Some(until)) = (self.headers, self.headers_until()) {
+            if now < until {
                 return None;
             }
             self.failed(&flight.peer, now);
@@ -133,7 +166,8 @@ impl Scheduler {
         let able = self.peers.iter().filter(|(_, peer)| {
             peer.height > height && peer.oldest.0 <= height.0 + 1 && peer.resting_until <= now
         });
-        let peer = able.max_by_key(|(_, peer)| peer.height).map(|(id, _)| *id)?;
+        let best = able.max_by_key(|(_, peer)| (peer.proven, std::cmp::Reverse(peer.failures), peer.height));
+        let peer = best.map(|(id, _)| *id)?;
         self.headers = Some(InFlight { peer, since: now });
         Some(peer)
     }
@@ -141,7 +175,7 @@ impl Scheduler {
     /// This peer is asked for headers because of something it sent. Returns whether to.
     pub fn ask_headers_of(&mut self, peer: PeerId, now: Mono) -> bool {
         let resting = self.is_resting(&peer, now);
-        let free = self.headers.is_none_or(|flight| now >= flight.since + HEADERS_TIMEOUT_MILLIS);
+        let free = self.headers_until().is_none_or(|until| now >= until);
         if free && !resting {
             self.headers = Some(InFlight { peer, since: now });
         }
@@ -161,6 +195,7 @@ impl Scheduler {
             self.failed(peer, now);
         } else {
             state.failures = 0;
+            state.proven |= !exhausted;
             state.height = if exhausted { highest } else { state.height.max(highest) };
         }
     }
@@ -188,7 +223,9 @@ impl Scheduler {
                     && peer.resting_until <= now
                     && peer.requests < MAX_REQUESTS_PER_PEER
             });
-            let Some((id, peer)) = able.min_by_key(|(_, peer)| peer.requests) else { break };
+            let Some((id, peer)) = able.min_by_key(|(_, peer)| (!peer.proven, peer.requests)) else {
+                break;
+            };
             let mut keys = Vec::new();
             while keys.len() < MAX_BODIES
                 && let Some(key) = free.next_if(|(height, _)| *height <= peer.height)
@@ -212,7 +249,9 @@ impl Scheduler {
         if now < flight.since + self.patience {
             return;
         }
-        self.patience = (self.patience * 2).min(STALL_MAX_MILLIS);
+        if self.is_proven(&flight.peer) {
+            self.patience = (self.patience * 2).min(STALL_MAX_MILLIS);
+        }
         self.bodies.retain(|_, other| other.peer != flight.peer);
         self.failed(&flight.peer, now);
     }
@@ -228,6 +267,7 @@ impl Scheduler {
             state.requests = state.requests.saturating_sub(1);
             if brought > 0 {
                 state.failures = 0;
+                state.proven = true;
             }
         }
         if brought > 0 {
@@ -239,7 +279,7 @@ impl Scheduler {
     #[must_use]
     pub fn next_due(&self, now: Mono) -> Option<Mono> {
         let stalled = self.bodies.values().map(|flight| flight.since + self.patience);
-        let headers = self.headers.iter().map(|flight| flight.since + HEADERS_TIMEOUT_MILLIS);
+        let headers = self.headers_until().into_iter();
         let rested = self.peers.values().map(|peer| peer.resting_until).filter(|until| *until > now);
         stalled.chain(headers).chain(rested).filter(|due| *due > now).min()
     }
@@ -296,6 +336,7 @@ mod tests {
     fn a_stalled_body_is_asked_of_someone_else_with_growing_patience() {
         let mut scheduler = Scheduler::default();
         scheduler.status(peer(1), Height(5), Height(0));
+        scheduler.headers_came(&peer(1), Height(5), false, Mono(0));
         let first = scheduler.ask_bodies(&wanted(5), Mono(0));
         assert_eq!(first[0].0, peer(1));
         scheduler.status(peer(2), Height(5), Height(0));
@@ -306,6 +347,46 @@ mod tests {
         scheduler.bodies_came(&peer(2), &wanted(5), 5);
         assert!(scheduler.patience < 2 * STALL_MIN_MILLIS);
         scheduler.bodies_came(&peer(1), &wanted(5), 5);
+    }
+
+    #[test]
+    fn those_who_never_brought_anything_come_last_and_make_nobody_patient() {
+        let mut scheduler = Scheduler::default();
+        for byte in 1..=4 {
+            scheduler.status(peer(byte), Height(100), Height(0));
+        }
+        scheduler.status(peer(9), Height(5), Height(0));
+        scheduler.bodies_came(&peer(9), &[], 1);
+        for round in 0..MAX_REQUESTS_PER_PEER as u64 {
+            let key = vec![(Height(round + 1), Hash::of(&(1_000 + round).to_le_bytes()))];
+            assert_eq!(
+                scheduler.ask_bodies(&key, Mono(0)),
+                [(peer(9), key)],
+                "it says least, and is believed"
+            );
+        }
+        let others = scheduler.ask_bodies(&wanted(1), Mono(0));
+        assert!(others.len() == 1 && others[0].0 != peer(9), "no more than it can take");
+        for late in 1..=3 {
+            assert_eq!(scheduler.ask_bodies(&wanted(1), Mono(late * STALL_MIN_MILLIS)).len(), 1);
+        }
+        assert_eq!(scheduler.patience, STALL_MIN_MILLIS, "nothing says that our line is slow");
+    }
+
+    #[test]
+    fn who_says_it_has_headers_and_never_brought_any_is_waited_for_no_longer_than_two_seconds() {
+        let mut scheduler = Scheduler::default();
+        scheduler.status(peer(1), Height(1_000), Height(0));
+        scheduler.status(peer(2), Height(10), Height(0));
+        assert_eq!(scheduler.ask_headers(Height(5), Mono(0)), Some(peer(1)));
+        assert_eq!(scheduler.ask_headers(Height(5), Mono(1_999)), None);
+        assert_eq!(scheduler.next_due(Mono(0)), Some(Mono(2_000)));
+        assert_eq!(scheduler.ask_headers(Height(5), Mono(2_000)), Some(peer(2)));
+        scheduler.headers_came(&peer(2), Height(10), false, Mono(2_100));
+        scheduler.status(peer(2), Height(20), Height(0));
+        assert_eq!(scheduler.ask_headers(Height(10), Mono(2_100)), Some(peer(2)));
+        assert_eq!(scheduler.ask_headers(Height(10), Mono(12_000)), None, "it has brought some");
+        assert_eq!(scheduler.ask_headers(Height(10), Mono(12_100)), Some(peer(1)));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use weft_core::{
     gossip::{CompactBlock, Topic, TxMode},
     node::{
         Config, ConnectionId, Discovery, Event, GossipId, GossipMessage, InboundId, Input, Link, Node,
-        NodeLists, OutboundId, Output, Protocol, Prune, RequestFailure, Role,
+        NodeLists, OutboundId, Output, Protocol, Prune, RequestFailure, Role, Without,
     },
     primitives::{Height, Mono, Now, SecretKey, Wall, encode},
     store::{MemoryArchive, MemoryStore},
@@ -71,6 +71,7 @@ impl Shell {
             proxies: Vec::new(),
             upload: Role::Native.upload(),
             max_jobs: 4,
+            without: Without::default(),
         };
         let now = Now { mono: Mono(1_000), wall: Wall(sample().chain.now().0 + 100) };
         let node =

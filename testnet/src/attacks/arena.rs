@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::Ipv4Addr};
 use weft_core::{
     chain::CHECKPOINT_INTERVAL,
     gossip::Topic,
-    node::{BlockRef, Command, CommandId, OutboundId, Output, Protocol, Reply, Verdict},
+    node::{BlockRef, Command, CommandId, OutboundId, Output, Protocol, Reply, Verdict, Without as Lacking},
     primitives::{Hash, Height, Wall},
 };
 
@@ -48,6 +48,8 @@ pub(super) struct Plan {
     pub(super) forgetful: bool,
     /// Honest peers show nobody out.
     pub(super) lenient: bool,
+    /// Honest peers ask for blocks that gossip does not bring.
+    pub(super) seek: bool,
 }
 
 /// An honest network under attack.
@@ -65,6 +67,7 @@ pub(super) struct Arena {
     payers: Vec<Payer>,
     paid: usize,
     lenient: bool,
+    seek: bool,
     flood: Option<Flood>,
 }
 
@@ -96,6 +99,7 @@ impl Plan {
             sybils_a_host: 1,
             forgetful: false,
             lenient: false,
+            seek: true,
         }
     }
 }
@@ -142,6 +146,7 @@ impl Arena {
             payers: Vec::new(),
             paid: 0,
             lenient: plan.lenient,
+            seek: plan.seek,
             flood: None,
         };
         for number in 0..plan.sybils {
@@ -176,7 +181,8 @@ impl Arena {
             access: Access { host: Some(host(100, number / a_host.max(1))), ..Access::default() },
             ..NodeOptions::default()
         };
-        let added = self.world.add_puppet(options, script(ix, self.orders.clone()));
+        let genesis = self.chain.hash();
+        let added = self.world.add_puppet(options, script(ix, genesis, self.orders.clone()));
         assert_eq!(added, ix, "peers are numbered in the order of joining");
         for topic in [Topic::Block, Topic::Vote] {
             self.world.act(ix, Output::Subscribe(topic));
@@ -191,6 +197,7 @@ impl Arena {
             validator,
             bootstrap,
             lenient: self.lenient,
+            without: Lacking { seeking: !self.seek, ..Lacking::default() },
             access: Access { host: Some(host(20, number)), ..Access::default() },
             ..NodeOptions::default()
         });
@@ -344,6 +351,16 @@ impl Arena {
             None => 0.0,
             Some(last) => each.get(last + 1).map_or(f64::INFINITY, |(at, _)| (at - begin) as f64 / 1e6),
         }
+    }
+
+    /// How many seconds a peer takes, of at most so many, to get to the height that the others have now.
+    pub(super) fn until_caught_up(&mut self, ix: PeerIx, most: u64) -> f64 {
+        let height = self.height();
+        let there = |arena: &Self| {
+            let head = arena.world.seen(ix).head.as_ref();
+            head.is_some_and(|head| head.height.0 as f64 >= height)
+        };
+        self.until(most, there)
     }
 
     /// Honest peers that run.

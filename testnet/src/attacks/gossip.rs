@@ -12,10 +12,12 @@ use super::{
 
 /// What is off where the attack is about whom a mesh consists of.
 const JUDGEMENT: &str = "neighbours are not scored, so that nobody gives way to a better one, and no places in a mesh are kept for \
-                         those a peer dialled itself";
-/// Why some attacks succeed.
-const OMISSION: &str =
-    "Sybils lose no points for what they leave out, as long as they pass on enough of everything else";
+                         those a peer dialled itself; and nobody asks for blocks that gossip does not bring";
+/// What is off where the attack is about what Sybils leave out.
+const SEEKING: &str = "nobody asks for a block that should be there and that gossip does not bring";
+/// Why that makes no visible difference among so few peers.
+const STILL: &str =
+    "whoever showed a block and never answers stops nobody, and blocks that came by asking are passed on";
 
 /// How many heartbeats, of a second, honest peers have for the bars to hold again.
 const RECOVERY: u64 = 60;
@@ -56,11 +58,22 @@ pub(super) const ATTACKS: &[Attack] = &[
         |setting| booted(setting, 4, Conduct::Swallow, true),
     ),
     Attack {
-        open: Some(OMISSION),
+        defence: SEEKING,
+        idle: Some(STILL),
         ..attack(
             "censorship",
             "Sybils as in cold-boot serve well, but pass nothing on that one validator signed",
             censorship,
+        )
+    },
+    Attack {
+        defence: SEEKING,
+        idle: Some(STILL),
+        ..attack(
+            "withholding",
+            "Sybils as in cold-boot pass everything on, say that they have the whole chain, and answer no question for it; one more \
+             honest peer joins, which knows two honest ones and eight Sybils",
+            withholding,
         )
     },
     attack("degradation", "Sybils as in cold-boot pass everything on three seconds late", |setting| {
@@ -77,7 +90,7 @@ const fn off(setting: &Setting) -> Without {
 }
 
 fn sybils_late(setting: &Setting) -> Vec<Reading> {
-    let plan = Plan::new(setting, 2, Conduct::Swallow);
+    let plan = Plan { seek: setting.defended, ..Plan::new(setting, 2, Conduct::Swallow) };
     let mut arena = Arena::new(setting, &plan, rules(plan.validators, off(setting)));
     arena.run(20_000);
     arena.besiege(arena.honest.clone());
@@ -90,7 +103,8 @@ fn sybils_late(setting: &Setting) -> Vec<Reading> {
 
 /// A network in which each peer knows three honest ones and eight Sybils when it starts.
 fn among_sybils(setting: &Setting, ratio: usize, conduct: Conduct) -> Arena {
-    let plan = Plan { dials: 3, sybils_dialled: 8, ..Plan::new(setting, ratio, conduct) };
+    let plan =
+        Plan { dials: 3, sybils_dialled: 8, seek: setting.defended, ..Plan::new(setting, ratio, conduct) };
     Arena::new(setting, &plan, rules(plan.validators, off(setting)))
 }
 
@@ -116,7 +130,7 @@ fn covert_flash(setting: &Setting) -> Vec<Reading> {
 }
 
 fn eclipse_one(setting: &Setting) -> Vec<Reading> {
-    let plan = Plan { sybils_dialled: 0, ..Plan::new(setting, 4, Conduct::Swallow) };
+    let plan = Plan { seek: setting.defended, ..Plan::new(setting, 4, Conduct::Swallow) };
     let mut arena = Arena::new(setting, &plan, rules(plan.validators, off(setting)));
     arena.run(20_000);
     let victim = arena.late(2, 8);
@@ -130,8 +144,27 @@ fn eclipse_one(setting: &Setting) -> Vec<Reading> {
     readings
 }
 
+/// Sybils for neighbours, and what is off is the search for blocks.
+fn seeking(setting: &Setting, conduct: Conduct) -> Arena {
+    let plan = Plan { dials: 3, sybils_dialled: 8, seek: setting.defended, ..Plan::new(setting, 4, conduct) };
+    Arena::new(setting, &plan, rules(plan.validators, Without::Nothing))
+}
+
+fn withholding(setting: &Setting) -> Vec<Reading> {
+    let mut arena = seeking(setting, Conduct::Withhold);
+    arena.besiege(arena.honest.clone());
+    arena.run(RECOVERY * 1000);
+    let newcomer = arena.late(2, 8);
+    arena.besiege(arena.honest.clone());
+    let caught_up = arena.until_caught_up(newcomer, 300);
+    arena.measure(LASTS);
+    let mut readings = arena.readings();
+    readings.push(Reading::most("a newcomer has the chain after, s", caught_up, RECOVERY as f64));
+    readings
+}
+
 fn censorship(setting: &Setting) -> Vec<Reading> {
-    let mut arena = among_sybils(setting, 4, Conduct::Serve);
+    let mut arena = seeking(setting, Conduct::Serve);
     let target = arena.validators[0];
     arena.order(Conduct::Censor(arena.chain.validators[0].public()));
     arena.besiege(arena.honest.clone());

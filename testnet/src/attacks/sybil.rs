@@ -4,10 +4,11 @@ use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
 use borsh::BorshDeserialize;
 use weft_core::{
-    chain::{Header, Vote},
+    chain::{Checkpoint, Header, Vote},
     gossip::{MeshParameters, Topic, TxMode, TxRefusal, TxRequest, TxResponse},
     node::{GossipId, GossipMessage, Input, OutboundId, Output, Protocol, Role, Verdict},
-    primitives::{Now, PublicKey, Wall},
+    primitives::{Hash, Height, Now, PublicKey, Wall, decode, encode},
+    sync::{SyncRequest, SyncResponse, SyncStatus},
 };
 
 use crate::sim::PeerIx;
@@ -19,10 +20,12 @@ pub(super) enum Conduct {
     Serve,
     /// They pass on nothing.
     Swallow,
-    /// They pass on everything but what this one signed.
+    /// They pass on everything but what this one signed, and say that they have it all; of what they are asked for they have nothing.
     Censor(PublicKey),
     /// They pass on everything so many milliseconds late.
     Delay(u64),
+    /// They pass on everything at once, say that they have it all, and answer no question for it.
+    Withhold,
 }
 
 /// What all Sybils of a world have in common.
@@ -52,14 +55,24 @@ pub(super) const fn greedy() -> MeshParameters {
     MeshParameters { target: ALL, low: ALL, high: 2 * ALL, ..MeshParameters::for_role(Role::Native) }
 }
 
-/// What a Sybil does. `ix` is its own number.
-pub(super) fn script(ix: PeerIx, orders: SharedOrders) -> impl FnMut(Now, Input, &mut Vec<Output>) {
+/// What a Sybil does, on the chain with this genesis hash. `ix` is its own number.
+pub(super) fn script(
+    ix: PeerIx,
+    genesis: Hash,
+    orders: SharedOrders,
+) -> impl FnMut(Now, Input, &mut Vec<Output>) {
     let mut asked = 0;
+    let at_genesis = Checkpoint { height: Height(0), hash: genesis };
+    let mut best =
+        SyncStatus { genesis, head: genesis, height: Height(0), finalised: at_genesis, oldest: Height(0) };
     move |now, input, outputs| match input {
         Input::Gossip(message) => {
             let mut orders = orders.borrow_mut();
+            if let Some(header) = header(&message).filter(|header| header.height() > best.height) {
+                (best.height, best.head) = (header.height(), header.hash());
+            }
             let verdict = match orders.conduct {
-                Conduct::Serve => Verdict::Accept,
+                Conduct::Serve | Conduct::Withhold => Verdict::Accept,
                 Conduct::Swallow => Verdict::Ignore,
                 Conduct::Censor(whom) if is_by(&message, &whom) => Verdict::Ignore,
                 Conduct::Censor(_) => Verdict::Accept,
@@ -77,6 +90,17 @@ pub(super) fn script(ix: PeerIx, orders: SharedOrders) -> impl FnMut(Now, Input,
             let (id, protocol) = (OutboundId(asked), Protocol::Transactions);
             outputs.push(Output::Request { id, peer, protocol, body: hello.to_bytes() });
         }
+        Input::Request { id, protocol: Protocol::Sync, body, .. } => {
+            let answer = match (orders.borrow().conduct, decode(&body, usize::MAX)) {
+                (Conduct::Withhold | Conduct::Censor(_), Ok(SyncRequest::Status(_))) => {
+                    SyncResponse::Status(best.clone())
+                }
+                // As one that knows no more than who asks.
+                (Conduct::Censor(_), Ok(SyncRequest::Headers { .. })) => SyncResponse::Headers(Vec::new()),
+                _ => return,
+            };
+            outputs.push(Output::Respond { id, body: encode(&answer) });
+        }
         Input::Request { id, protocol: Protocol::Transactions, body, .. } => {
             let answer = match TxRequest::from_bytes(&body) {
                 Ok(TxRequest::Fetch(_)) | Err(_) => return,
@@ -89,11 +113,17 @@ pub(super) fn script(ix: PeerIx, orders: SharedOrders) -> impl FnMut(Now, Input,
     }
 }
 
+/// The header of an announced block, with which the announcement begins.
+fn header(message: &GossipMessage) -> Option<Header> {
+    let mut bytes = message.data.as_slice();
+    (message.topic == Topic::Block).then(|| Header::deserialize(&mut bytes).ok()).flatten()
+}
+
 /// Whether this authority signed what the message says.
 fn is_by(message: &GossipMessage, whom: &PublicKey) -> bool {
     let mut bytes = message.data.as_slice();
     match message.topic {
-        Topic::Block => Header::deserialize(&mut bytes).is_ok_and(|it| it.content.proposer == *whom),
+        Topic::Block => header(message).is_some_and(|header| header.content.proposer == *whom),
         Topic::Vote => Vote::deserialize(&mut bytes).is_ok_and(|vote| vote.by == *whom),
         Topic::Evidence | Topic::Chat(_) => false,
     }

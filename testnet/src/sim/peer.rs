@@ -11,7 +11,7 @@ use weft_core::{
     gossip::TxMode,
     node::{
         BlockSummary, ChatView, Config, ConnectionId, Discovery, Event, GossipId, InboundId, Input, Node,
-        NodeLists, OutboundId, Output, Protocol, Prune, Role,
+        NodeLists, OutboundId, Output, Protocol, Prune, Role, Without,
     },
     peers::AddressRange,
     primitives::{Hash, Now, SecretKey},
@@ -70,6 +70,8 @@ pub struct NodeOptions {
     pub discovery: Discovery,
     /// The most jobs in flight; there are half as many workers.
     pub max_jobs: usize,
+    /// What it does without.
+    pub without: Without,
     /// The most peers that may be here because they connected.
     pub max_inbound: usize,
     /// How far its clock is off, in milliseconds.
@@ -98,6 +100,7 @@ impl Default for NodeOptions {
             mempool_bytes: 8 << 20,
             tx_mode: TxMode::default(),
             discovery: Discovery::OFF,
+            without: Without::default(),
             max_inbound: usize::MAX,
             max_jobs: 4,
             skew_millis: 0,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use libp2p::{Multiaddr, PeerId};
 use weft_core::{
     node::{CommandError, CommandId, Config, Input, Node, Output, Reply, StartError},
+    peers::PeerRecord,
     primitives::{Hash, Mono, Now, SecretKey, Wall},
 };
 
@@ -204,6 +205,7 @@ impl World {
                 proxies: Vec::new(),
                 upload: options.role.upload(),
                 max_jobs: options.max_jobs,
+                without: options.without,
             },
             chain,
             country: options.access.country.unwrap_or_else(|| country(self.seed, ix)),
@@ -361,6 +363,18 @@ impl World {
     pub fn find(&self, id: &str) -> PeerIx {
         let id: PeerId = id.parse().expect("peers are shown by their id");
         *self.by_id.get(&id).expect("everyone is of this world")
+    }
+
+    /// What a peer says of itself, signed now, as it may be passed on: for puppets.
+    ///
+    /// # Panics
+    /// Never: every peer of a world has a key.
+    #[must_use]
+    pub fn record(&self, ix: PeerIx) -> PeerRecord {
+        let peer = &self.peers[ix.0];
+        let key = peer.config.key.as_ref().expect("every peer joins with a key");
+        let chain = peer.chain.unwrap_or(Hash::ZERO);
+        PeerRecord::sign(key, &chain, self.now_of(ix).wall, &[self.address(ix)])
     }
 
     /// The real nodes that are up.

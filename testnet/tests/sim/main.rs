@@ -36,6 +36,7 @@ mod records;
 mod relaying;
 mod rendezvous;
 mod scenarios;
+mod seeking;
 mod serving;
 mod siege;
 mod slow_servers;

@@ -50,10 +50,10 @@ impl TransactionRelay {
         pool: &impl Pool,
         now: Mono,
     ) -> Result<Answer, DecodeError> {
-        let outcome = if self.allowances(peer, now).may_bring(body.len(), now) {
+        let outcome = if self.unbounded || self.allowances(peer, now).may_bring(body.len(), now) {
             let request = TxRequest::from_bytes(body)?;
             self.counts.bytes_received.request(&request, body.len());
-            if self.allowances(peer, now).may_ask(items(&request), now) {
+            if self.unbounded || self.allowances(peer, now).may_ask(items(&request), now) {
                 let is_common =
                     matches!(request, TxRequest::Push(_) | TxRequest::Announce(_) | TxRequest::Fetch(_));
                 let outcome = self.act(peer, request, pool, now);

@@ -9,7 +9,7 @@ use libp2p::PeerId;
 
 use super::{Archived, Chain, MAX_WAITING_BYTES, Purpose, RECENT_DEPTH, Recent, Waiting, history, row};
 use crate::{
-    chain::{Body, ConsensusRecord, RecordError, SystemItem},
+    chain::{Body, ConsensusRecord, Header, RecordError, SystemItem},
     finality::{BlockTree, InsertError, Stage},
     gossip::{CompactBlock, CompactError},
     node::{Event, GossipMessage, SyncPhase, Verdict, effects::Effects, work::Job},
@@ -62,7 +62,7 @@ impl Chain {
                 Some(Verdict::Reject)
             }
             Err(InsertError::UnknownParent) => {
-                self.follow_unknown(fx, message.from, block.header.height());
+                self.follow_unknown(fx, message.from, &block.header);
                 Some(Verdict::Ignore)
             }
             Err(InsertError::Known) => {
@@ -538,12 +538,12 @@ impl Chain {
     }
 
     /// A block whose parent is unknown here: someone knows more.
-    fn follow_unknown(&mut self, fx: &mut Effects, from: PeerId, height: Height) {
+    fn follow_unknown(&mut self, fx: &mut Effects, from: PeerId, header: &Header) {
         if self.is_light() {
             self.tip_misses(from);
             return;
         }
-        self.scheduler.seen(from, height);
-        self.ask_headers_of(fx, from);
+        self.scheduler.seen(from, header.height());
+        self.seek_parent(fx, from, header.content.parent);
     }
 }

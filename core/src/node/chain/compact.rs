@@ -267,8 +267,27 @@ impl Chain {
         self.compact.counts.duplicates += 1;
         if lacking {
             self.announced_again(fx, hash, compact);
+        } else if self.announced_late(hash, compact) {
+            return Verdict::Accept;
         }
         Verdict::Ignore
+    }
+
+    /// The first announcement of a block that is here already, since somebody was asked for it: our neighbours may still need it.
+    /// Returns whether it is to be passed on, which a made-up one is not.
+    fn announced_late(&mut self, hash: Hash, compact: CompactBlock) -> bool {
+        let Some(body) = self.recent.get(&hash).map(|recent| Arc::clone(&recent.body)) else { return false };
+        let (height, slot) = (compact.header.height(), compact.header.slot());
+        if self.compact.announced.contains_key(&hash) || compact.check().is_err() {
+            return false;
+        }
+        let right = Rebuild::new(compact).is_ok_and(|mut rebuild| {
+            rebuild.find(body.transactions.iter().map(|it| (it.id(), it)));
+            rebuild.missing().is_empty() && rebuild.finish().is_ok()
+        });
+        let state = State::Here(right.then_some(body));
+        self.compact.remember(hash, Announced { height, slot, state, right, again: 0 });
+        right
     }
 
     /// Another announcement of a block whose body is missing may bring it.

@@ -211,7 +211,7 @@ impl Chain {
         locator
     }
 
-    fn request_headers(&self, fx: &mut Effects, peer: PeerId) {
+    pub(super) fn request_headers(&self, fx: &mut Effects, peer: PeerId) {
         let max = u32::try_from(MAX_HEADERS).expect("a small constant");
         let locator = self.locator(&peer);
         let body = encode(&SyncRequest::Headers { locator: locator.clone(), max });
@@ -359,6 +359,7 @@ impl Chain {
             return;
         }
         self.scheduler.headers_came(&peer, highest, false, fx.now.mono);
+        self.sought_came(&peer);
         self.download.checking = true;
         let headers = Arc::new(headers);
         let job = Job::VerifyHeaders { genesis: self.id, headers: Arc::clone(&headers) };

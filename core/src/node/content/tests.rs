@@ -6,7 +6,7 @@ use crate::{
     content::Maker,
     node::{
         Command, CommandError, Config, ConnectionId, DhtAnswer, DhtFailure, DhtQuery, Discovery, Input, Link,
-        Node, NodeLists, Prune,
+        Node, NodeLists, Prune, Without,
         services::{archive_key, snapshot_key},
     },
     peers::Found,
@@ -47,6 +47,7 @@ impl Harness {
             upload: Role::Native.upload(),
             slots: 0,
             max_jobs: 2,
+            without: Without::default(),
         };
         let now = Now { mono: Mono(0), wall: Wall(0) };
         let node = Node::new(config, Box::new(MemoryStore::default()), [3; 32], now).unwrap();

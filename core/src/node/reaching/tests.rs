@@ -10,7 +10,7 @@ use crate::{
     gossip::TxMode,
     node::{
         Command, CommandId, Config, ConnectionId, Discovery, Input, Link, LinkState, Node, NodeLists, Prune,
-        Reply,
+        Reply, Without,
     },
     primitives::{Now, Wall},
     store::MemoryStore,
@@ -56,6 +56,7 @@ impl Alone {
             mempool_bytes: 0,
             tx_mode: TxMode::default(),
             max_jobs: 1,
+            without: Without::default(),
         };
         let now = Now { mono: Mono(0), wall: Wall(0) };
         let node = Node::new(config, Box::new(MemoryStore::default()), [7; 32], now).unwrap();

@@ -9,7 +9,7 @@ use crate::{
     gossip::{MAX_TEXT_BYTES, Room, SayError, TextError, Topic, TxMode},
     node::{
         ChatView, Command, CommandError, CommandId, Config, ConnectionId, GossipId, GossipMessage, InboundId,
-        Input, Link, Node, NodeLists, Output, Protocol, Reply, Role, Verdict,
+        Input, Link, Node, NodeLists, Output, Protocol, Reply, Role, Verdict, Without,
     },
     primitives::{Mono, Now, Wall},
     store::MemoryStore,
@@ -45,6 +45,7 @@ fn node_as(seed: u8, role: Role) -> Node {
         proxies: Vec::new(),
         upload: Role::Native.upload(),
         max_jobs: 1,
+        without: Without::default(),
     };
     Node::new(config, Box::new(MemoryStore::default()), [seed; 32], NOW).unwrap()
 }
