@@ -8,7 +8,6 @@
 //! end, whether a peer can be dialled), the disk's writer, the duration of jobs, and gossip: a flood, or
 //! [gossipsub as its specification says](gossipsub).
 
-mod abreast;
 mod access;
 mod commands;
 mod connections;

@@ -57,7 +57,7 @@ impl World {
     pub fn relay_counts(&self, ix: PeerIx) -> RelayCounts {
         match &self.peers[ix.0].actor {
             Actor::Node(node) => node.relay_counts().unwrap_or_default(),
-            Actor::Puppet(_) | Actor::TakingTurn | Actor::Down => RelayCounts::default(),
+            Actor::Puppet(_) | Actor::Down => RelayCounts::default(),
         }
     }
 
@@ -110,7 +110,7 @@ impl World {
     pub fn node(&self, ix: PeerIx) -> Option<&Node> {
         match &self.peers[ix.0].actor {
             Actor::Node(node) => Some(node),
-            Actor::Puppet(_) | Actor::TakingTurn | Actor::Down => None,
+            Actor::Puppet(_) | Actor::Down => None,
         }
     }
 

@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use weft_core::{
     node::{Input, Output},
     peers::Whom,
-    primitives::Mono,
 };
 
 use super::{
@@ -23,7 +22,6 @@ impl World {
 
     pub(super) fn deliver(&mut self, ix: PeerIx, input: Input) {
         self.trace.input(self.now, ix, &input);
-        let Some(input) = self.gather(ix, input) else { return };
         let now = self.now_of(ix);
         match &mut self.peers[ix.0].actor {
             Actor::Node(node) => {
@@ -38,7 +36,7 @@ impl World {
                     self.carry_out(ix, output);
                 }
             }
-            Actor::TakingTurn | Actor::Down => {}
+            Actor::Down => {}
         }
     }
 
@@ -64,14 +62,13 @@ impl World {
             self.carry_out(ix, output);
         }
         self.schedule_commit(ix);
-        let Actor::Node(node) = &self.peers[ix.0].actor else { return };
-        self.schedule_wake(ix, node.poll_timeout());
+        self.schedule_wake(ix);
     }
 
-    /// Sees to it that a node is woken when it wants to be.
-    pub(super) fn schedule_wake(&mut self, ix: PeerIx, due: Option<Mono>) {
+    fn schedule_wake(&mut self, ix: PeerIx) {
         let peer = &mut self.peers[ix.0];
-        let Some(due) = due else { return };
+        let Actor::Node(node) = &peer.actor else { return };
+        let Some(due) = node.poll_timeout() else { return };
         let at = self.now.max(peer.started.saturating_add(due.0.saturating_mul(1000)));
         if peer.wake.is_none_or(|planned| at < planned) {
             peer.wake = Some(at);

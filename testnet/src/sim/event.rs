@@ -111,28 +111,10 @@ impl Queue {
         self.heap.push(Reverse((at, self.sequence, place)));
     }
 
-    /// A request that will have had no answer by then, or by the time that the call before named if that is later.
+    /// A request that will have had no answer by then. Later calls may not name an earlier time.
     pub(super) fn push_timeout(&mut self, at: Micros, to: PeerIx, life: u32, id: OutboundId) {
-        let at = at.max(self.timeouts.back().map_or(0, |(last, ..)| *last));
         self.sequence += 1;
         self.timeouts.push_back((at, self.sequence, Timeout { to, life, id }));
-    }
-
-    /// When the next event will be and to whom, and whether it concerns another peer at once; nothing if it lies after `limit`.
-    pub(super) fn peek(&self, limit: Micros) -> Option<(Micros, PeerIx, bool)> {
-        let next = self.heap.peek().map(|Reverse((at, sequence, place))| (*at, *sequence, *place));
-        let timeout = self.timeouts.front().map(|(at, sequence, timeout)| (*at, *sequence, timeout.to));
-        let (at, to, alone) = match (next, timeout) {
-            (next, Some((at, sequence, to))) if next.is_none_or(|next| (at, sequence) < (next.0, next.1)) => {
-                (at, to, false)
-            }
-            (next, _) => {
-                let (at, _, place) = next?;
-                let entry = self.entries[place as usize].as_ref().expect("what is in the heap has an entry");
-                (at, entry.to, matches!(entry.event, Event::Established { .. }))
-            }
-        };
-        (at <= limit).then_some((at, to, alone))
     }
 
     /// The next event, unless it lies after `limit`.

@@ -186,8 +186,6 @@ impl Seen {
 pub(super) enum Actor {
     Node(Box<Node>),
     Puppet(Box<dyn Puppet>),
-    /// A node that is away while it [takes its turn](super::abreast).
-    TakingTurn,
     Down,
 }
 

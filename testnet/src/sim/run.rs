@@ -76,7 +76,6 @@ fn world(
     if scenario.expect.blame_allowed {
         world.allow_blame();
     }
-    world.run_abreast(std::thread::available_parallelism().map_or(1, usize::from));
     let (begin, end) = scenario.measured_millis();
     world.measure(begin, end);
     let mut validators = chain.validators.iter().cloned();

@@ -78,11 +78,13 @@ impl Trace {
     }
 
     fn add(&mut self, now: Micros, ix: PeerIx, tag: u8, payload: &[u8]) {
-        add(&mut self.steps, now, ix, tag, payload);
-        self.hash_much();
-    }
-
-    fn hash_much(&mut self) {
+        let mut step = [0; 25];
+        step[..8].copy_from_slice(&now.to_le_bytes());
+        step[8..16].copy_from_slice(&(ix.0 as u64).to_le_bytes());
+        step[16] = tag;
+        step[17..].copy_from_slice(&(payload.len() as u64).to_le_bytes());
+        self.steps.extend_from_slice(&step);
+        self.steps.extend_from_slice(payload);
         if self.steps.len() >= AT_ONCE {
             self.hasher.add(&self.steps);
             self.steps.clear();
@@ -141,43 +143,18 @@ impl Trace {
         if self.tells() {
             self.tell(now, ix, ">", &brief_output(output));
         }
-        add_output(&mut self.steps, now, ix, output);
-        self.hash_much();
-    }
-
-    /// Outputs of one peer with what [`add_output`] made of them.
-    pub(super) fn outputs(&mut self, now: Micros, ix: PeerIx, outputs: &[Output], steps: &[u8]) {
-        if self.tells() {
-            outputs.iter().for_each(|output| self.tell(now, ix, ">", &brief_output(output)));
-        }
-        self.steps.extend_from_slice(steps);
-        self.hash_much();
-    }
-}
-
-fn add(steps: &mut Vec<u8>, now: Micros, ix: PeerIx, tag: u8, payload: &[u8]) {
-    let mut step = [0; 25];
-    step[..8].copy_from_slice(&now.to_le_bytes());
-    step[8..16].copy_from_slice(&(ix.0 as u64).to_le_bytes());
-    step[16] = tag;
-    step[17..].copy_from_slice(&(payload.len() as u64).to_le_bytes());
-    steps.extend_from_slice(&step);
-    steps.extend_from_slice(payload);
-}
-
-/// Adds to a row of steps what a peer wants done.
-pub(super) fn add_output(steps: &mut Vec<u8>, now: Micros, ix: PeerIx, output: &Output) {
-    match output {
-        // What jobs carry may be large and is a function of what came before; the result shows in later outputs.
-        Output::Work(id, _) => add(steps, now, ix, 101, &id.0.to_le_bytes()),
-        Output::Request { body, .. } => add(steps, now, ix, 102, body),
-        Output::Respond { body, .. } => add(steps, now, ix, 103, body),
-        Output::Publish { data, .. } => add(steps, now, ix, 104, data),
-        Output::Archive(id, _) => add(steps, now, ix, 105, &id.0.to_le_bytes()),
-        other => {
-            add(steps, now, ix, 100, &[]);
-            // A row takes everything, so writing into it cannot fail.
-            let _ = write!(Words(steps), "{other:?}");
+        match output {
+            // What jobs carry may be large and is a function of what came before; the result shows in later outputs.
+            Output::Work(id, _) => self.add(now, ix, 101, &id.0.to_le_bytes()),
+            Output::Request { body, .. } => self.add(now, ix, 102, body),
+            Output::Respond { body, .. } => self.add(now, ix, 103, body),
+            Output::Publish { data, .. } => self.add(now, ix, 104, data),
+            Output::Archive(id, _) => self.add(now, ix, 105, &id.0.to_le_bytes()),
+            other => {
+                self.add(now, ix, 100, &[]);
+                // A row takes everything, so writing into it cannot fail.
+                let _ = write!(Words(&mut self.steps), "{other:?}");
+            }
         }
     }
 }

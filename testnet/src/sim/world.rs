@@ -10,10 +10,9 @@ use weft_core::{
 };
 
 use super::{
-    abreast::Abreast,
     dice::{Dice, derive},
     disk::{Disk, Keep, Library, Storage},
-    event::{Entry, Event, Micros, Queue},
+    event::{Event, Micros, Queue},
     gossip::{Gossip, Names, Seen as Remembered},
     gossipsub::{MeshCounts, Router},
     jobs::Shared,
@@ -41,7 +40,6 @@ pub struct World {
     pub(super) now: Micros,
     epoch: u64,
     pub(super) queue: Queue,
-    pub(super) abreast: Option<Abreast>,
     pub(super) dice: Dice,
     pub(super) network: Network,
     pub(super) peers: Vec<Peer>,
@@ -78,7 +76,6 @@ impl World {
             now: 0,
             epoch: EPOCH,
             queue: Queue::default(),
-            abreast: None,
             dice: Dice::new(seed),
             network: Network::default(),
             peers: Vec::new(),
@@ -398,9 +395,7 @@ impl World {
     /// Runs for so many milliseconds.
     pub fn run_for(&mut self, millis: u64) {
         let limit = self.now + millis * 1000;
-        if !self.run_windows(limit) {
-            while self.step(limit) {}
-        }
+        while self.step(limit) {}
     }
 
     /// Runs until the condition holds, for at most so many milliseconds; answers how many it took.
@@ -433,30 +428,25 @@ impl World {
 
     /// Lets the next event happen, if it lies no later than `limit`; otherwise time moves on to `limit`.
     pub(super) fn step(&mut self, limit: Micros) -> bool {
-        let Some((at, entry)) = self.queue.pop_until(limit) else {
+        let Some((at, mut entry)) = self.queue.pop_until(limit) else {
             self.now = limit;
             return false;
         };
-        self.happen(at, entry);
-        true
-    }
-
-    /// Lets an event happen at its time.
-    pub(super) fn happen(&mut self, at: Micros, mut entry: Entry) {
         self.now = at;
         let ix = entry.to;
         let peer = &mut self.peers[ix.0];
         if peer.life != entry.life || !peer.is_up() {
-            return;
+            return true;
         }
         if let Some(held) = &mut peer.paused {
             held.push(entry);
-            return;
+            return true;
         }
         if let Some(load) = entry.load.take()
             && let Some(through) = self.land(ix, load)
         {
-            return self.queue.push_entry(through, entry);
+            self.queue.push_entry(through, entry);
+            return true;
         }
         match entry.event {
             Event::Wake => self.wake(ix),
@@ -478,6 +468,7 @@ impl World {
                 self.deliver(ix, input);
             }
         }
+        true
     }
 
     fn wake(&mut self, ix: PeerIx) {
@@ -487,17 +478,14 @@ impl World {
             return;
         }
         peer.wake = None;
-        if peer.wakes_now.0 == self.now {
-            peer.wakes_now.1 += 1;
-            assert!(peer.wakes_now.1 < MOST_WAKES_AT_ONCE, "{ix:?} never stops asking for a timeout");
-        } else {
-            peer.wakes_now = (self.now, 0);
-        }
-        if self.gather_wake(ix) {
-            return;
-        }
-        let Actor::Node(node) = &mut self.peers[ix.0].actor else { return };
+        let Actor::Node(node) = &mut peer.actor else { return };
         if node.poll_timeout().is_some_and(|due| due <= now.mono) {
+            if peer.wakes_now.0 == self.now {
+                peer.wakes_now.1 += 1;
+                assert!(peer.wakes_now.1 < MOST_WAKES_AT_ONCE, "{ix:?} never stops asking for a timeout");
+            } else {
+                peer.wakes_now = (self.now, 0);
+            }
             node.handle_timeout(now);
         }
         self.drain(ix);

@@ -9,11 +9,9 @@ use weft_core::{
     primitives::Now,
 };
 use weft_testnet::{
-    fixture::{TestChain, address, key},
+    fixture::TestChain,
     sim::{EPOCH, Network, NodeOptions, PeerIx, World},
 };
-
-use crate::town::{SLOT, Town};
 
 type Log = Rc<RefCell<Vec<(u64, Input)>>>;
 
@@ -202,23 +200,4 @@ fn the_same_seed_gives_the_same_run_and_another_seed_another() {
     };
     assert_eq!(run(5), run(5));
     assert_ne!(run(5), run(6));
-}
-
-#[test]
-fn two_threads_make_the_run_that_one_makes() {
-    let run = |threads| {
-        let mut town = Town::new(23, 4, 28);
-        // With links all alike many peers have a turn in the same window.
-        town.world.set_network(Network { flat_micros: Some(20_000), jitter: 0.01, ..Network::default() });
-        town.world.run_abreast(threads);
-        town.world.run_for(3 * SLOT);
-        let payment = town.chain.transfer(0, address(&key("shop", 0)), 0);
-        town.world.submit(town.followers[3], payment).expect("a payment that nothing speaks against");
-        town.converge(12, 30 * SLOT);
-        town.world.check_all();
-        (town.world.trace(), town.world.elapsed())
-    };
-    let (one, two) = (run(1), run(2));
-    assert_eq!(one, two);
-    assert_eq!(one, run(1), "and again");
 }
