@@ -50,7 +50,7 @@ impl Count {
     }
 }
 
-/// Connections that the transport has made and the swarm has not told of. Who is refused there is dropped, and the count with it.
+/// Connections that the transport has made and the swarm has not told of. Who is refused there is dropped, and the count with it when the next one is made.
 type New = Arc<Mutex<VecDeque<(PeerId, ConnectedPoint, Weak<Count>)>>>;
 
 fn lock(new: &New) -> MutexGuard<'_, VecDeque<(PeerId, ConnectedPoint, Weak<Count>)>> {
@@ -106,7 +106,6 @@ impl NetworkBehaviour for Meter {
         match event {
             FromSwarm::ConnectionEstablished(event) => {
                 let mut new = lock(&self.new);
-                new.retain(|(.., count)| count.strong_count() > 0);
                 let like = |(peer, endpoint, _): &(PeerId, ConnectedPoint, Weak<Count>)| {
                     *peer == event.peer_id && endpoint == event.endpoint
                 };
@@ -139,7 +138,10 @@ impl Metering {
     /// Counts what goes over a new connection to this peer.
     pub(super) fn metered<M>(&self, peer: PeerId, endpoint: ConnectedPoint, muxer: M) -> Metered<M> {
         let count = Arc::default();
-        lock(&self.0).push_back((peer, endpoint, Arc::downgrade(&count)));
+        let mut new = lock(&self.0);
+        // The swarm never tells of those that it refuses, however many there are.
+        new.retain(|(.., count)| count.strong_count() > 0);
+        new.push_back((peer, endpoint, Arc::downgrade(&count)));
         Metered { inner: muxer, count }
     }
 }
