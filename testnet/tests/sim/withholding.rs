@@ -42,6 +42,8 @@ struct Dealer {
     delivers: bool,
     /// Whether it tells the sizes of what it has.
     is_exact: bool,
+    /// Whether it says that it takes pushes. What is pushed to it goes no further.
+    takes_pushes: bool,
     under_way: BTreeMap<OutboundId, OutgoingId>,
     requests: u64,
     /// How often it was asked for what it announced.
@@ -59,6 +61,7 @@ impl Dealer {
             goods: Goods(goods),
             delivers: false,
             is_exact: true,
+            takes_pushes: false,
             under_way: BTreeMap::new(),
             // Apart from those of the flood itself.
             requests: 1 << 32,
@@ -101,6 +104,9 @@ impl Dealer {
     fn speak(&mut self, now: Mono, outputs: &mut Vec<Output>) {
         while let Some(outgoing) = self.relay.poll(&self.goods, now) {
             let said = match TxRequest::from_bytes(&outgoing.body).expect("it was written here") {
+                TxRequest::Hello { salt, min_fee_rate, .. } if self.takes_pushes => {
+                    TxRequest::Hello { mode: TxMode::PushPull, salt, min_fee_rate }
+                }
                 TxRequest::Announce(mut announcements) if !self.is_exact => {
                     announcements.iter_mut().for_each(|one| one.size += 1);
                     TxRequest::Announce(announcements)
@@ -148,11 +154,11 @@ fn unseen(flood: &Flood, from: u64, count: u64) -> Vec<Transaction> {
     (from..from + count).map(|nonce| flood.sign(1, nonce, |_| {})).collect()
 }
 
-#[test]
-fn what_is_withheld_under_one_name_after_the_other_delays_nobody() {
-    /// How many names are there at a time.
+/// Each second somebody under a new name announces to everybody what it never gives, as many as a fetch asks for; four of them are there
+/// at a time.
+fn under_new_names(seed: u64, takes_pushes: bool) -> Flood {
     const NAMES: usize = 4;
-    let mut flood = Flood::new(20);
+    let mut flood = Flood::new(seed);
     let goods = unseen(&flood, 0, GOODS);
     let mut there: VecDeque<(PeerIx, Shared)> = VecDeque::new();
     let mut asked = 0;
@@ -163,7 +169,8 @@ fn what_is_withheld_under_one_name_after_the_other_delays_nobody() {
             asked += dealer.borrow().asked;
             flood.town.world.kill(ix);
         }
-        let dealer = Rc::new(RefCell::new(Dealer::new(round, goods.clone())));
+        let dealer = Dealer { takes_pushes, ..Dealer::new(round, goods.clone()) };
+        let dealer = Rc::new(RefCell::new(dealer));
         let options = flood.town.options();
         let ix = flood.town.world.add_puppet(options, script(&dealer));
         for other in flood.town.all() {
@@ -174,7 +181,19 @@ fn what_is_withheld_under_one_name_after_the_other_delays_nobody() {
         flood.slot_with(|flood| there.iter().for_each(|(ix, dealer)| speak(flood, *ix, dealer)));
     }
     assert!(asked > ROUNDS, "they were asked {asked} times");
-    flood.goes_on();
+    flood
+}
+
+#[test]
+fn what_is_withheld_under_one_name_after_the_other_delays_nobody() {
+    under_new_names(20, false).goes_on();
+}
+
+/// They are a third of those who are pushed to, so that many a payment has to be announced and asked for, and comes a slot later. It does not wait for
+/// them besides.
+#[test]
+fn those_who_have_payments_pushed_to_them_as_well_delay_some_by_an_announcement_and_a_slot() {
+    under_new_names(20, true).takes_at_most(3_000);
 }
 
 #[test]

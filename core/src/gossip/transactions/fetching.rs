@@ -4,6 +4,10 @@
 //! it is here. Of two announcements of one size, only one is therefore asked for at a time: a fetch *covers* as many
 //! announcements of the same size, of each other peer, as it asks for. What comes is recognised under all its names, and
 //! what is left is asked for elsewhere once the answer is here, or after [`COVER_MILLIS`].
+//!
+//! Whoever announces and delivers nothing could so keep others from being asked, under a new name each second. Therefore nobody who
+//! delivered when last asked waits for somebody who did not, and no announcement waits for longer than [`POSTPONED_MILLIS`], whatever
+//! the others do.
 
 use std::collections::BTreeMap;
 
@@ -16,6 +20,8 @@ pub const PUSH_WAIT_MILLIS: u64 = 500;
 pub const FETCH_GATHER_MILLIS: u64 = 100;
 /// How long a fetch keeps others from being asked for what may be the same, in milliseconds: two long round trips.
 pub const COVER_MILLIS: u64 = 1_000;
+/// How long an announcement waits for fetches from others, all together, in milliseconds.
+pub(super) const POSTPONED_MILLIS: u64 = 2 * COVER_MILLIS;
 /// How long a fetch may take before its peer counts as slow, in milliseconds. Its answer is still taken.
 pub const FETCH_TIMEOUT_MILLIS: u64 = 5_000;
 /// How long a peer is not fetched from after it did not deliver, in milliseconds: this, doubling with each time in a row.
@@ -95,6 +101,8 @@ pub(super) struct Patience {
     strikes: u32,
     /// It is not asked before this.
     pub(super) resumes: Mono,
+    /// It did when it was asked last.
+    pub(super) delivers: bool,
 }
 
 impl Patience {
@@ -102,11 +110,13 @@ impl Patience {
     pub(super) fn lose(&mut self, now: Mono) {
         self.resumes = now + (FETCH_PAUSE_MILLIS << self.strikes.min(MAX_DOUBLINGS));
         self.strikes += 1;
+        self.delivers = false;
     }
 
     /// It delivered.
     pub(super) fn regain(&mut self) {
         self.strikes = 0;
+        self.delivers = true;
     }
 }
 

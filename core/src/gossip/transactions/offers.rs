@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{MAX_BATCH_BYTES, MAX_BATCH_COUNT, ShortId};
+use super::{MAX_BATCH_BYTES, MAX_BATCH_COUNT, ShortId, fetching::POSTPONED_MILLIS};
 use crate::{chain::Transaction, primitives::Mono};
 
 /// The most announcements remembered of one peer; more are ignored.
@@ -17,6 +17,8 @@ pub(super) struct Offer {
     pub(super) failures: u8,
     /// When to ask for it.
     due: Mono,
+    /// Until when it may wait for what others are asked for, once it has begun to.
+    waits_until: Option<Mono>,
     /// Its place in the order of arrival.
     place: u64,
 }
@@ -46,7 +48,7 @@ impl Offers {
         }
         let place = self.next_place;
         self.next_place += 1;
-        self.put(short, Offer { size, failures: 0, due, place });
+        self.put(short, Offer { size, failures: 0, due, waits_until: None, place });
         true
     }
 
@@ -80,7 +82,7 @@ impl Offers {
     }
 
     /// Takes what the next request asks for, in order of arrival: what is due by `until`, as much as a request may. What is `covered` by
-    /// requests to others waits for `cover_end`.
+    /// requests to others waits for `cover_end`, as long as it may.
     pub(super) fn take_batch(
         &mut self,
         until: Mono,
@@ -91,7 +93,7 @@ impl Offers {
         let (mut bytes, mut later) = (0, Vec::new());
         for short in self.queue.range(..=(until, u64::MAX)).map(|(_, short)| *short) {
             let Some(offer) = self.offers.get(&short) else { continue };
-            if covered(offer.size) {
+            if offer.waits_until.is_none_or(|end| until < end) && covered(offer.size) {
                 later.push(short);
                 continue;
             }
@@ -106,7 +108,9 @@ impl Offers {
         }
         for short in later {
             if let Some(offer) = self.take(&short) {
-                self.put(short, Offer { due: offer.due.max(cover_end), ..offer });
+                let waits_until = offer.waits_until.unwrap_or(until + POSTPONED_MILLIS);
+                let due = offer.due.max(cover_end.min(waits_until));
+                self.put(short, Offer { due, waits_until: Some(waits_until), ..offer });
                 self.postponed.insert(short);
             }
         }
@@ -176,5 +180,17 @@ mod tests {
         assert_eq!(taken(&offers.take_batch(Mono(20), |_| false, Mono(0))), [1, 3]);
         offers.put_back(batch[0].0, batch[0].1, Mono(30));
         assert_eq!((offers.next_due(), offers.len()), (Some(Mono(30)), 1));
+    }
+
+    #[test]
+    fn nothing_waits_for_others_longer_than_it_may() {
+        let mut offers = Offers::default();
+        offers.add(short(1), Some(165), Mono(0));
+        let mut now = Mono(0);
+        while offers.take_batch(now, |_| true, now + 100).is_empty() {
+            offers.release(now + 100);
+            now = now + 100;
+        }
+        assert_eq!(now, Mono(POSTPONED_MILLIS));
     }
 }

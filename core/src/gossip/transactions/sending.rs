@@ -186,11 +186,13 @@ impl TransactionRelay {
             self.peers.iter().filter(|(_, peer)| due(peer)).map(|(id, peer)| (peer.turn, *id)).collect();
         announcers.sort_unstable();
         for (_, peer_id) in announcers {
+            let delivers = |peer: &PeerId| self.peers.get(peer).is_some_and(|peer| peer.patience.delivers);
             let mut cover = Cover::default();
             for (other, flight) in self.in_flight.values() {
                 if let Flight::Fetch(fetch) = flight
                     && fetch.covers
                     && *other != peer_id
+                    && (delivers(other) || !delivers(&peer_id))
                 {
                     cover.add(fetch);
                 }

@@ -4,7 +4,7 @@
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::{
-    super::sketch::sketch,
+    super::{fetching::POSTPONED_MILLIS, sketch::sketch},
     pulling::{announce_to, deliver, greet, next},
     *,
 };
@@ -31,6 +31,62 @@ fn announcements_that_are_never_delivered_cost_less_and_less() {
     announce_to(&mut relay, 2, &keys[1], &[5000], 60_000);
     let (id, _) = next(&mut relay, &EMPTY, 60_100, 2);
     assert_eq!(relay.answered(id, &deliver(&[5000]), &EMPTY, Mono(60_200)).check.len(), 1);
+}
+
+#[test]
+fn who_delivers_never_waits_for_those_who_do_not_under_however_many_names() {
+    let mut relay = machine(TxMode::Pull, [1]);
+    let honest = greet(&mut relay, 1, TxMode::Pull, 0);
+    announce_to(&mut relay, 1, &honest, &[0], 0);
+    let (id, _) = next(&mut relay, &EMPTY, 100, 1);
+    relay.answered(id, &deliver(&[0]), &EMPTY, Mono(100));
+    let mut now = 1_000;
+    for name in 2..30 {
+        relay.peer_connected(peer(name), Mono(now));
+        let key = greet(&mut relay, name, TxMode::Pull, now);
+        announce_to(&mut relay, name, &key, &(1_000..1_256).collect::<Vec<_>>(), now);
+        let nonce = u64::from(name);
+        announce_to(&mut relay, 1, &honest, &[nonce], now);
+        now += FETCH_GATHER_MILLIS;
+        let asked: Vec<_> = std::iter::from_fn(|| relay.poll(&EMPTY, Mono(now))).collect();
+        let to_honest = asked.iter().find(|outgoing| outgoing.peer == peer(1));
+        let to_honest = to_honest.unwrap_or_else(|| panic!("{} others were asked instead", asked.len()));
+        assert_eq!(relay.answered(to_honest.id, &deliver(&[nonce]), &EMPTY, Mono(now)).check.len(), 1);
+        relay.peer_disconnected(&peer(name), Mono(now + 400));
+        now += 400;
+    }
+}
+
+#[test]
+fn those_who_deliver_only_now_and_then_hold_others_up_for_two_seconds_at_most() {
+    let mut relay = machine(TxMode::Pull, 1..=6);
+    let keys: Vec<_> = (1..=6).map(|number| greet(&mut relay, number, TxMode::Pull, 0)).collect();
+    let [honest, liars @ ..] = keys.as_slice() else { unreachable!("there are six") };
+    // All have delivered once, so that all are waited for.
+    for (number, key) in (1..).zip(&keys) {
+        announce_to(&mut relay, number, key, &[number.into()], 0);
+        let (id, _) = next(&mut relay, &EMPTY, 100, number);
+        relay.answered(id, &deliver(&[number.into()]), &EMPTY, Mono(100));
+    }
+    let (mut liars, mut asked) = ((2..).zip(liars), None);
+    for now in (1_000..8_000).step_by(50) {
+        // One after the other says just in time that it has something of that size.
+        if now % 900 == 100
+            && let Some((number, key)) = liars.next()
+        {
+            announce_to(&mut relay, number, key, &[200 + u64::from(number)], now);
+        }
+        if now == 1_150 {
+            announce_to(&mut relay, 1, honest, &[100], now);
+        }
+        while let Some(outgoing) = relay.poll(&EMPTY, Mono(now)) {
+            if outgoing.peer == peer(1) {
+                asked.get_or_insert(now);
+            }
+        }
+    }
+    let after = asked.expect("it was asked in the end") - 1_150 - FETCH_GATHER_MILLIS;
+    assert!((COVER_MILLIS..=POSTPONED_MILLIS + FETCH_GATHER_MILLIS).contains(&after), "after {after} ms");
 }
 
 #[test]
