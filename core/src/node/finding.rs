@@ -1,32 +1,28 @@
 //! Finding peers beyond those a person names: what is kept of whom, whom to ask for more, and whom to connect to.
 
+mod choosing;
+mod hearsay;
+mod kept;
+mod own;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use libp2p::{Multiaddr, PeerId, multiaddr};
 
+use self::kept::{ABOUT, KEY};
 use super::{
-    InboundId, Output, Protocol, RequestFailure,
+    Protocol,
     connections::Connections,
     effects::{Ask, Effects},
 };
 use crate::{
     peers::{
-        Book, BookShape, Bucket, EXCHANGE_ALLOWANCE, EXCHANGE_COST, Found, Group, MAX_RECORDS, Offence,
-        PeerRecord, PeersRequest, PeersResponse, RECORD_LIFETIME_MILLIS, Role, Rumour, Scope, can_dial,
-        can_dial_through, is_believable, is_circuit, is_signalled, verify_records,
+        Book, BookShape, Bucket, Found, Group, PeerRecord, PeersRequest, Role, Rumour, Scope, can_dial,
+        can_dial_through,
     },
-    primitives::{Hash, Mono, SecretKey, decode, encode},
-    store::{Batch, Table},
+    primitives::{Hash, Mono, SecretKey, encode},
+    store::Batch,
 };
-
-/// The book: peers by their ids.
-const BOOK: Table = Table("peers/book");
-/// What belongs to the book: its key, and the anchors.
-const ABOUT: Table = Table("peers/about");
-const KEY: &[u8] = b"key";
-const ANCHORS: &[u8] = b"anchors";
-/// Those of the anchors that were connected for blocks only.
-const QUIET_ANCHORS: &[u8] = b"quiet-anchors";
 
 /// How long after its arrival a peer is asked for others, and how much later by lot.
 const FIRST_ASK_MILLIS: u64 = 300;
@@ -46,18 +42,8 @@ const NOBODY_MILLIS: u64 = 10_000;
 const FEELER_MILLIS: u64 = 2 * 60 * 1000;
 /// How often the book is written down.
 const SAVE_MILLIS: u64 = 10_000;
-/// Own records are signed anew so often.
-const SIGN_MILLIS: u64 = RECORD_LIFETIME_MILLIS / 4;
-/// The oldest connections that are made again first after a restart, so that one who fills the book while we are down has not won.
-const MAX_ANCHORS: usize = 2;
 /// The most connections that lookups leave behind: more than are in use by one at a time.
 const MAX_LEFT: usize = 16;
-const ANCHOR_TRIES: u32 = 3;
-/// The most connected tabs that are told of, and the most of them in one answer.
-const MAX_GUESTS: usize = 1024;
-const MAX_GUESTS_TOLD: usize = 8;
-/// The most peers whose questions are counted.
-const MAX_COUNTED: usize = 4096;
 
 /// The most connections for blocks only.
 const MAX_FOR_BLOCKS: usize = 2;
@@ -193,43 +179,6 @@ impl Finding {
         finding
     }
 
-    /// Takes back what was written down; what makes no sense is left out and removed.
-    fn restore(&mut self, fx: &mut Effects) {
-        let mut from = Vec::new();
-        let mut damaged = Batch::default();
-        loop {
-            let rows = fx.store.range(BOOK, &from, 1024);
-            let Some((last, _)) = rows.last() else { break };
-            from = [last.as_slice(), &[0]].concat();
-            for (key, value) in rows {
-                let restored = PeerId::from_bytes(&key).is_ok_and(|peer| self.book.restore(peer, &value));
-                if !restored {
-                    damaged.delete(BOOK, key);
-                }
-            }
-        }
-        if !damaged.is_empty() {
-            fx.refuse("stored-peers-damaged");
-            fx.apply(damaged);
-        }
-    }
-
-    fn dial_anchors(&mut self, connections: &mut Connections, fx: &Effects) {
-        self.anchors = stored_anchors(fx, ANCHORS);
-        if self.discovery.for_blocks() > 0 {
-            let quiet = stored_anchors(fx, QUIET_ANCHORS).into_iter();
-            self.for_blocks.extend(quiet.filter(|anchor| !connections.is_named(anchor)));
-        }
-        for anchor in &self.anchors {
-            for address in
-                self.book.addresses(anchor).into_iter().filter(|it| can_dial(self.role, it)).take(1)
-            {
-                self.chosen.insert(*anchor);
-                connections.found(fx, *anchor, address, ANCHOR_TRIES);
-            }
-        }
-    }
-
     fn is_on(&self) -> bool {
         self.discovery != Discovery::OFF
     }
@@ -279,24 +228,6 @@ impl Finding {
             let after = FIRST_ASK_MILLIS + fx.random() % SPREAD_MILLIS;
             self.ask_at(peer, fx.now.mono + after);
         }
-    }
-
-    /// Whether the peer was chosen here, and is dialled, or would be again.
-    fn is_sought(&self, connections: &Connections, peer: &PeerId) -> bool {
-        self.chosen.contains(peer) && connections.is_sought(peer)
-    }
-
-    /// How many of the chosen peers are tried and not connected, over circuits for want of better included. Whom a person named is
-    /// tried for ever, and keeps no place meanwhile.
-    fn seeking(&self, connections: &Connections) -> usize {
-        let tried = |peer: &&PeerId| connections.is_sought(peer) && !connections.is_named(peer);
-        let chosen = self.chosen.iter().filter(tried);
-        chosen.filter(|peer| connections.direct_link(peer).is_none()).count()
-    }
-
-    /// Forgets the choice of those who were tried in vain, or have left.
-    fn unchoose(&mut self, connections: &Connections) {
-        self.chosen.retain(|peer| connections.is_sought(peer));
     }
 
     /// Counts a connected peer among those of our own choice.
@@ -380,228 +311,6 @@ impl Finding {
     /// The number of new and of tried peers in the book.
     pub(super) fn known(&self) -> (usize, usize) {
         self.book.count()
-    }
-
-    /// Another peer asks for peers.
-    pub(super) fn asked(
-        &mut self,
-        fx: &mut Effects,
-        connections: &Connections,
-        id: InboundId,
-        peer: PeerId,
-        body: &[u8],
-    ) {
-        if !self.discovery.exchange {
-            fx.push(Output::Refuse(id));
-            return;
-        }
-        let Ok(request) = decode::<PeersRequest>(body, Protocol::Peers.max_request()) else {
-            fx.offend(peer, Offence::Malformed);
-            fx.push(Output::Refuse(id));
-            return;
-        };
-        if self.askers.len() >= MAX_COUNTED {
-            self.askers.retain(|asker, _| connections.direct_address(asker).is_some());
-        }
-        let bucket = self.askers.entry(peer).or_insert_with(|| Bucket::new(EXCHANGE_ALLOWANCE));
-        let allowed = bucket.take(EXCHANGE_COST, fx.now.mono);
-        let mut records = Vec::new();
-        if request.chain != self.chain {
-            fx.refuse("peers-of-another-chain");
-        } else if self.for_blocks.contains(&peer) {
-            fx.refuse("peers-asked-on-a-link-for-blocks");
-        } else if !allowed {
-            fx.refuse("peers-asked-too-often");
-        } else {
-            let named = request.own.as_ref().and_then(PeerRecord::peer);
-            if request.own.is_some() && named != Some(peer) {
-                fx.offend(peer, Offence::Unrequested);
-            } else if let Some(own) = request.own {
-                self.welcome(fx, peer, &own);
-                self.told(fx, connections, peer, vec![own]);
-            }
-            records.extend(self.own_record(fx, connections).cloned());
-            records.extend(self.some_guests(fx, &peer));
-            let others = self.book.sample(&mut fx.rng, MAX_RECORDS - records.len(), fx.now.wall);
-            records.extend(others.into_iter().filter(|record| record.peer() != Some(peer)));
-        }
-        fx.respond(id, encode(&PeersResponse(records)));
-    }
-
-    /// A peer that was asked for others answered.
-    pub(super) fn answered(
-        &mut self,
-        fx: &mut Effects,
-        connections: &Connections,
-        peer: PeerId,
-        outcome: Result<Vec<u8>, RequestFailure>,
-    ) {
-        match outcome {
-            Ok(bytes) => match decode::<PeersResponse>(&bytes, Protocol::Peers.max_response()) {
-                Ok(PeersResponse(records)) => self.told(fx, connections, peer, records),
-                Err(_) => fx.offend(peer, Offence::Malformed),
-            },
-            Err(RequestFailure::TooLarge) => fx.offend(peer, Offence::Unrequested),
-            Err(_) => {}
-        }
-    }
-
-    /// Takes note of what others say of themselves, as `teller` passed it on.
-    fn told(
-        &mut self,
-        fx: &mut Effects,
-        connections: &Connections,
-        teller: PeerId,
-        records: Vec<PeerRecord>,
-    ) {
-        // Who has left cannot be asked where it told this from.
-        let Some(from) = connections.direct_address(&teller) else { return };
-        if verify_records(&records, &self.chain).contains(&false) {
-            fx.offend(teller, Offence::BadSignature);
-            return;
-        }
-        for record in records {
-            let Some(peer) = record.peer().filter(|peer| *peer != self.local) else { continue };
-            if !record.is_timely(fx.now.wall) {
-                fx.refuse("peer-record-out-of-date");
-                continue;
-            }
-            let addresses = self.believed(from, &peer, &record.addresses());
-            if addresses.is_empty() {
-                if !self.guests.contains_key(&peer) {
-                    fx.refuse("peer-record-without-use");
-                }
-                continue;
-            }
-            let teller = Group::of(from);
-            let rumour = Rumour { peer, addresses, record: Some(record), found: Found::Exchange, teller };
-            if !self.book.heard(rumour, fx.now.wall) {
-                fx.refuse("address-book-full");
-            }
-        }
-        self.dirty(fx);
-        self.look_soon(fx);
-    }
-
-    /// Those of a peer's addresses that somebody who is connected from `from` can tell of: no nearer than itself, and such as can be
-    /// dialled here.
-    fn believed(&self, from: &Multiaddr, peer: &PeerId, addresses: &[Multiaddr]) -> Vec<Multiaddr> {
-        let scope = Scope::of(from).unwrap_or(Scope::World);
-        let own = addresses.iter().filter(|address| is_of(address, peer));
-        own.map(without_peer).filter(|address| is_believable(self.role, address, scope)).collect()
-    }
-
-    /// A peer is in the table of the distributed hash table. It has answered there, and says itself where it is.
-    pub(super) fn met_in_table(
-        &mut self,
-        fx: &mut Effects,
-        connections: &Connections,
-        peer: PeerId,
-        address: Multiaddr,
-    ) {
-        self.heard_of(fx, connections, (peer, Found::Dht), peer, &[address]);
-    }
-
-    /// A peer that another one wrote down as it was told, as at a rendezvous.
-    pub(super) fn met(
-        &mut self,
-        fx: &mut Effects,
-        connections: &Connections,
-        teller: PeerId,
-        peer: PeerId,
-        addresses: &[Multiaddr],
-    ) {
-        self.heard_of(fx, connections, (teller, Found::Rendezvous), peer, addresses);
-    }
-
-    /// A connected peer has told where somebody is who did not sign it.
-    fn heard_of(
-        &mut self,
-        fx: &mut Effects,
-        connections: &Connections,
-        (teller, found): (PeerId, Found),
-        peer: PeerId,
-        addresses: &[Multiaddr],
-    ) {
-        // Who has left cannot be asked where it told this from.
-        let Some(from) = connections.direct_address(&teller) else { return };
-        let addresses = self.believed(from, &peer, addresses);
-        if addresses.is_empty() {
-            // One that only peers of another kind can dial.
-            return;
-        }
-        let rumour = Rumour { peer, addresses, record: None, found, teller: Group::of(from) };
-        if !self.book.heard(rumour, fx.now.wall) {
-            fx.refuse("address-book-full");
-        }
-        self.dirty(fx);
-        self.look_soon(fx);
-    }
-
-    /// How many connections to others are missing.
-    pub(super) fn missing(&self, connections: &Connections) -> usize {
-        self.discovery.outbound.saturating_sub(self.outbound.len() + self.seeking(connections))
-    }
-
-    /// Keeps what a connected peer says of itself that only tabs can make use of, to tell other tabs while it is connected.
-    fn welcome(&mut self, fx: &Effects, peer: PeerId, own: &PeerRecord) {
-        let addresses = own.addresses();
-        let is_guest = addresses.iter().any(|address| is_signalled(address) && is_of(address, &peer))
-            && !addresses.iter().any(|address| can_dial(self.role, address));
-        let is_known = self.guests.contains_key(&peer) || self.guests.len() < MAX_GUESTS;
-        let is_proven = || verify_records(std::slice::from_ref(own), &self.chain) == [true];
-        if is_guest && is_known && own.is_timely(fx.now.wall) && is_proven() {
-            self.guests.insert(peer, own.clone());
-        }
-    }
-
-    /// Some of them, by lot.
-    fn some_guests(&self, fx: &mut Effects, but: &PeerId) -> Vec<PeerRecord> {
-        if self.guests.is_empty() {
-            return Vec::new();
-        }
-        let skip = fx.random() as usize % self.guests.len();
-        let lot = self.guests.iter().skip(skip).chain(self.guests.iter().take(skip));
-        let lot = lot.filter(|(peer, record)| *peer != but && record.is_timely(fx.now.wall));
-        lot.take(MAX_GUESTS_TOLD).map(|(_, record)| record.clone()).collect()
-    }
-
-    /// What we say of ourselves; nothing while nobody can dial us.
-    fn own_record(&mut self, fx: &Effects, connections: &Connections) -> Option<&PeerRecord> {
-        let key = self.key.as_ref()?;
-        let addresses = self.own_addresses(connections);
-        let is_current = self.own.as_ref().is_some_and(|(known, record)| {
-            *known == addresses
-                && record.issued() <= fx.now.wall
-                && fx.now.wall.0 < record.issued().0.saturating_add(SIGN_MILLIS)
-        });
-        if !is_current {
-            let record = PeerRecord::sign(key, &self.chain, fx.now.wall, &addresses);
-            self.own = Some((addresses, record));
-        }
-        self.own.as_ref().filter(|(addresses, _)| !addresses.is_empty()).map(|(_, record)| record)
-    }
-
-    /// Where others reach us.
-    pub(super) fn own_addresses(&self, connections: &Connections) -> Vec<Multiaddr> {
-        let mut addresses: Vec<_> = connections
-            .addresses
-            .iter()
-            .map(without_peer)
-            .filter(|address| {
-                let met = !is_circuit(address) || is_signalled(address) || self.is_met_there(address);
-                Scope::of(address).is_some() && met
-            })
-            .collect();
-        // The furthest first: of too many the nearest are left out.
-        addresses.sort_by_key(|address| (std::cmp::Reverse(Scope::of(address)), is_circuit(address)));
-        addresses.dedup();
-        addresses
-    }
-
-    /// Whether others of our kind reach us through a relay at this address.
-    fn is_met_there(&self, address: &Multiaddr) -> bool {
-        self.role == Role::Native && can_dial_through(self.role, address)
     }
 
     /// There is no direct way to a peer that is reached through a relay: others are looked for in its stead.
@@ -688,149 +397,6 @@ impl Finding {
             self.write_down(fx);
         }
     }
-
-    /// Dials one more peer if connections are missing, and says when to look again.
-    fn fill(&mut self, fx: &mut Effects, connections: &mut Connections) -> Option<Mono> {
-        self.unchoose(connections);
-        if self.missing(connections) == 0 {
-            self.hurry_pause = FIRST_HURRY_MILLIS;
-            return None;
-        }
-        // Whoever we know may know somebody new by now.
-        self.ask_all(fx);
-        let for_blocks = self.is_next_for_blocks(connections);
-        let is_cut_off = self.hurry_pause >= LONG_HURRY_MILLIS
-            && self.outbound.iter().all(|peer| self.for_blocks.contains(peer));
-        let choice = self.choose(fx, connections, false);
-        // Where there is nobody else they are of more use for everything.
-        if is_cut_off || (choice.is_none() && !for_blocks) {
-            self.widen_one(fx);
-        }
-        let Some((peer, address)) = choice else {
-            return Some(fx.now.mono + NOBODY_MILLIS);
-        };
-        self.chosen.insert(peer);
-        if self.left.contains(&peer) {
-            connections.keep(fx, peer, address);
-            self.take(peer);
-            return Some(fx.now.mono + LOOK_MILLIS);
-        }
-        // Who is met through a relay is known there.
-        if for_blocks && !is_circuit(&address) {
-            self.for_blocks.insert(peer);
-        }
-        connections.found(fx, peer, address, 1);
-        Some(fx.now.mono + LOOK_MILLIS)
-    }
-
-    /// Whether the next connection of our own is for blocks only: when only such are missing.
-    fn is_next_for_blocks(&mut self, connections: &Connections) -> bool {
-        let outbound = &self.outbound;
-        self.for_blocks.retain(|peer| outbound.contains(peer) || connections.is_sought(peer));
-        let full = (self.outbound.len() + self.seeking(connections)).saturating_sub(self.for_blocks.len());
-        full + self.discovery.for_blocks() >= self.discovery.outbound
-            && self.for_blocks.len() < self.discovery.for_blocks()
-    }
-
-    /// Whether neither transactions nor addresses of peers pass between us and a peer.
-    pub(super) fn is_for_blocks(&self, peer: &PeerId) -> bool {
-        self.for_blocks.contains(peer)
-    }
-
-    /// Makes use of a connection that is for blocks only, if there is one, for everything.
-    fn widen_one(&mut self, fx: &mut Effects) {
-        let Some(peer) = self.outbound.iter().copied().find(|peer| self.for_blocks.remove(peer)) else {
-            return;
-        };
-        self.widened.push(peer);
-        if self.discovery.exchange {
-            let after = FIRST_ASK_MILLIS + fx.random() % SPREAD_MILLIS;
-            self.ask_at(peer, fx.now.mono + after);
-        }
-    }
-
-    /// Peers that were connected for blocks only, and now are for everything, since this was last asked.
-    pub(super) fn take_widened(&mut self) -> Vec<PeerId> {
-        std::mem::take(&mut self.widened)
-    }
-
-    fn feel(&mut self, fx: &mut Effects, connections: &mut Connections) {
-        self.unchoose(connections);
-        if let Some((peer, address)) = self.choose(fx, connections, true) {
-            self.feelers.insert(peer);
-            self.chosen.insert(peer);
-            connections.found(fx, peer, address, 1);
-        }
-    }
-
-    /// A peer to dial and where, in no network in which we have a connection already, unless that is our own. Where something else has
-    /// opened a connection to a peer, that will do. For a test any network will do: it lasts a moment.
-    fn choose(
-        &mut self,
-        fx: &mut Effects,
-        connections: &Connections,
-        test: bool,
-    ) -> Option<(PeerId, Multiaddr)> {
-        let taken: BTreeSet<_> = self
-            .outbound
-            .iter()
-            .filter_map(|peer| Some(Group::of(connections.direct_address(peer)?)))
-            .collect();
-        let role = self.role;
-        let usable = |address: &Multiaddr| {
-            can_reach(role, address)
-                && (test || Scope::of(address) != Some(Scope::World) || !taken.contains(&Group::of(address)))
-        };
-        let now = fx.now;
-        let left =
-            |peer: &PeerId| self.left.contains(peer).then(|| connections.direct_address(peer)).flatten();
-        let wanted = |peer: &PeerId, addresses: &[Multiaddr]| match left(peer) {
-            Some(at) => !test && usable(at),
-            None => connections.is_free(peer, now.mono) && addresses.iter().any(usable),
-        };
-        let (peer, addresses) = if test {
-            let here = |peer: &PeerId| connections.direct_address(peer).is_some();
-            self.book.to_test(&mut fx.rng, now.wall, &here, &wanted)?
-        } else {
-            self.book.pick(&mut fx.rng, now.wall, &wanted)?
-        };
-        if let Some(at) = left(&peer) {
-            return Some((peer, at.clone()));
-        }
-        // Through a relay only when there is no other way.
-        let direct = addresses.iter().find(|address| usable(address) && !is_circuit(address)).cloned();
-        Some((peer, direct.or_else(|| addresses.into_iter().find(usable))?))
-    }
-
-    fn write_down(&mut self, fx: &mut Effects) {
-        let mut batch = Batch::default();
-        for (peer, row) in self.book.take_changes() {
-            match row {
-                Some(row) => batch.put(BOOK, peer.to_bytes(), row),
-                None => batch.delete(BOOK, peer.to_bytes()),
-            }
-        }
-        // Those first of whom others know least.
-        let (quiet, others): (Vec<PeerId>, Vec<PeerId>) =
-            self.outbound.iter().copied().partition(|peer| self.for_blocks.contains(peer));
-        let anchors: Vec<PeerId> = quiet.iter().chain(&others).copied().take(MAX_ANCHORS).collect();
-        if anchors != self.anchors && !anchors.is_empty() {
-            let bytes =
-                |peers: &[PeerId]| encode(&peers.iter().map(|peer| peer.to_bytes()).collect::<Vec<_>>());
-            batch.put(ABOUT, ANCHORS, bytes(&anchors));
-            batch.put(ABOUT, QUIET_ANCHORS, bytes(&anchors[..quiet.len().min(anchors.len())]));
-            self.anchors = anchors;
-        }
-        if !batch.is_empty() {
-            fx.apply(batch);
-        }
-    }
-}
-
-fn stored_anchors(fx: &Effects, key: &[u8]) -> Vec<PeerId> {
-    let stored = fx.store.get(ABOUT, key);
-    let anchors: Vec<Vec<u8>> = stored.and_then(|bytes| decode(&bytes, 4096).ok()).unwrap_or_default();
-    anchors.iter().filter_map(|bytes| PeerId::from_bytes(bytes).ok()).take(MAX_ANCHORS).collect()
 }
 
 fn without_peer(address: &Multiaddr) -> Multiaddr {

@@ -12,15 +12,17 @@ mod waking;
 
 use std::collections::VecDeque;
 
+use libp2p::{Multiaddr, multiaddr};
+
 use super::*;
 use crate::{
-    chain::{Authority, Block, Checkpoint, Grant, Transaction, UnsignedTransaction, Vote},
+    chain::{Authority, Block, Checkpoint, Genesis, Grant, Transaction, UnsignedTransaction, Vote},
     content::ContentRequest,
-    gossip::{ChatRooms, CompactBlock, Rebuild, TxRequest},
-    peers::OVERRUNS,
-    primitives::{Address, Amount, Domain, Height, PublicKey, Slot, Wall, decode, encode},
+    gossip::{ChatRooms, CompactBlock, Rebuild, TxMode, TxRequest},
+    peers::{Found, OVERRUNS, Traffic},
+    primitives::{Address, Amount, Domain, Height, PublicKey, SecretKey, Slot, Wall, decode, encode},
     store::{ArchiveAnswer, ArchiveRequest, Batch, MemoryStore, Seq, Table},
-    sync::{BodiesRequest, SyncRequest, SyncStatus},
+    sync::{BodiesRequest, Strategy, SyncRequest, SyncStatus},
 };
 
 const SLOT: u64 = 1000;

@@ -22,6 +22,7 @@ use libp2p::{
         transport::{Boxed, MemoryTransport},
         upgrade::Version,
     },
+    gossipsub,
     identity::Keypair,
     multiaddr::Protocol as Part,
     noise,
@@ -38,7 +39,11 @@ use super::*;
 use crate::{
     chain::{Authority, Genesis},
     gossip::{Room, Topic},
-    node::{ArchiveId, GossipId, InboundId, Job, OutboundId, Role, WorkId},
+    node::{
+        ArchiveId, GossipId, GossipMessage, InboundId, Job, OutboundId, Protocol, RequestFailure, Role,
+        Verdict, WorkId,
+    },
+    peers::{Found, Whom},
     primitives::{Address, PublicKey, Wall},
     store::{ArchiveRequest, Seq},
     swarm::{InputSender, Limits, inputs},

@@ -5,7 +5,7 @@ use std::io;
 use futures::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use libp2p::{
     StreamProtocol,
-    request_response::{Behaviour as Requests, Codec, Config, Event, ProtocolSupport},
+    request_response::{Behaviour as Requests, Codec, Config, Event, Message, ProtocolSupport},
 };
 
 use super::*;
