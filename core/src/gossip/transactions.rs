@@ -43,7 +43,7 @@ pub use counts::{RelayCounts, TxBytes};
 pub use fetching::{
     COVER_MILLIS, FETCH_GATHER_MILLIS, FETCH_PAUSE_MILLIS, FETCH_TIMEOUT_MILLIS, PUSH_WAIT_MILLIS,
 };
-use libp2p::PeerId;
+use libp2p::{PeerId, core::Endpoint};
 pub use message::{
     Announcement, MAX_TX_MESSAGE_BYTES, ParseTxModeError, ShortId, Symbol, TxMode, TxRefusal, TxRequest,
     TxResponse,
@@ -275,9 +275,9 @@ impl TransactionRelay {
         self.unbounded = unbounded;
     }
 
-    /// A peer that speaks the protocol is there. It is told of the best of what waits in the mempool; of anything else
-    /// only as far as [`Self::forward_to`] is called.
-    pub fn peer_connected(&mut self, peer: PeerId, now: Mono) {
+    /// A peer that speaks the protocol is there, and `side` is ours of the connection. It is told of the best of what waits in the
+    /// mempool; of anything else only as far as [`Self::forward_to`] is called.
+    pub fn peer_connected(&mut self, peer: PeerId, side: Endpoint, now: Mono) {
         self.quiet = None;
         if self.peers.contains_key(&peer) {
             return;
@@ -290,7 +290,7 @@ impl TransactionRelay {
         };
         let salt = self.policy.salt(&peer, self.salts);
         self.salts += 1;
-        self.peers.insert(peer, Peer::new(salt, greeting, link));
+        self.peers.insert(peer, Peer { dialled: side.is_dialer(), ..Peer::new(salt, greeting, link) });
     }
 
     /// A peer is there with whom no transactions are exchanged. It is told so in a `Hello`, as by a light peer: with a fee that no
@@ -371,7 +371,8 @@ impl TransactionRelay {
     pub fn forward(&mut self, transaction: &Transaction, now: Mono) {
         let takes_part =
             |peer: &Peer| !peer.closed && !peer.is_light() && peer.mode() == Some(TxMode::PushPull);
-        let candidates = self.peers.iter().filter(|(_, peer)| takes_part(peer)).map(|(id, _)| id);
+        let candidates =
+            self.peers.iter().filter(|(_, peer)| takes_part(peer)).map(|(id, peer)| (id, peer.dialled));
         let chosen = self.policy.chosen(&transaction.sender(), candidates);
         let id = transaction.id();
         let serial = self.meet(id, now);

@@ -33,7 +33,7 @@ use std::{
     sync::Arc,
 };
 
-use libp2p::PeerId;
+use libp2p::{PeerId, core::Endpoint};
 
 use super::{
     ArchiveId, CommandId, Config, GossipMessage, InboundId, Prune, StartError, WorkId,
@@ -329,8 +329,9 @@ impl Chain {
         fx.storage_failed.is_none()
     }
 
-    pub(super) fn peer_arrived(&mut self, fx: &mut Effects, peer: PeerId) {
-        self.relay.peer_connected(peer, fx.now.mono);
+    /// A peer is there, and `side` is ours of the connection.
+    pub(super) fn peer_arrived(&mut self, fx: &mut Effects, peer: PeerId, side: Endpoint) {
+        self.relay.peer_connected(peer, side, fx.now.mono);
         self.introduce(fx, &peer);
         self.ask_status(fx, peer);
     }
@@ -344,7 +345,8 @@ impl Chain {
     /// Transactions are exchanged with a peer from now on.
     pub(super) fn peer_widened(&mut self, fx: &mut Effects, peer: PeerId) {
         self.relay.peer_disconnected(&peer, fx.now.mono);
-        self.relay.peer_connected(peer, fx.now.mono);
+        // Only peers that this side dialled are for blocks only.
+        self.relay.peer_connected(peer, Endpoint::Dialer, fx.now.mono);
         self.introduce(fx, &peer);
     }
 

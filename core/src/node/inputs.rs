@@ -1,6 +1,6 @@
 //! What becomes of each input.
 
-use libp2p::{Multiaddr, PeerId, multiaddr};
+use libp2p::{Multiaddr, PeerId, core::Endpoint, multiaddr};
 
 use super::{
     GossipMessage, InboundId, Input, Link, Node, OutboundId, Output, Protocol, RequestFailure, Verdict,
@@ -54,7 +54,7 @@ impl Node {
                     self.connections.connected(&mut self.fx, peer, connection, link, address, outbound);
                 let first = presence == Presence::Arrived;
                 if first {
-                    self.arrived(peer, outbound && self.finding.is_for_blocks(&peer));
+                    self.arrived(peer, outbound);
                 }
                 if presence == Presence::Unwanted {
                     tracing::debug!(%peer, "a banned peer got in, and is shown out");
@@ -206,11 +206,13 @@ impl Node {
         self.finding.stays_relayed(&self.fx, peer);
     }
 
-    fn arrived(&mut self, peer: PeerId, for_blocks: bool) {
+    fn arrived(&mut self, peer: PeerId, outbound: bool) {
         if let Some(chain) = &mut self.chain {
-            match for_blocks {
-                true => chain.peer_arrived_for_blocks(&mut self.fx, peer),
-                false => chain.peer_arrived(&mut self.fx, peer),
+            if outbound && self.finding.is_for_blocks(&peer) {
+                chain.peer_arrived_for_blocks(&mut self.fx, peer);
+            } else {
+                let side = if outbound { Endpoint::Dialer } else { Endpoint::Listener };
+                chain.peer_arrived(&mut self.fx, peer, side);
             }
         }
         self.rooms.peer_arrived(&mut self.fx, peer);

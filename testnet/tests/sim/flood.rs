@@ -221,13 +221,6 @@ impl Flood {
         self.town.world.check_all();
     }
 
-    /// 99 of 100 payments took no more than this, and the honest think well of each other.
-    pub(crate) fn takes_at_most(&mut self, millis: u64) {
-        let delay = self.delay(99);
-        assert!(delay <= millis, "99 of 100 payments took {delay} ms");
-        self.town.world.check_all();
-    }
-
     /// What 99 of 100 payments take where the intruder is connected and does nothing.
     fn without(&self) -> u64 {
         let mute = |_: Now, _: Input, _: &mut Vec<Output>| {};

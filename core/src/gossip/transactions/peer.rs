@@ -108,6 +108,8 @@ pub(super) struct Served {
 
 #[derive(Debug)]
 pub(super) struct Peer {
+    /// This side dialled it.
+    pub(super) dialled: bool,
     pub(super) link: Link,
     pub(super) our_salt: u64,
     pub(super) greeting: Greeting,
@@ -157,6 +159,7 @@ pub(super) struct Peer {
 impl Peer {
     pub(super) fn new(our_salt: u64, greeting: Greeting, link: Link) -> Self {
         Self {
+            dialled: false,
             link,
             our_salt,
             greeting,

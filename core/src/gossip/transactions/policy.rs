@@ -40,18 +40,28 @@ impl Policy {
     /// Which of these peers a transaction of this sender is pushed to: the square root of their number, rounded up, and
     /// always the same ones as long as they are there. So what one account sends in a row takes one path and keeps its
     /// order, and different accounts take different paths.
+    ///
+    /// Half of them, rounded up, are peers that this side dialled, which are told by `true`, as far as there are so many: who wants
+    /// transactions to end with him can connect to us as often as he likes, but is dialled no more often than others.
     pub(super) fn chosen<'a>(
         &self,
         sender: &Address,
-        peers: impl Iterator<Item = &'a PeerId>,
+        peers: impl Iterator<Item = (&'a PeerId, bool)>,
     ) -> BTreeSet<PeerId> {
         let mut drawn: Vec<_> = peers
-            .map(|peer| (self.secret.hash(&[&sender.0[..], &peer.to_bytes()].concat()), *peer))
+            .map(|(peer, dialled)| {
+                (self.secret.hash(&[&sender.0[..], &peer.to_bytes()].concat()), *peer, dialled)
+            })
             .collect();
         drawn.sort_unstable();
         let root = drawn.len().isqrt();
         let count = root + usize::from(root * root < drawn.len());
-        drawn.into_iter().take(count).map(|(_, peer)| peer).collect()
+        let dialled = drawn.iter().filter(|(.., dialled)| *dialled).map(|(_, peer, _)| *peer);
+        let mut chosen: BTreeSet<_> = dialled.take(count.div_ceil(2)).collect();
+        let others: Vec<_> =
+            drawn.iter().map(|(_, peer, _)| *peer).filter(|peer| !chosen.contains(peer)).collect();
+        chosen.extend(others.into_iter().take(count - chosen.len()));
+        chosen
     }
 
     /// How a peer learns of a transaction of so many bytes, by how it wants to and whether it is among the chosen.
@@ -80,10 +90,16 @@ mod tests {
     fn a_sender_has_its_own_paths_as_many_as_the_root_of_the_peers() {
         let policy = Policy::new(TxMode::PushPull, [1, 2]);
         let peers: Vec<_> = (0..30).map(peer).collect();
+        let chosen = |peers: &[PeerId], dialled: usize| {
+            let sides = peers.iter().enumerate().map(|(place, peer)| (peer, place < dialled));
+            policy.chosen(&Address([7; 32]), sides)
+        };
         for (count, expected) in [(0, 0), (1, 1), (2, 2), (4, 2), (5, 3), (8, 3), (9, 3), (10, 4), (30, 6)] {
-            assert_eq!(policy.chosen(&Address([7; 32]), peers[..count].iter()).len(), expected, "{count}");
+            assert_eq!(chosen(&peers[..count], 0).len(), expected, "{count}");
         }
-        let of = |policy: &Policy, sender| policy.chosen(&Address([sender; 32]), peers.iter());
+        let of = |policy: &Policy, sender| {
+            policy.chosen(&Address([sender; 32]), peers.iter().map(|peer| (peer, false)))
+        };
         assert_eq!(of(&policy, 7), of(&policy, 7));
         let other = Policy::new(TxMode::PushPull, [1, 3]);
         assert_ne!(of(&policy, 7), of(&other, 7), "nobody else can tell who is chosen");
@@ -91,9 +107,16 @@ mod tests {
         assert_eq!(used.len(), 30, "all peers carry some senders");
         let without: Vec<_> = peers.iter().filter(|peer| !of(&policy, 7).contains(*peer)).collect();
         let gone = *without[0];
-        let fewer = policy.chosen(&Address([7; 32]), peers.iter().filter(|peer| **peer != gone));
+        let fewer = policy
+            .chosen(&Address([7; 32]), peers.iter().filter(|peer| **peer != gone).map(|peer| (peer, false)));
         assert_eq!(fewer, of(&policy, 7), "a peer that leaves does not move the paths of others");
         assert_ne!(policy.salt(&peer(1), 0), policy.salt(&peer(1), 1));
+        for (dialled, least) in [(0, 0), (1, 1), (2, 2), (3, 3), (4, 3), (30, 6)] {
+            let chosen = chosen(&peers, dialled);
+            assert_eq!(chosen.len(), 6);
+            let ours = chosen.iter().filter(|peer| peers[..dialled].contains(peer)).count();
+            assert!(ours >= least, "{ours} of {dialled} that were dialled");
+        }
     }
 
     #[test]
