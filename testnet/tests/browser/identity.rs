@@ -92,3 +92,27 @@ async fn where_the_browser_cannot_encrypt_the_person_is_told_until_it_can() {
     tab.until("there is nothing to tell any more", &format!("!({EXPOSED})")).await;
     tab.close().await;
 }
+
+/// What a page that is slow to leave does: it lets go of the lock when the next one has been there for a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reloaded_tab_waits_for_what_was_its_own() {
+    let network = Network::start();
+    let tab = network.tab().await;
+    let owner = who(&tab).await;
+    let own = tab.client().window().await.unwrap();
+    let beside = tab.client().new_window(true).await.unwrap().handle;
+    tab.client().switch_to_window(beside.clone()).await.unwrap();
+    leave(&tab, &network).await;
+    // Granted once the tab has let go, and before it asks again.
+    let hold = "navigator.locks.request('weft', () => new Promise(done => setTimeout(done, 3000))).then(() => { window.over = true; }); \
+                return (await navigator.locks.query()).pending.length;";
+    assert_eq!(indexed(&tab, hold).await, 1);
+    tab.client().switch_to_window(own.clone()).await.unwrap();
+    tab.client().refresh().await.unwrap();
+    assert_eq!(who(&tab).await, owner);
+    tab.client().switch_to_window(beside).await.unwrap();
+    tab.until("the other had it in between", "window.over").await;
+    tab.client().close_window().await.unwrap();
+    tab.client().switch_to_window(own).await.unwrap();
+    tab.close().await;
+}
