@@ -43,7 +43,7 @@ pub use counts::{RelayCounts, TxBytes};
 pub use fetching::{
     COVER_MILLIS, FETCH_GATHER_MILLIS, FETCH_PAUSE_MILLIS, FETCH_TIMEOUT_MILLIS, PUSH_WAIT_MILLIS,
 };
-use libp2p::{PeerId, core::Endpoint};
+use libp2p::PeerId;
 pub use message::{
     Announcement, MAX_TX_MESSAGE_BYTES, ParseTxModeError, ShortId, Symbol, TxMode, TxRefusal, TxRequest,
     TxResponse,
@@ -75,6 +75,15 @@ use crate::{
     peers::{Offence, Remembered},
     primitives::{DecodeError, Hash, Mono},
 };
+
+/// Which side of a connection has dialled the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenedBy {
+    /// This one.
+    Us,
+    /// The other.
+    Them,
+}
 
 /// How long transactions are gathered before a push, in milliseconds: a bundle costs little more than one.
 pub const GATHER_MILLIS: u64 = 50;
@@ -275,9 +284,9 @@ impl TransactionRelay {
         self.unbounded = unbounded;
     }
 
-    /// A peer that speaks the protocol is there, and `side` is ours of the connection. It is told of the best of what waits in the
+    /// A peer that speaks the protocol is there, over a connection that one of us `opened`. It is told of the best of what waits in the
     /// mempool; of anything else only as far as [`Self::forward_to`] is called.
-    pub fn peer_connected(&mut self, peer: PeerId, side: Endpoint, now: Mono) {
+    pub fn peer_connected(&mut self, peer: PeerId, opened: OpenedBy, now: Mono) {
         self.quiet = None;
         if self.peers.contains_key(&peer) {
             return;
@@ -290,7 +299,7 @@ impl TransactionRelay {
         };
         let salt = self.policy.salt(&peer, self.salts);
         self.salts += 1;
-        self.peers.insert(peer, Peer { dialled: side.is_dialer(), ..Peer::new(salt, greeting, link) });
+        self.peers.insert(peer, Peer { dialled: opened == OpenedBy::Us, ..Peer::new(salt, greeting, link) });
     }
 
     /// A peer is there with whom no transactions are exchanged. It is told so in a `Hello`, as by a light peer: with a fee that no

@@ -33,7 +33,7 @@ use std::{
     sync::Arc,
 };
 
-use libp2p::{PeerId, core::Endpoint};
+use libp2p::PeerId;
 
 use super::{
     ArchiveId, CommandId, Config, GossipMessage, InboundId, Prune, StartError, WorkId,
@@ -44,7 +44,7 @@ use super::{
 use crate::{
     chain::{Block, Body, ConsensusRecord, Evidence, Genesis, Header, MmrProver, Transaction, Vote},
     finality::{BlockTree, Certified},
-    gossip::{CompactBlock, Intake, TransactionRelay},
+    gossip::{CompactBlock, Intake, OpenedBy, TransactionRelay},
     mempool::{Estimator, Limits, Mempool},
     primitives::{Hash, Height, Mono, PublicKey, Slot, Wall},
     state::{Diff, Executed, Trie},
@@ -329,9 +329,9 @@ impl Chain {
         fx.storage_failed.is_none()
     }
 
-    /// A peer is there, and `side` is ours of the connection.
-    pub(super) fn peer_arrived(&mut self, fx: &mut Effects, peer: PeerId, side: Endpoint) {
-        self.relay.peer_connected(peer, side, fx.now.mono);
+    /// A peer is there, over a connection that one of us `opened`.
+    pub(super) fn peer_arrived(&mut self, fx: &mut Effects, peer: PeerId, opened: OpenedBy) {
+        self.relay.peer_connected(peer, opened, fx.now.mono);
         self.introduce(fx, &peer);
         self.ask_status(fx, peer);
     }
@@ -346,7 +346,7 @@ impl Chain {
     pub(super) fn peer_widened(&mut self, fx: &mut Effects, peer: PeerId) {
         self.relay.peer_disconnected(&peer, fx.now.mono);
         // Only peers that this side dialled are for blocks only.
-        self.relay.peer_connected(peer, Endpoint::Dialer, fx.now.mono);
+        self.relay.peer_connected(peer, OpenedBy::Us, fx.now.mono);
         self.introduce(fx, &peer);
     }
 

@@ -1,6 +1,6 @@
 //! What becomes of each input.
 
-use libp2p::{Multiaddr, PeerId, core::Endpoint, multiaddr};
+use libp2p::{Multiaddr, PeerId, multiaddr};
 
 use super::{
     GossipMessage, InboundId, Input, Link, Node, OutboundId, Output, Protocol, RequestFailure, Verdict,
@@ -11,7 +11,7 @@ use super::{
     waking,
 };
 use crate::{
-    gossip::Topic,
+    gossip::{OpenedBy, Topic},
     peers::{Found, Offence, Traffic},
     primitives::Now,
 };
@@ -211,8 +211,8 @@ impl Node {
             if outbound && self.finding.is_for_blocks(&peer) {
                 chain.peer_arrived_for_blocks(&mut self.fx, peer);
             } else {
-                let side = if outbound { Endpoint::Dialer } else { Endpoint::Listener };
-                chain.peer_arrived(&mut self.fx, peer, side);
+                let opened = if outbound { OpenedBy::Us } else { OpenedBy::Them };
+                chain.peer_arrived(&mut self.fx, peer, opened);
             }
         }
         self.rooms.peer_arrived(&mut self.fx, peer);

@@ -4,10 +4,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use libp2p::core::Endpoint;
 use weft_core::{
     chain::Transaction,
-    gossip::{Intake, MAX_IN_CHECK, OutgoingId, Pool, TransactionRelay, TxMode, TxResponse},
+    gossip::{Intake, MAX_IN_CHECK, OpenedBy, OutgoingId, Pool, TransactionRelay, TxMode, TxResponse},
     primitives::{Hash, Mono},
 };
 
@@ -70,8 +69,8 @@ impl Bench {
             in_check: VecDeque::new(),
         };
         for number in [1, 2] {
-            let side = if number == 1 { Endpoint::Dialer } else { Endpoint::Listener };
-            bench.relay.peer_connected(peer(number), side, bench.now);
+            let opened = if number == 1 { OpenedBy::Us } else { OpenedBy::Them };
+            bench.relay.peer_connected(peer(number), opened, bench.now);
         }
         bench.drain();
         bench
@@ -150,7 +149,7 @@ impl Bench {
             }
             RECONNECT => {
                 self.relay.peer_disconnected(&whom, self.now);
-                self.relay.peer_connected(whom, Endpoint::Listener, self.now);
+                self.relay.peer_connected(whom, OpenedBy::Them, self.now);
             }
             INTAKE => self.relay.set_intake(INTAKES[usize::from(first) % INTAKES.len()], self.now),
             FEE => self.relay.set_min_fee_rate(u64::from(first) * 1000),

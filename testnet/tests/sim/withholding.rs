@@ -7,10 +7,9 @@ use std::{
     rc::Rc,
 };
 
-use libp2p::core::Endpoint;
 use weft_core::{
     chain::Transaction,
-    gossip::{Intake, OutgoingId, Pool, TransactionRelay, TxMode, TxRequest},
+    gossip::{Intake, OpenedBy, OutgoingId, Pool, TransactionRelay, TxMode, TxRequest},
     node::{Input, OutboundId, Output, Protocol},
     primitives::{Amount, Hash, Mono, Now},
 };
@@ -73,7 +72,7 @@ impl Dealer {
     fn hear(&mut self, now: Mono, input: Input, outputs: &mut Vec<Output>) {
         match input {
             Input::Connected { peer, .. } => {
-                self.relay.peer_connected(peer, Endpoint::Listener, now);
+                self.relay.peer_connected(peer, OpenedBy::Them, now);
                 for transaction in self.goods.0.values() {
                     self.relay.forward_to(&peer, transaction, now);
                 }

@@ -58,7 +58,7 @@ fn with_memo(nonce: u64, bytes: usize) -> Transaction {
 
 fn machine(mode: TxMode, peers: impl IntoIterator<Item = u8>) -> TransactionRelay {
     let mut relay = TransactionRelay::new(mode, Intake::All, 1000, [7, 8]);
-    peers.into_iter().for_each(|number| relay.peer_connected(peer(number), Endpoint::Listener, Mono(0)));
+    peers.into_iter().for_each(|number| relay.peer_connected(peer(number), OpenedBy::Them, Mono(0)));
     relay
 }
 
@@ -206,7 +206,7 @@ fn requests_are_bounded_in_size_and_in_flight() {
     assert_eq!(relay.counts().pushed, 768);
 
     relay.peer_disconnected(&peer(1), Mono(50));
-    relay.peer_connected(peer(1), Endpoint::Listener, Mono(50));
+    relay.peer_connected(peer(1), OpenedBy::Them, Mono(50));
     for nonce in 0..400 {
         relay.forward(&with_memo(nonce, 256), Mono(0));
     }
@@ -252,12 +252,12 @@ fn a_newcomer_is_told_what_has_been_waiting_and_one_who_left_leaves_nothing() {
     assert_eq!(std::iter::from_fn(|| relay.poll(&pool, Mono(0))).count(), 0);
     let first = relay.poll(&pool, Mono(50)).unwrap();
     assert_eq!((first.peer, carried(&first)), (peer(1), vec![0]), "what the pool had when it came");
-    relay.peer_connected(peer(2), Endpoint::Listener, Mono(0));
+    relay.peer_connected(peer(2), OpenedBy::Them, Mono(0));
     relay.forward_to(&peer(2), &transaction(1), Mono(0));
     let push = relay.poll(&EMPTY, Mono(50)).unwrap();
     assert_eq!((push.peer, carried(&push)), (peer(2), vec![1]));
     relay.peer_disconnected(&peer(2), Mono(50));
-    relay.peer_connected(peer(2), Endpoint::Listener, Mono(50));
+    relay.peer_connected(peer(2), OpenedBy::Them, Mono(50));
     assert!(relay.poll(&EMPTY, Mono(50)).is_none());
     relay.failed(push.id, Mono(60));
     relay.answered(first.id, &DONE, &EMPTY, Mono(60));
@@ -278,7 +278,7 @@ fn a_peer_that_takes_no_pushes_gets_none() {
     assert_eq!((relay.poll(&EMPTY, Mono(1000)), relay.poll_timeout()), (None, None));
 
     relay.peer_disconnected(&peer(1), Mono(1000));
-    relay.peer_connected(peer(1), Endpoint::Listener, Mono(1000));
+    relay.peer_connected(peer(1), OpenedBy::Them, Mono(1000));
     relay.forward(&transaction(0), Mono(2000));
     let push = relay.poll(&EMPTY, Mono(2050)).unwrap();
     relay.unsupported(push.id, Mono(2050));
@@ -336,7 +336,7 @@ fn one_peer_cannot_fill_what_is_in_check() {
     assert_eq!(taken(&mut relay, &mut offer, 1), MAX_IN_CHECK_OF_PEER);
     assert_eq!(taken(&mut relay, &mut offer, 2), MAX_IN_CHECK_OF_PEER);
     (3..10).for_each(|from| {
-        relay.peer_connected(peer(from), Endpoint::Listener, Mono(0));
+        relay.peer_connected(peer(from), OpenedBy::Them, Mono(0));
         taken(&mut relay, &mut offer, from);
     });
     assert_eq!(relay.checks.len(), MAX_IN_CHECK);

@@ -42,7 +42,7 @@ fn who_delivers_never_waits_for_those_who_do_not_under_however_many_names() {
     relay.answered(id, &deliver(&[0]), &EMPTY, Mono(100));
     let mut now = 1_000;
     for name in 2..30 {
-        relay.peer_connected(peer(name), Endpoint::Listener, Mono(now));
+        relay.peer_connected(peer(name), OpenedBy::Them, Mono(now));
         let key = greet(&mut relay, name, TxMode::Pull, now);
         announce_to(&mut relay, name, &key, &(1_000..1_256).collect::<Vec<_>>(), now);
         let nonce = u64::from(name);
@@ -202,7 +202,7 @@ fn coming_back_allows_no_more_and_forgives_no_refusal() {
     let announcement = Announcement { short: ShortId([3; 8]), size: 165 };
     let body = TxRequest::Announce(vec![announcement; 1000]).to_bytes();
     let mut come = |number| {
-        relay.peer_connected(peer(number), Endpoint::Listener, Mono(0));
+        relay.peer_connected(peer(number), OpenedBy::Them, Mono(0));
         let answers = [(); 4].map(|()| relay.request(&peer(number), &body, &EMPTY, Mono(0)).unwrap());
         relay.peer_disconnected(&peer(number), Mono(0));
         answers

@@ -57,8 +57,8 @@ impl Net {
             let random = [0; 3].map(|_: u8| (rng.next_u64() % u64::from(size)) as u8);
             for other in [[(one + 1) % size].as_slice(), &random].concat() {
                 if other != one {
-                    members[usize::from(one)].relay.peer_connected(peer(other), Endpoint::Dialer, Mono(0));
-                    members[usize::from(other)].relay.peer_connected(peer(one), Endpoint::Listener, Mono(0));
+                    members[usize::from(one)].relay.peer_connected(peer(other), OpenedBy::Us, Mono(0));
+                    members[usize::from(other)].relay.peer_connected(peer(one), OpenedBy::Them, Mono(0));
                 }
             }
         }

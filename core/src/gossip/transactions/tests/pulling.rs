@@ -256,7 +256,7 @@ fn a_notable_change_of_our_own_fee_is_told_but_not_at_every_turn() {
 #[test]
 fn a_light_peer_sends_its_own_and_takes_no_flood_until_it_has_grown_up() {
     let mut light = TransactionRelay::new(TxMode::PushPull, Intake::Nothing, 1000, [1, 2]);
-    light.peer_connected(peer(1), Endpoint::Listener, Mono(0));
+    light.peer_connected(peer(1), OpenedBy::Them, Mono(0));
     let (id, request) = next(&mut light, &EMPTY, 0, 1);
     let TxRequest::Hello { mode: TxMode::Pull, salt, min_fee_rate: u64::MAX } = request else {
         panic!("{request:?} does not say that it is light");
