@@ -8,7 +8,7 @@ use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 
 use crate::primitives::Mono;
 
-/// The first pause after a failure.
+/// The pause after a connection that lasted; the first after a failure is twice that.
 const FIRST_PAUSE_MILLIS: u64 = 500;
 /// The longest pause: short enough that a tab comes back soon after its relay does.
 const LONGEST_PAUSE_MILLIS: u64 = 15_000;
