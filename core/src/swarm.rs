@@ -19,6 +19,7 @@ mod handle;
 mod limits;
 mod meter;
 mod pending;
+mod places;
 mod providers;
 #[cfg(test)]
 mod records;

@@ -6,7 +6,6 @@ use std::time::Duration;
 use libp2p::{
     PeerId, StreamProtocol, Swarm, Transport,
     allow_block_list::{self, BlockedPeers},
-    connection_limits,
     core::{muxing::StreamMuxerBox, transport::Boxed},
     identify,
     identity::Keypair,
@@ -25,6 +24,7 @@ use super::{
     limits::Limits,
     meter::Meter,
     pending::Pending,
+    places::Places,
     trace::{Tracer, tracer},
     traffic::GossipCounter,
 };
@@ -53,7 +53,7 @@ pub struct Behaviour<X: NetworkBehaviour> {
     pub(super) barred: Barred,
     pub(super) banned: allow_block_list::Behaviour<BlockedPeers>,
     pending: Pending,
-    limits: connection_limits::Behaviour,
+    places: Places,
     pub(super) meter: Meter,
     /// The shell's own.
     pub extra: X,
@@ -107,7 +107,7 @@ impl<X: NetworkBehaviour> Behaviour<X> {
             barred: Barred::default(),
             banned: allow_block_list::Behaviour::default(),
             pending: Limits::of(role).pending(),
-            limits: Limits::of(role).behaviour(),
+            places: Limits::of(role).places(),
             meter: Meter::default(),
             extra,
             identify: identify::Behaviour::new(

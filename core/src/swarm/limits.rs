@@ -1,8 +1,6 @@
 //! How many connections a peer takes.
 
-use libp2p::connection_limits::{self, ConnectionLimits};
-
-use super::pending::Pending;
+use super::{pending::Pending, places::Places};
 use crate::node::Role;
 
 /// How many connections a peer takes. One costs about 100 KiB when idle and up to a few MiB under load.
@@ -53,13 +51,7 @@ impl Limits {
         Pending::new(self.pending_of_host as usize)
     }
 
-    pub(super) fn behaviour(self) -> connection_limits::Behaviour {
-        let limits = ConnectionLimits::default()
-            .with_max_established_incoming(Some(self.inbound))
-            .with_max_established_outgoing(Some(self.outbound))
-            .with_max_pending_incoming(Some(self.pending))
-            .with_max_pending_outgoing(Some(self.pending))
-            .with_max_established_per_peer(Some(self.per_peer));
-        connection_limits::Behaviour::new(limits)
+    pub(super) fn places(self) -> Places {
+        Places::new(self)
     }
 }
