@@ -156,6 +156,43 @@ mod tests {
         }
     }
 
+    /// Poisoning of the key space, with what is here against it and without.
+    #[test]
+    fn who_floods_the_table_keeps_others_out_of_the_librarys_store_and_not_out_of_ours() {
+        let flood = |mut add: Box<dyn FnMut(ProviderRecord) -> bool>| {
+            (0..10_000_u32).filter(|key| add(record(1 + key % 20, *key))).count()
+        };
+        let honest = record(900, 90_000);
+        let key = honest.key.clone();
+
+        let plain = std::rc::Rc::new(std::cell::RefCell::new(memory_store(peer(0))));
+        let store = plain.clone();
+        let taken = flood(Box::new(move |record| store.borrow_mut().add_provider(record).is_ok()));
+        assert!(taken >= MAX_STRANGERS, "{taken}");
+        assert!(
+            plain.borrow_mut().add_provider(honest.clone()).is_err(),
+            "there is no room for anybody else"
+        );
+
+        let ours = std::rc::Rc::new(std::cell::RefCell::new((Strangers::default(), memory_store(peer(0)))));
+        for _ in 0..2 {
+            let both = ours.clone();
+            flood(Box::new(move |record| {
+                let (strangers, store) = &mut *both.borrow_mut();
+                strangers.add(store, record).is_ok()
+            }));
+            let (strangers, store) = &mut *ours.borrow_mut();
+            assert_eq!(strangers.add(store, honest.clone()), Ok(()), "it is let in");
+            assert_eq!(store.providers(&key).len(), 1, "and stays");
+        }
+        let both = ours.clone();
+        flood(Box::new(move |record| {
+            let (strangers, store) = &mut *both.borrow_mut();
+            strangers.add(store, record).is_ok()
+        }));
+        assert_eq!(ours.borrow().1.providers(&key).len(), 1, "whoever has most gives way");
+    }
+
     #[test]
     fn what_is_refused_pushes_nobody_out() {
         let (mut strangers, mut store) = (Strangers::default(), memory_store(peer(0)));

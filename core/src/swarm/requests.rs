@@ -8,7 +8,7 @@ use super::codec::Oversized;
 use crate::node::{InboundId, OutboundId, Protocol, RequestFailure};
 
 /// Requests from others that wait for our answer, over all peers. More are refused unheard.
-const MAX_INBOUND: usize = 1024;
+pub(super) const MAX_INBOUND: usize = 1024;
 
 struct Waiting {
     key: (Protocol, InboundRequestId),

@@ -183,3 +183,21 @@ async fn a_data_directory_can_be_used_again_after_a_stop() {
         Peer::start(config).await.unwrap().stop().await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn who_says_nothing_is_shown_out_before_the_connection_is_secured() {
+    // The time is the library's own, which cannot be set; so in the full tier only.
+    if std::env::var_os("WEFT_FULL").is_none() {
+        return;
+    }
+    let peer = Peer::start(config("/ip4/127.0.0.1/tcp/0")).await.unwrap();
+    let at = address(&peer).await;
+    let port = at.iter().find_map(|part| if let Protocol::Tcp(port) = part { Some(port) } else { None });
+    let mut silent = tokio::net::TcpStream::connect(("127.0.0.1", port.unwrap())).await.unwrap();
+    let mut heard = Vec::new();
+    let read = tokio::io::AsyncReadExt::read_to_end(&mut silent, &mut heard);
+    // Closed or reset.
+    let _ = timeout(Duration::from_secs(40), read).await.expect("it is shown out");
+    assert_eq!(status(&peer).await.peers, 0);
+    peer.stop().await.unwrap();
+}

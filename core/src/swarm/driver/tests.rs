@@ -16,7 +16,7 @@ use futures::{
     task::LocalSpawnExt,
 };
 use libp2p::{
-    Multiaddr, PeerId, Transport,
+    Multiaddr, PeerId, StreamProtocol, Transport,
     core::{
         muxing::StreamMuxerBox,
         transport::{Boxed, MemoryTransport},
@@ -25,7 +25,7 @@ use libp2p::{
     gossipsub,
     identity::Keypair,
     multiaddr::Protocol as Part,
-    noise,
+    noise, request_response,
     swarm::{self, dummy},
     yamux,
 };
@@ -34,6 +34,7 @@ mod closing;
 mod large;
 mod slow;
 mod table;
+mod waiting;
 
 use super::*;
 use crate::{
@@ -267,6 +268,31 @@ impl Peer {
     async fn gossip(&mut self) -> GossipMessage {
         self.told(|input| if let Input::Gossip(message) = input { Some(message) } else { None }).await
     }
+}
+
+/// A swarm that speaks this protocol alone, and may have so many requests of it open.
+fn stranger<C>(codec: C, protocol: String, streams: usize) -> (PeerId, Swarm<request_response::Behaviour<C>>)
+where
+    C: request_response::Codec<Protocol = StreamProtocol> + Clone + Send + 'static,
+{
+    /// Longer than anybody should be held up.
+    const FOREVER: Duration = Duration::from_secs(60);
+    let key = Keypair::generate_ed25519();
+    let transport = MemoryTransport::default()
+        .upgrade(Version::V1)
+        .authenticate(noise::Config::new(&key).unwrap())
+        .multiplex(yamux::Config::default())
+        .boxed();
+    let protocol = StreamProtocol::try_from_owned(protocol).unwrap();
+    let config = request_response::Config::default()
+        .with_request_timeout(FOREVER)
+        .with_max_concurrent_streams(streams);
+    let speaks = [(protocol, request_response::ProtocolSupport::Full)];
+    let behaviour = request_response::Behaviour::with_codec(codec, speaks, config);
+    // Its streams are all it keeps the connection for.
+    let idle = swarm::Config::without_executor().with_idle_connection_timeout(FOREVER);
+    let id = key.public().to_peer_id();
+    (id, Swarm::new(transport, behaviour, id, idle))
 }
 
 /// Runs a test, and fails it when it takes too long.

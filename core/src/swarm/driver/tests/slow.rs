@@ -5,15 +5,13 @@ use std::io;
 use futures::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use libp2p::{
     StreamProtocol,
-    request_response::{Behaviour as Requests, Codec, Config, Event, Message, ProtocolSupport},
+    request_response::{Behaviour as Requests, Codec, Event, Message},
 };
 
 use super::*;
 
 /// More than one connection may have open.
 const STREAMS: usize = 100;
-/// Longer than anybody should be held up.
-const FOREVER: Duration = Duration::from_secs(60);
 
 /// Announces a frame of 16,000 bytes, says one of them every 200 ms, and never ends.
 #[derive(Clone, Copy)]
@@ -99,24 +97,9 @@ fn who_says_a_byte_now_and_then_is_cut_off_in_time_and_holds_up_nobody() {
         let [mut victim, mut honest] = [0; 2].map(|_| Peer::start(&spawner, Some(chain("ours"))));
         honest.dial(&mut victim).await;
         let name = Protocol::Transactions.name(Some(&chain("ours").hash())).unwrap();
-        let key = Keypair::generate_ed25519();
-        let transport = MemoryTransport::default()
-            .upgrade(Version::V1)
-            .authenticate(noise::Config::new(&key).unwrap())
-            .multiplex(yamux::Config::default())
-            .boxed();
-        let protocol = StreamProtocol::try_from_owned(name).unwrap();
-        let config = Config::default().with_request_timeout(FOREVER).with_max_concurrent_streams(2 * STREAMS);
-        let behaviour = Requests::with_codec(Trickle, [(protocol, ProtocolSupport::Full)], config);
-        let slow = key.public().to_peer_id();
-        // Its streams are all it keeps the connection for.
-        let idle = swarm::Config::without_executor().with_idle_connection_timeout(FOREVER);
+        let (slow, stranger) = stranger(Trickle, name, 2 * STREAMS);
         let (over, all_cut_off) = oneshot::channel();
-        let besieger = besiege(
-            Swarm::new(transport, behaviour, slow, idle),
-            victim.address.clone().with(Part::P2p(victim.id)),
-            over,
-        );
+        let besieger = besiege(stranger, victim.address.clone().with(Part::P2p(victim.id)), over);
         spawner.spawn_local(besieger).unwrap();
         victim
             .told(|input| matches!(input, Input::Connected { peer, .. } if peer == slow).then_some(()))
