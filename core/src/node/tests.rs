@@ -3,6 +3,7 @@
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
+mod caps;
 mod finding;
 mod room;
 mod standing;
@@ -159,7 +160,7 @@ impl Alone {
     fn published(&mut self) -> Vec<Block> {
         let outputs = std::mem::take(&mut self.outputs);
         let blocks = outputs.into_iter().filter_map(|output| match output {
-            Output::Publish { data, .. } => {
+            Output::Publish { topic: Topic::Block, data, .. } => {
                 let compact: CompactBlock = decode(&data, CompactBlock::MAX_LEN).unwrap();
                 let header = compact.header.clone();
                 // All blocks here are so small that they are announced whole.

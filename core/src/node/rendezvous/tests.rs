@@ -5,6 +5,7 @@ use rand_core::SeedableRng;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::{
+    MAX_POINTS, RENDEZVOUS_PROTOCOL, Rendezvous,
     message::{MAX_TOLD, Refusal, Registration, Request, Response},
     point::{MAX_OF_GROUP, Point},
     record::{sign, verify},
@@ -191,4 +192,22 @@ fn an_answer_has_a_size_and_its_choice_is_by_lot() {
     let first = place.discover(900, &[]).0;
     assert_eq!(first.len(), MAX_TOLD);
     assert_ne!(first, place.discover(900, &[]).0);
+}
+
+#[test]
+fn so_many_relays_are_come_to_and_none_that_came_by_itself() {
+    let mut fx = Place::new().fx;
+    let native = (peer(0), crate::peers::Role::Native);
+    let mut rendezvous =
+        Rendezvous::new(native, Some(key(0)), Some(crate::primitives::Hash::ZERO), true, &mut fx);
+    let speaks = [RENDEZVOUS_PROTOCOL.to_owned()];
+    rendezvous.identified(&mut fx, peer(100), &speaks, false);
+    assert_eq!(rendezvous.met.len(), 0, "strangers could take all places");
+    for number in 1..=20 {
+        rendezvous.identified(&mut fx, peer(number), &speaks, true);
+    }
+    assert_eq!(rendezvous.met.len(), MAX_POINTS);
+    rendezvous.peer_left(&peer(1));
+    rendezvous.identified(&mut fx, peer(20), &speaks, true);
+    assert!(rendezvous.met.contains_key(&peer(20)), "there is room again");
 }

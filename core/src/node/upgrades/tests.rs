@@ -140,3 +140,26 @@ fn many_circuits_do_not_make_many_connection_objects() {
     }
     assert_eq!(later, 60 / COST);
 }
+
+#[test]
+fn failures_of_so_many_peers_are_remembered_the_latest() {
+    let local = two().0;
+    let mut upgrades = Upgrades::new(local, true);
+    let peers: Vec<_> = (0..MAX_REMEMBERED as u64 + 10)
+        .map(|number| {
+            let mut seed = [0; 32];
+            seed[..8].copy_from_slice(&number.to_le_bytes());
+            libp2p::identity::Keypair::ed25519_from_bytes(&mut seed).unwrap().public().to_peer_id()
+        })
+        .collect();
+    for (number, peer) in (0..).zip(&peers) {
+        // Four a minute may be tried.
+        let now = 15_000 * number;
+        relayed(&mut upgrades, number, *peer, true, now);
+        assert_eq!(upgrades.tick(Mono(now)), [Act::Dial(direct(*peer))]);
+        assert!(upgrades.failed(&direct(*peer), Mono(now)));
+        upgrades.disconnected(*peer, ConnectionId(number), Mono(now));
+    }
+    assert_eq!(upgrades.failures.len(), MAX_REMEMBERED);
+    assert!(peers[10..].iter().all(|peer| upgrades.failures.contains_key(peer)));
+}

@@ -1,0 +1,185 @@
+//! What a chain holds of what strangers bring before it is judged: never more than its limit, whoever brings it.
+
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use super::*;
+use crate::{
+    chain::{Header, Link as VoteLink},
+    gossip::CompactId,
+    primitives::Held,
+    sync::SyncResponse,
+};
+
+/// What there is of something, and how much there may be.
+fn held(alone: &Alone, what: &str) -> (usize, usize) {
+    let all = alone.node.chain.as_ref().unwrap().held();
+    let Held { count, limit, .. } = all.into_iter().find(|held| held.what == what).expect("it is counted");
+    (count, limit)
+}
+
+fn refused(alone: &Alone, why: &str) -> u64 {
+    alone.node.fx.refusals.get(why).copied().unwrap_or_default()
+}
+
+/// The first block of a lone validator.
+fn first_block() -> Block {
+    let mut alone = Alone::new(true, MemoryStore::default());
+    alone.run_to(SLOT + 10);
+    alone.published().remove(0)
+}
+
+fn gossip(topic: Topic, from: PeerId, number: u64, data: Vec<u8>) -> Input {
+    let (id, author, sequence) = (GossipId(number), from, number);
+    Input::Gossip(GossipMessage { id, topic, from, author, sequence, data })
+}
+
+/// The announcement of a block with this header, of which one transaction is known by its short id only.
+fn announcement(header: &Header) -> Vec<u8> {
+    let (header, short) = (header.clone(), vec![CompactId([7; 6])]);
+    encode(&CompactBlock { header, short, prefilled: Vec::new(), system: Vec::new() })
+}
+
+/// A peer that does not propose, with room for as many others as a test needs.
+fn roomy() -> Alone {
+    Alone::with(Config { max_inbound: 64, ..config(false) }, MemoryStore::default())
+}
+
+/// Hands something to a node whose workers do not answer.
+fn without_workers(alone: &mut Alone, input: Input) {
+    alone.node.handle(alone.now(), input);
+    while alone.node.poll_output().is_some() {}
+}
+
+#[test]
+fn of_blocks_before_their_slot_one_peer_has_two_places_and_all_have_sixteen() {
+    let block = first_block();
+    let mut alone = roomy();
+    let mut number = 0;
+    let mut bring = |alone: &mut Alone, peer: PeerId| {
+        number += 1;
+        let mut header = block.header.clone();
+        (header.content.slot, header.content.tx_root) = (Slot(2), Hash([number; 32]));
+        alone.handle(gossip(Topic::Block, peer, number.into(), announcement(&header)));
+        held(alone, "blocks of slots to come").0
+    };
+    let peers: Vec<_> = (0..9).map(|number| alone.meet(number)).collect();
+    for (number, peer) in (1..).zip(&peers) {
+        for brought in 1..=3 {
+            let most = 2 * (number - 1) + brought.min(2);
+            assert_eq!(bring(&mut alone, *peer), most.min(16));
+        }
+    }
+    assert_eq!(held(&alone, "blocks of slots to come"), (16, 16));
+    // The third of each of eight, and all of the ninth.
+    assert_eq!(refused(&alone, "block-from-the-future"), 8 + 3);
+    alone.run_to(2 * SLOT);
+    assert_eq!(held(&alone, "blocks of slots to come").0, 0, "their time has come");
+    assert_eq!(bring(&mut alone, peers[0]), 0, "and this one is not early");
+}
+
+#[test]
+fn of_one_peers_headers_eight_are_checked_at_a_time_and_others_are_not_held_up() {
+    let block = first_block();
+    let mut alone = Alone::new(false, MemoryStore::default());
+    alone.run_to(100 * SLOT);
+    let (greedy, modest) = (alone.meet(0), alone.meet(1));
+    let bring = |alone: &mut Alone, peer, slot| {
+        let mut header = block.header.clone();
+        header.content.slot = Slot(slot);
+        without_workers(alone, gossip(Topic::Block, peer, slot, announcement(&header)));
+    };
+    for slot in 1..=10 {
+        bring(&mut alone, greedy, slot);
+    }
+    assert_eq!(refused(&alone, "headers-in-check"), 2);
+    bring(&mut alone, modest, 11);
+    assert_eq!(refused(&alone, "headers-in-check"), 2);
+}
+
+#[test]
+fn a_thousand_votes_wait_for_their_signatures_check_and_further_ones_do_not() {
+    let mut alone = Alone::new(false, MemoryStore::default());
+    let greedy = alone.meet(0);
+    let chain = genesis().hash();
+    // Nothing is known of a signature before its check.
+    let signed = Vote::sign(
+        VoteLink {
+            source: Checkpoint { height: Height(0), hash: chain },
+            target: Checkpoint { height: Height(16), hash: Hash::ZERO },
+        },
+        &key(1),
+        &chain,
+    );
+    for number in 0..1_030_u64 {
+        let mut vote = signed.clone();
+        vote.link.target.hash = Hash::of(&number.to_le_bytes());
+        without_workers(&mut alone, gossip(Topic::Vote, greedy, number, encode(&vote)));
+    }
+    // The first is being checked.
+    assert_eq!(refused(&alone, "votes-in-check"), 1_030 - 1 - 1_024);
+}
+
+#[test]
+fn so_many_own_transactions_are_kept() {
+    const ACCOUNTS: u8 = 65;
+    let payer = |number: u8| SecretKey::from_seed([100 + number; 32]);
+    let mut config = config(false);
+    let genesis = config.genesis.as_mut().unwrap();
+    genesis.grants = (0..ACCOUNTS)
+        .map(|number| Grant { address: Address::of(&payer(number).public()), amount: Amount(1_000_000) })
+        .collect();
+    genesis.grants.sort_by_key(|grant| grant.address);
+    let chain = genesis.hash();
+    let mut alone = Alone::with(config, MemoryStore::default());
+    let mut submit = |number: u8, nonce: u64| {
+        let from = payer(number);
+        let payment = UnsignedTransaction::transfer(
+            from.public(),
+            address(6),
+            Amount(10),
+            Amount(500),
+            nonce,
+            Slot(1000),
+        );
+        alone.ask(Command::Submit(payment.sign(&from, &chain)))
+    };
+    for number in 0..ACCOUNTS - 1 {
+        for nonce in 0..16 {
+            let answer = submit(number, nonce);
+            assert!(matches!(answer, Ok(Reply::Submitted(_))), "{number} {nonce} {answer:?}");
+        }
+    }
+    let answer = submit(ACCOUNTS - 1, 0);
+    assert!(matches!(answer, Err(CommandError::Refused(_))), "{answer:?}");
+    assert_eq!(held(&alone, "own transactions"), (1_024, 1_024));
+}
+
+#[test]
+fn so_many_wait_for_a_block_that_is_on_its_way_and_four_questions_of_each() {
+    let block = first_block();
+    let mut alone = roomy();
+    alone.run_to(2 * SLOT);
+    let announcer = alone.meet(0);
+    alone.handle(gossip(Topic::Block, announcer, 0, announcement(&block.header)));
+    alone.outputs.clear();
+    let mut number = 0;
+    for other in 1..=17 {
+        let peer = alone.meet(other);
+        for _ in 0..5 {
+            number += 1;
+            let asked = SyncRequest::BlockTransactions { block: block.header.hash(), indices: vec![0] };
+            let (id, protocol, body) = (InboundId(number), Protocol::Sync, encode(&asked));
+            alone.handle(Input::Request { id, peer, protocol, body });
+        }
+        let waiting = held(&alone, "questions that wait for a body").0;
+        assert_eq!(waiting, (4 * usize::from(other)).min(64));
+    }
+    assert_eq!(held(&alone, "questions that wait for a body"), (64, 64));
+    let nothing = |output: &&Output| {
+        let Output::Respond { body, .. } = output else { return false };
+        matches!(decode(body, usize::MAX), Ok(SyncResponse::BlockTransactions(None)))
+    };
+    // The fifth of each of sixteen, and all of the seventeenth.
+    assert_eq!(alone.outputs.iter().filter(nothing).count(), 16 + 5);
+}
