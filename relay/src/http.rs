@@ -26,6 +26,7 @@ use tower_http::services::{ServeDir, ServeFile};
 
 use weft::certificate::CurrentCertificate;
 
+use self::guests::Patience;
 use crate::{RelayError, Served, https::SecureListener};
 
 /// Files whose name holds a hash of their content never change.
@@ -74,9 +75,15 @@ impl HttpServer {
             let stopped = async { drop(stopped.await) };
             match certificate {
                 Some(certificate) => {
-                    guests::serve(SecureListener::new(listener, certificate), router, stopped).await;
+                    guests::serve(
+                        SecureListener::new(listener, certificate),
+                        router,
+                        Patience::USUAL,
+                        stopped,
+                    )
+                    .await;
                 }
-                None => guests::serve(listener, router, stopped).await,
+                None => guests::serve(listener, router, Patience::USUAL, stopped).await,
             }
         });
         Self { address, stop, task }

@@ -148,10 +148,14 @@ pub(crate) struct StunServer {
 
 impl StunServer {
     pub(crate) async fn start(address: SocketAddr) -> io::Result<Self> {
+        Self::within(address, ALLOWANCE).await
+    }
+
+    async fn within(address: SocketAddr, allowance: Allowance) -> io::Result<Self> {
         let socket = Arc::new(UdpSocket::bind(address).await?);
         let address = socket.local_addr()?;
         let answered = Arc::new(AtomicU64::new(0));
-        let task = tokio::spawn(serve(socket, answered.clone()));
+        let task = tokio::spawn(serve(socket, answered.clone(), allowance));
         Ok(Self { address, answered, task })
     }
 
@@ -171,8 +175,8 @@ impl Drop for StunServer {
     }
 }
 
-async fn serve(socket: Arc<UdpSocket>, answered: Arc<AtomicU64>) {
-    let (started, mut bucket) = (Instant::now(), Bucket::new(ALLOWANCE));
+async fn serve(socket: Arc<UdpSocket>, answered: Arc<AtomicU64>, allowance: Allowance) {
+    let (started, mut bucket) = (Instant::now(), Bucket::new(allowance));
     let mut buffer = [0; MAX_LEN + 1];
     loop {
         let (len, from) = match socket.recv_from(&mut buffer).await {
@@ -277,5 +281,33 @@ mod tests {
         assert!(answer(&request(&[]), v6).unwrap().len() <= 3 * HEADER);
         let unknown: Vec<u8> = (0..100_u8).flat_map(|kind| [0x01, kind, 0, 0]).collect();
         assert!(answer(&request(&unknown), v6).unwrap().len() <= 4 * HEADER);
+    }
+
+    #[tokio::test]
+    async fn so_many_are_answered_at_once_and_more_with_time() {
+        let allowance = Allowance { per_second: 1, burst: 3 };
+        let server = StunServer::within(([127, 0, 0, 1], 0).into(), allowance).await.unwrap();
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        socket.connect(server.address()).await.unwrap();
+        let question = |number: u8| Message::new(BINDING_REQUEST, &[number; 12]).finish(false);
+        for number in 0..10 {
+            socket.send(&question(number)).await.unwrap();
+        }
+        let (mut at_once, mut answer) = (0_u64, [0; 128]);
+        loop {
+            socket.send(&question(10)).await.unwrap();
+            let pause = tokio::time::sleep(std::time::Duration::from_millis(50));
+            tokio::select! {
+                heard = socket.recv(&mut answer) => {
+                    heard.unwrap();
+                    match answer[8] {
+                        10 => break,
+                        _ => at_once += 1,
+                    }
+                }
+                () = pause => {}
+            }
+        }
+        assert_eq!(at_once, allowance.burst);
     }
 }

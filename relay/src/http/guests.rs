@@ -36,14 +36,23 @@ use weft_core::{
 const MAX_CONNECTIONS: usize = 512;
 /// Of one host: a school that opens the app at once comes from one address.
 const MAX_OF_HOST: usize = 128;
-/// How long a client may take to say what it wants, and how long a connection stays on which it wants nothing.
-const ASK_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long a connection may stay at all, so that nobody keeps a place by reading slowly. The app takes less on a slow line.
-const MAX_STAY: Duration = Duration::from_secs(15 * 60);
 /// Questions of one host.
 const QUESTIONS: Allowance = Allowance { per_second: 64, burst: 1024 };
 /// The most hosts whose questions are counted; past it those that ask least are forgotten.
 const MAX_HOSTS: usize = 4096;
+
+/// How long somebody may take.
+#[derive(Clone, Copy)]
+pub(super) struct Patience {
+    /// To say what is wanted, on a new connection and after each answer.
+    ask: Duration,
+    /// At all, so that nobody keeps a place by reading slowly. The app takes less on a slow line.
+    stay: Duration,
+}
+
+impl Patience {
+    pub(super) const USUAL: Self = Self { ask: Duration::from_secs(15), stay: Duration::from_secs(15 * 60) };
+}
 
 /// Who is here.
 struct Guests {
@@ -141,12 +150,13 @@ impl Drop for Guest {
 pub(super) async fn serve<L: Listener<Addr = SocketAddr>>(
     mut listener: L,
     router: Router,
+    patience: Patience,
     stopped: impl Future<Output = ()>,
 ) {
     let guests = Arc::new(Mutex::new(Guests::new()));
     let graceful = GracefulShutdown::new();
     let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(ASK_TIMEOUT);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(patience.ask);
     let mut stopped = pin!(stopped);
     loop {
         let (stream, from) = tokio::select! {
@@ -165,7 +175,7 @@ pub(super) async fn serve<L: Listener<Addr = SocketAddr>>(
             builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(answer)).into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
-            match timeout(MAX_STAY, connection).await {
+            match timeout(patience.stay, connection).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::debug!(%from, %error, "an HTTP connection ended"),
                 Err(_) => tracing::debug!(%from, "an HTTP connection was open for too long"),
@@ -187,6 +197,12 @@ async fn answer(router: Router, allowed: bool, request: Request<Incoming>) -> Re
 
 #[cfg(test)]
 mod tests {
+    use axum::routing::get;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+    };
+
     use super::*;
 
     fn host(a: u8, b: u8) -> Option<AddressRange> {
@@ -222,6 +238,34 @@ mod tests {
         assert!(guests.may_ask(host(0, 1), Mono(1001)), "time gives more");
         assert!((0..5000).all(|_| guests.may_ask(None, Mono(1))));
         assert_eq!(AddressRange::of_host(&Multiaddr::from(IpAddr::from([192, 168, 0, 1]))), None);
+    }
+
+    /// Says something, and returns what comes until the other side closes the connection.
+    async fn until_closed(patience: Patience, says: &[u8]) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let router = Router::new().route("/", get(|| async { "here" }));
+        let server = tokio::spawn(serve(listener, router, patience, std::future::pending()));
+        let mut stream = TcpStream::connect(at).await.unwrap();
+        stream.write_all(says).await.unwrap();
+        let mut heard = Vec::new();
+        let closed = timeout(Duration::from_secs(20), stream.read_to_end(&mut heard)).await;
+        closed.expect("it is shown out").unwrap();
+        server.abort();
+        String::from_utf8_lossy(&heard).into_owned()
+    }
+
+    #[tokio::test]
+    async fn who_says_nothing_or_stays_for_ever_is_shown_out() {
+        const ASK: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let soon = Duration::from_secs(1);
+        let hasty = Patience { ask: soon, stay: Duration::from_secs(3600) };
+        for silent in [b"".as_slice(), b"GET / HTTP/1.1\r\nHost:"] {
+            until_closed(hasty, silent).await;
+        }
+        assert!(until_closed(hasty, ASK).await.ends_with("here"), "it wants nothing more");
+        let short = Patience { ask: Duration::from_secs(3600), stay: soon };
+        assert!(until_closed(short, ASK).await.ends_with("here"));
     }
 
     #[test]

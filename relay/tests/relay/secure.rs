@@ -145,6 +145,23 @@ async fn it_serves_https_and_wss_and_takes_a_new_certificate_without_dropping_an
 }
 
 #[tokio::test]
+async fn who_says_nothing_before_its_connection_is_secured_holds_up_nobody_and_is_shown_out() {
+    let fixture = Fixture::new();
+    let trusted = fixture.certify();
+    let relay = fixture.secure_relay().await;
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        silent.push(TcpStream::connect(relay.http_address()).await.unwrap());
+    }
+    let mut other = connect(relay.http_address(), &trusted).await.unwrap();
+    assert!(page(&mut other).await.contains("<title>the page</title>"));
+    let mut byte = [0];
+    let closed = timeout(PATIENCE, silent[0].read(&mut byte)).await.expect("it has to go");
+    assert_eq!(closed.unwrap_or(0), 0);
+    relay.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn without_a_good_certificate_it_does_not_start() {
     let fixture = Fixture::new();
     fixture.certify();
