@@ -1,6 +1,6 @@
 //! Two tabs and four natives in one network: the app as people get it, in headless Chromium.
 //!
-//! Needs the app in `browser/dist`, Chromium and its driver; `cargo xtask test app browser` sees to all of it.
+//! Needs the app in `browser/dist`, Chromium and its driver, and Node with the packages of `testnet/js`; `cargo xtask test app browser` sees to all of it.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 #[path = "browser/begin.rs"]
@@ -17,6 +17,8 @@ mod identity;
 mod invite;
 #[path = "browser/joining.rs"]
 mod joining;
+#[path = "browser/js_page.rs"]
+mod js_page;
 #[path = "browser/life.rs"]
 mod life;
 #[path = "browser/long.rs"]

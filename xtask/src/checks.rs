@@ -192,8 +192,16 @@ fn app(_: Extent) -> Fallible<()> {
     app::build().map(|_| ())
 }
 
-fn browser(extent: Extent) -> Fallible<()> {
+/// The packages of `testnet/js`, as its lock file has them.
+fn js_packages() -> Fallible<()> {
     packages::ready()?;
+    command::run(
+        program("npm", ["ci", "--no-audit", "--no-fund"]).current_dir(workspace().join("testnet/js")),
+    )
+}
+
+fn browser(extent: Extent) -> Fallible<()> {
+    js_packages()?;
     let mut test = native("test");
     test.env(NAMESPACES_REQUIRED, "1");
     if extent == Extent::Full {
@@ -203,9 +211,6 @@ fn browser(extent: Extent) -> Fallible<()> {
 }
 
 fn outside(_: Extent) -> Fallible<()> {
-    packages::ready()?;
-    command::run(
-        program("npm", ["ci", "--no-audit", "--no-fund"]).current_dir(workspace().join("testnet/js")),
-    )?;
+    js_packages()?;
     command::run(native("test").args(["--test", "outside", "--", "--test-threads", "1"]))
 }

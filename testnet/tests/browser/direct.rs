@@ -16,7 +16,7 @@ async fn linked(tab: &Tab, peer: &str, state: &str, transport: &str) {
 }
 
 /// Waits until the only connection to this peer is a direct one.
-async fn only_direct(tab: &Tab, peer: &str) {
+pub(crate) async fn only_direct(tab: &Tab, peer: &str) {
     linked(tab, peer, "direct", "webrtc").await;
     let links = format!(
         "[...document.querySelectorAll('[data-testid=\"peer\"][data-peer=\"{peer}\"] [data-testid=\"link\"]')]"

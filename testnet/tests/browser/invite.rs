@@ -7,7 +7,7 @@ use weft_testnet::live::{Chain, Ports, Process, RelayOptions, in_namespace};
 use super::{Network, SLOT_MILLIS, app, tab::Driver};
 
 /// A relay that tells nobody of anybody.
-fn silent() -> Network {
+pub(crate) fn silent() -> Network {
     let (chain, ports) = (Chain::new(SLOT_MILLIS, 1).unwrap(), Ports::free().unwrap());
     let options = RelayOptions { app: Some(app()), ports, bootstrap_only: true, ..RelayOptions::default() };
     let relay = Process::start_ready("relay", chain.relay_command("relay", &options), chain.dir()).unwrap();

@@ -65,6 +65,11 @@ impl Tab {
         self.tab.devtools(command, parameters).await.unwrap();
     }
 
+    /// Lets the page evaluate an expression, and returns its value.
+    pub(crate) async fn evaluate(&self, expression: &str) -> Value {
+        self.tab.evaluate(expression).await.unwrap()
+    }
+
     /// Waits until the expression holds in the page, and returns its value.
     pub(crate) async fn until(&self, what: &str, expression: &str) -> Value {
         self.until_within(PATIENCE, what, expression).await
