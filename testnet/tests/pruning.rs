@@ -8,16 +8,17 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use serde_json::json;
 use weft::disk::Disk;
 use weft_core::{
-    node::{ArchiveId, Input, Prune, SyncPhase},
+    node::{ArchiveId, BlockView, Input, Prune, SyncPhase},
     primitives::Height,
     store::{ArchiveAnswer, ArchiveRequest},
     sync::Strategy,
 };
 use weft_testnet::{
     fixture::{LongChain, TestChain},
-    live::{Chain, NodeOptions, PATIENCE, Process, wait_for},
+    live::{Chain, LiveError, NodeOptions, PATIENCE, Process, wait_for},
 };
 
 /// Longer than the window of 1,024 blocks, and then much longer.
@@ -71,6 +72,17 @@ fn settles(chain: &Chain, mut peer: Process, height: u64, most: usize) -> Held {
     assert!(peer.status().unwrap().alarms.is_empty(), "{:?}", peer.status().unwrap().alarms);
     for known in peer.peers().unwrap() {
         assert!(known.score >= 0, "{name} blames an honest peer");
+    }
+    // What is forgotten is written down first, and leaves the archive after.
+    if let Some(below) = view.oldest.0.checked_sub(1).filter(|height| *height > 0) {
+        wait_for(&format!("{name} has removed what it has forgotten"), PATIENCE, || {
+            match peer.ask::<BlockView>("weft_block", json!([below])) {
+                Ok(_) => Ok(None),
+                Err(LiveError::Answer(reason)) if reason.contains("no such block here") => Ok(Some(())),
+                Err(error) => Err(error),
+            }
+        })
+        .unwrap();
     }
     peer.terminate().unwrap();
     peer.wait(Duration::from_secs(20)).unwrap();
