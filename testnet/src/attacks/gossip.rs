@@ -68,7 +68,6 @@ pub(super) const ATTACKS: &[Attack] = &[
     },
     Attack {
         defence: SEEKING,
-        idle: Some(STILL),
         ..attack(
             "withholding",
             "Sybils as in cold-boot pass everything on, say that they have the whole chain, and answer no question for it; one more \
