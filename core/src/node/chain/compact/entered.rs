@@ -18,9 +18,9 @@ const FRESH_MILLIS: u64 = 1_000;
 const SMALL_BYTES: usize = 1 << 10;
 /// So many bytes may be prefilled in any case: with the rest of an announcement, what a connection carries before it
 /// waits for an acknowledgement.
-const MIN_PREFILLED_BYTES: usize = 4 << 10;
+const MIN_PREFILLED_BYTES: usize = 3 << 10;
 /// Of larger blocks this share of the bytes of all transactions is prefilled at most, so that a compact block stays one.
-const PREFILLED_SHARE: usize = 8;
+const PREFILLED_SHARE: usize = 11;
 
 /// See the [module](self).
 #[derive(Default)]
@@ -49,7 +49,7 @@ impl Entered {
     }
 
     /// The places of the transactions of a block that are prefilled: all, if they are small together; else those that
-    /// entered the pool in the last second, the newest first, up to an eighth of all bytes or 4 KiB.
+    /// entered the pool in the last second, the newest first, up to an eleventh of all bytes or 3 KiB.
     pub(super) fn fresh(&self, block: &[Transaction], now: Mono) -> BTreeSet<usize> {
         let all: usize = block.iter().map(Transaction::encoded_len).sum();
         if all <= SMALL_BYTES {
@@ -110,13 +110,13 @@ mod tests {
         let large = block(200);
         assert_eq!(Entered::default().fresh(&large, Mono(0)), BTreeSet::new());
         let entered = entered(&large);
-        assert_eq!(entered.fresh(&large, Mono(199)), (175..200).collect(), "an eighth of them");
+        assert_eq!(entered.fresh(&large, Mono(199)), (182..200).collect(), "an eleventh of them");
         assert_eq!(entered.fresh(&large, Mono(1_190)), (191..200).collect());
         assert_eq!(entered.fresh(&large, Mono(1_199)), BTreeSet::new());
         let few = MIN_PREFILLED_BYTES as u64 / Transaction::EMPTY_LEN as u64;
         assert_eq!(entered.fresh(&block(few), Mono(199)).len() as u64, few);
         let fresh = entered.fresh(&block(few + 10), Mono(199));
-        assert_eq!(fresh, (10..few as usize + 10).collect(), "as many as 4 KiB hold");
+        assert_eq!(fresh, (10..few as usize + 10).collect(), "as many as 3 KiB hold");
     }
 
     #[test]
