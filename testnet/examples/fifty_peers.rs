@@ -1,14 +1,15 @@
 //! How many transactions a second reach the pools of all of fifty peers, against a plain gossipsub topic.
 //!
 //! Fifty native peers in this process, each of which dials eight others, over TCP on loopback, and nobody makes blocks.
-//! Transactions are submitted at all of them in turn, never more than [`UNDER_WAY`] before the pools of all have the ones before, until
-//! everybody has all. The baselines are fifty bare libp2p swarms with the same connections and one gossipsub topic with the
+//! Transactions are submitted at all of them in turn, at an even rate for [`SECONDS`], whether or not earlier ones have arrived. A rate is
+//! *sustained* when every pool has all of them [`GRACE`] after the last. The greatest such rate is looked for by doubling and halving.
+//! The baselines are fifty bare libp2p swarms with the same connections and one gossipsub topic with the
 //! library's defaults, which carries the same encoded transactions, one a message. *Plain*: the library checks the signature of
 //! a message's author, and nobody looks at the transaction. *Checked*: the transaction's own signature is verified as well before it
 //! is counted and passed on, as whoever has a pool must.
 //!
 //! All peers share the machine, so that a rate is what its processors do for fifty. Bytes are what the kernel counts on the
-//! loopback interface, everything included: nothing else should use it meanwhile.
+//! loopback interface at the [`EASY`] rate, everything included: nothing else should use it meanwhile.
 #![expect(clippy::unwrap_used, reason = "a benchmark may")]
 
 use std::{
@@ -40,16 +41,21 @@ use weft_core::{
 use weft_testnet::{fixture::TestChain, scenario::Scenario};
 
 const PEERS: usize = 50;
-const TRANSACTIONS: usize = 2_000;
-/// How many are submitted at once, the same number at each peer.
-const BATCH: usize = 250;
-/// The most that are not in all pools yet.
-const UNDER_WAY: usize = 1_000;
-const ROUNDS: usize = 5;
+/// For how long a rate is kept up.
+const SECONDS: usize = 8;
+/// What has not come so long after the last was submitted came too late.
+const GRACE: Duration = Duration::from_secs(4);
+/// Transactions a second that everybody should manage: bytes are compared there, and the search begins there.
+const EASY: usize = 32;
+/// Where the search ends.
+const MOST: usize = 2_048;
+/// The search ends, too, when what is sustained and what is not differ by less than this share of the former.
+const CLOSE_ENOUGH: usize = 8;
+/// How many batches a second: each peer submits its part of each.
+const BATCHES: usize = 8;
+const ROUNDS: usize = 3;
 /// Meshes form in so long, and short ids are agreed on.
 const SETTLE: Duration = Duration::from_secs(4);
-/// What has not come in so long does not come.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// How often it is looked what has come.
 const LOOK: Duration = Duration::from_millis(5);
 const SLOT_MILLIS: u64 = 2_000;
@@ -188,7 +194,7 @@ fn bare(checks: bool) -> Swarm<Behaviour> {
     let mut behaviour = Behaviour::new(MessageAuthenticity::Signed(key), config.build().unwrap()).unwrap();
     behaviour.subscribe(&topic()).unwrap();
     // Nobody else keeps these connections open.
-    let idle = swarm::Config::with_tokio_executor().with_idle_connection_timeout(10 * PATIENCE);
+    let idle = swarm::Config::with_tokio_executor().with_idle_connection_timeout(Duration::from_secs(600));
     Swarm::new(transport, behaviour, id, idle)
 }
 
@@ -293,45 +299,61 @@ fn loopback() -> Option<u64> {
     row.split_whitespace().next()?.parse().ok()
 }
 
-/// What a round came to.
-struct Round {
-    /// Transactions a second, or none when not all of them arrived everywhere.
-    rate: Option<f64>,
-    /// Bytes that each peer sent, mean.
-    bytes: Option<f64>,
-}
-
-async fn arrives(crowd: &mut impl Crowd, count: usize) -> bool {
+/// Whether all arrive everywhere in time that are submitted at this rate, and the bytes that each peer sent for one of them.
+async fn sustains(crowd: &mut impl Crowd, transactions: &[Transaction], rate: usize) -> (bool, Option<f64>) {
+    let transactions = &transactions[..rate * SECONDS];
+    let before = loopback();
+    let mut due = Instant::now();
+    for batch in transactions.chunks(rate / BATCHES) {
+        tokio::time::sleep_until(due.into()).await;
+        due += Duration::from_secs(1) / BATCHES as u32;
+        crowd.submit(batch).await;
+    }
     let wait = async {
-        while !crowd.has(count).await {
+        while !crowd.has(transactions.len()).await {
             tokio::time::sleep(LOOK).await;
         }
     };
-    tokio::time::timeout(PATIENCE, wait).await.is_ok()
+    // Who is slow to submit is not given time for that.
+    let arrived = tokio::time::timeout_at((due + GRACE).into(), wait).await.is_ok();
+    let sent = before.zip(loopback()).map(|(before, after)| (after - before) as f64);
+    (arrived, sent.map(|sent| sent / (PEERS * transactions.len()) as f64))
 }
 
-async fn spread(crowd: &mut impl Crowd, transactions: &[Transaction]) -> bool {
-    for (nth, batch) in transactions.chunks(BATCH).enumerate() {
-        if !arrives(crowd, ((nth + 1) * BATCH).saturating_sub(UNDER_WAY)).await {
-            return false;
+/// What a search came to.
+struct Round {
+    /// The greatest rate that was sustained.
+    rate: Option<f64>,
+    /// The bytes each peer sent for a transaction at [`EASY`].
+    bytes: Option<f64>,
+}
+
+/// Looks for the greatest rate, each time with a new crowd.
+async fn search<C: Crowd>(what: &str, start: impl AsyncFn() -> C, transactions: &[Transaction]) -> Round {
+    let (mut sustained, mut missed, mut bytes) = (None, None, None);
+    let mut rate = EASY;
+    loop {
+        let mut crowd = start().await;
+        let (arrived, each) = sustains(&mut crowd, transactions, rate).await;
+        crowd.stop().await;
+        if rate == EASY && arrived {
+            bytes = each;
         }
-        crowd.submit(batch).await;
+        *if arrived { &mut sustained } else { &mut missed } = Some(rate);
+        rate = match (sustained, missed) {
+            (Some(sustained), None) if sustained < MOST => 2 * sustained,
+            (Some(sustained), Some(missed)) if (missed - sustained) * CLOSE_ENOUGH > sustained => {
+                (sustained + missed) / 2 / BATCHES * BATCHES
+            }
+            _ => break,
+        };
     }
-    arrives(crowd, transactions.len()).await
-}
-
-async fn measure(what: &str, mut crowd: impl Crowd, transactions: &[Transaction]) -> Round {
-    let (sent, begun) = (loopback(), Instant::now());
-    let arrived = spread(&mut crowd, transactions).await;
-    let (rate, now) = (transactions.len() as f64 / begun.elapsed().as_secs_f64(), loopback());
-    crowd.stop().await;
-    let bytes = sent.zip(now).map(|(before, after)| (after - before) as f64 / PEERS as f64);
     println!(
-        "{what}: {}, {:.0} kB a peer",
-        if arrived { format!("{rate:.0} a second") } else { "not all arrived everywhere".to_owned() },
-        bytes.unwrap_or(f64::NAN) / 1000.0
+        "{what}: {} a second, {:.0} bytes a peer and transaction",
+        sustained.map_or("none".to_owned(), |rate| rate.to_string()),
+        bytes.unwrap_or(f64::NAN)
     );
-    Round { rate: arrived.then_some(rate), bytes }
+    Round { rate: sustained.map(|rate| rate as f64), bytes }
 }
 
 fn told(what: &str, numbers: impl Iterator<Item = Option<f64>>) {
@@ -351,20 +373,22 @@ fn told(what: &str, numbers: impl Iterator<Item = Option<f64>>) {
 #[tokio::main]
 async fn main() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
-    let chain = TestChain::new(now, SLOT_MILLIS, 1, TRANSACTIONS);
+    let count = MOST * SECONDS;
+    let chain = TestChain::new(now, SLOT_MILLIS, 1, count);
     let to = chain.address(0);
-    let transactions: Vec<_> = (0..TRANSACTIONS).map(|account| chain.transfer(account, to, 0)).collect();
+    let transactions: Vec<_> = (0..count).map(|account| chain.transfer(account, to, 0)).collect();
     let dials = dials();
     println!(
-        "{TRANSACTIONS} transactions of {} bytes to the pools of {PEERS} peers, at most {UNDER_WAY} under way",
+        "transactions of {} bytes to the pools of {PEERS} peers, {SECONDS} s each time",
         Transaction::EMPTY_LEN
     );
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
-        let weft = measure("weft", Weft::start(&chain, &dials).await, &transactions).await;
-        let plain = measure("plain topic", Bare::start(None, &dials).await, &transactions).await;
+        let weft = search("weft", async || Weft::start(&chain, &dials).await, &transactions).await;
+        let plain = search("plain topic", async || Bare::start(None, &dials).await, &transactions).await;
         let genesis = Some(chain.hash());
-        let checked = measure("checked topic", Bare::start(genesis, &dials).await, &transactions).await;
+        let checked =
+            search("checked topic", async || Bare::start(genesis, &dials).await, &transactions).await;
         rounds.push((weft, plain, checked));
     }
     told("weft, transactions a second", rounds.iter().map(|(weft, ..)| weft.rate));
