@@ -218,7 +218,9 @@ impl Node {
     pub fn handle_timeout(&mut self, now: Now) {
         self.pass(now);
         self.settle_chain();
-        self.settle_rest();
+        if self.rest_due <= now.mono || self.fx.has_judged() {
+            self.settle_rest();
+        }
     }
 
     /// Lets time pass, and comes back when too much of it has.

@@ -224,7 +224,7 @@ enum Flight {
     Hello,
     Push(VecDeque<Parcel>),
     Announce(Vec<Notice>),
-    Fetch(Fetch),
+    Fetch(Box<Fetch>),
     Sketch,
     FeeFilter,
 }
@@ -378,17 +378,21 @@ impl TransactionRelay {
 
     /// Passes a transaction on to every peer that is not known to have it, in the way that is due to it.
     pub fn forward(&mut self, transaction: &Transaction, now: Mono) {
+        self.forward_known(transaction.id(), transaction, now);
+    }
+
+    /// The same, for whoever knows the transaction's `id`.
+    pub fn forward_known(&mut self, id: Hash, transaction: &Transaction, now: Mono) {
         let takes_part =
             |peer: &Peer| !peer.closed && !peer.is_light() && peer.mode() == Some(TxMode::PushPull);
-        let candidates =
-            self.peers.iter().filter(|(_, peer)| takes_part(peer)).map(|(id, peer)| (id, peer.dialled));
+        let candidates = self.peers.iter().enumerate().filter(|(_, (_, peer))| takes_part(peer));
+        let candidates = candidates.map(|(place, (id, peer))| (place, id, peer.dialled));
         let chosen = self.policy.chosen(&transaction.sender(), candidates);
-        let id = transaction.id();
         let serial = self.meet(id, now);
         let transaction = Arc::new(transaction.clone());
         let is_light = self.intake == Intake::Nothing;
-        for (peer_id, peer) in &mut self.peers {
-            let is_chosen = is_light || chosen.contains(peer_id);
+        for (place, peer) in self.peers.values_mut().enumerate() {
+            let is_chosen = is_light || chosen.contains(&place);
             self.counts.unsent += enqueue(&self.policy, peer, is_chosen, serial, id, &transaction, now);
             let due = [peer.push_due(), peer.announcement_due()].into_iter().flatten().min();
             self.quiet = self.quiet.map(|quiet| due.map_or(quiet, |due| quiet.min(due)));

@@ -361,6 +361,11 @@ impl Chain {
         self.serving.remove(peer);
     }
 
+    /// Whether a job checks transactions for the mempool, and nothing else.
+    pub(super) fn is_for_pool(&self, id: WorkId) -> bool {
+        matches!(self.jobs.purpose(id), Some(Purpose::Pool(_)))
+    }
+
     pub(super) fn work_done(&mut self, fx: &mut Effects, id: WorkId, result: JobResult) {
         match self.jobs.done(fx, id, result) {
             Outcome::Done(purpose, result) => {

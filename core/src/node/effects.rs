@@ -83,6 +83,9 @@ pub(super) struct Asked {
     pub(super) ask: Ask,
 }
 
+/// So many services of peers are credited at once; fewer wait until there is something else to look after.
+const CREDITED_AT: usize = 64;
+
 pub(super) struct Effects {
     pub(super) now: Now,
     pub(super) rng: ChaCha8Rng,
@@ -222,9 +225,9 @@ impl Effects {
         self.offences.push((peer, offence));
     }
 
-    /// Whether somebody misbehaved or was of use since the last look.
+    /// Whether somebody misbehaved since the last look, or many were of use.
     pub(super) fn has_judged(&self) -> bool {
-        !self.offences.is_empty() || !self.services.is_empty()
+        !self.offences.is_empty() || self.services.len() >= CREDITED_AT
     }
 
     /// Counts something that was refused and blames nobody.

@@ -29,6 +29,7 @@ impl Node {
             Input::Response { id, .. } => {
                 self.fx.asked.get(id).is_some_and(|asked| asked.protocol == Protocol::Transactions)
             }
+            Input::WorkDone(id, _) => self.chain.as_ref().is_some_and(|chain| chain.is_for_pool(*id)),
             _ => false,
         };
         match input {

@@ -42,6 +42,11 @@ impl<P> Jobs<P> {
         [self.in_flight.len() as u64, (self.urgent.len() + self.line.len()) as u64]
     }
 
+    /// What a job in flight is for.
+    pub(super) fn purpose(&self, id: WorkId) -> Option<&P> {
+        self.in_flight.get(&id).map(|flight| &flight.purpose)
+    }
+
     /// Starts a job before all that are in line.
     pub(super) fn urgent(&mut self, fx: &mut Effects, purpose: P, job: Job) {
         self.urgent.push_back((purpose, job));

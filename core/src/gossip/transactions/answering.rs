@@ -63,7 +63,7 @@ impl TransactionRelay {
             }
             (Flight::FeeFilter, TxResponse::Done) => Answered::default(),
             (Flight::Fetch(fetch), TxResponse::Transactions(transactions)) => {
-                self.fetched(&peer_id, fetch, transactions, pool, now)
+                self.fetched(&peer_id, *fetch, transactions, pool, now)
             }
             (Flight::Sketch, TxResponse::Symbols(symbols)) => self.compare(&peer_id, &symbols, pool, now),
             (flight, _) => {

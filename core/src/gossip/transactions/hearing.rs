@@ -50,10 +50,8 @@ impl TransactionRelay {
         pool: &impl Pool,
         now: Mono,
     ) -> Result<Answer, DecodeError> {
-        let outcome = if self.unbounded || self.allowances(peer, now).may_bring(body.len(), now) {
-            let request = TxRequest::from_bytes(body)?;
-            self.counts.bytes_received.request(&request, body.len());
-            if self.unbounded || self.allowances(peer, now).may_ask(items(&request), now) {
+        let outcome = match self.read(peer, body, now)? {
+            Some(request) => {
                 let is_common =
                     matches!(request, TxRequest::Push(_) | TxRequest::Announce(_) | TxRequest::Fetch(_));
                 let outcome = self.act(peer, request, pool, now);
@@ -63,17 +61,26 @@ impl TransactionRelay {
                     self.quiet = None;
                 }
                 outcome
-            } else {
-                self.overrun(peer, now)
             }
-        } else {
-            self.overrun(peer, now)
+            None => self.overrun(peer, now),
         };
         self.counts.requests_refused += u64::from(matches!(outcome.response, TxResponse::Refused(_)));
         let response = outcome.response.to_bytes();
         self.counts.bytes_sent.response(&outcome.response, response.len());
         self.allowances(peer, now).answered(response.len());
         Ok(Answer { response, check: outcome.check, offence: outcome.offence })
+    }
+
+    /// Reads a request, unless the peer brings or asks for more than it may.
+    fn read(&mut self, peer: &PeerId, body: &[u8], now: Mono) -> Result<Option<TxRequest>, DecodeError> {
+        let unbounded = self.unbounded;
+        let allowances = self.allowances.of(peer, now, Allowances::new);
+        if !unbounded && !allowances.may_bring(body.len(), now) {
+            return Ok(None);
+        }
+        let request = TxRequest::from_bytes(body)?;
+        self.counts.bytes_received.request(&request, body.len());
+        Ok((unbounded || allowances.may_ask(items(&request), now)).then_some(request))
     }
 
     fn allowances(&mut self, peer: &PeerId, now: Mono) -> &mut Allowances {

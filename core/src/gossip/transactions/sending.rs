@@ -51,17 +51,25 @@ impl TransactionRelay {
 
     /// The same, looked up among all that waits.
     pub(super) fn due(&self) -> Mono {
-        let peers = self.peers.values().map(|peer| Some(self.due_to(peer)));
-        let fetches = self.in_flight.values().map(|(_, flight)| match flight {
-            Flight::Fetch(fetch) => fetch.next_due(),
-            _ => None,
-        });
+        let mut due = NEVER;
+        let mut fetching = false;
+        for peer in self.peers.values() {
+            due = due.min(self.due_to(peer));
+            fetching |= peer.fetching;
+        }
+        if fetching {
+            let fetches = self.in_flight.values().filter_map(|(_, flight)| match flight {
+                Flight::Fetch(fetch) => fetch.next_due(),
+                _ => None,
+            });
+            due = fetches.fold(due, Mono::min);
+        }
         let sketch = if self.reconciler.has_request() {
             Some(Mono(0))
         } else {
             self.next_turn().map(|(turn, _)| turn)
         };
-        peers.chain(fetches).flatten().chain(sketch).fold(NEVER, Mono::min)
+        sketch.map_or(due, |sketch| due.min(sketch))
     }
 
     /// When something is to be said to a peer, sketches aside.
@@ -86,6 +94,26 @@ impl TransactionRelay {
 
     /// What follows from time alone.
     fn settle(&mut self, pool: &impl Pool, now: Mono) {
+        let (mut fetching, mut new) = (false, false);
+        for peer in self.peers.values() {
+            fetching |= peer.fetching;
+            new |= peer.introduce || matches!(peer.link, Link::Unknown(_));
+        }
+        if fetching {
+            self.settle_fetches(now);
+        }
+        if new {
+            for peer in self.peers.values_mut() {
+                if matches!(peer.link, Link::Unknown(until) if until <= now) {
+                    peer.link = Link::Plain;
+                }
+            }
+            self.introduce(pool, now);
+        }
+    }
+
+    /// What follows from time for those who are asked to deliver.
+    fn settle_fetches(&mut self, now: Mono) {
         let mut uncovered = false;
         for (peer, flight) in self.in_flight.values_mut() {
             let Flight::Fetch(fetch) = flight else { continue };
@@ -103,12 +131,6 @@ impl TransactionRelay {
         if uncovered {
             self.uncover(now);
         }
-        for peer in self.peers.values_mut() {
-            if matches!(peer.link, Link::Unknown(until) if until <= now) {
-                peer.link = Link::Plain;
-            }
-        }
-        self.introduce(pool, now);
     }
 
     /// Newcomers are told of the best of what waits: by a sketch where both sides take part in those.
@@ -207,7 +229,7 @@ impl TransactionRelay {
             peer.turn = self.turns;
             self.counts.asked += batch.len() as u64;
             let request = TxRequest::Fetch(batch.iter().map(|(short, _)| *short).collect());
-            return Some((peer_id, request, Flight::Fetch(Fetch::new(key, batch, now))));
+            return Some((peer_id, request, Flight::Fetch(Box::new(Fetch::new(key, batch, now)))));
         }
         None
     }

@@ -132,6 +132,9 @@ impl Chain {
     }
 
     pub(super) fn release_held(&mut self, fx: &mut Effects) {
+        if self.held.is_empty() {
+            return;
+        }
         let held = std::mem::take(&mut self.held);
         let (early, due): (VecDeque<_>, VecDeque<_>) =
             held.into_iter().partition(|(slot, _)| self.is_early(fx, *slot));

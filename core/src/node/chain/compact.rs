@@ -105,6 +105,8 @@ pub(super) struct Compact {
     announced: BTreeMap<Hash, Announced>,
     /// Their hashes, in the order they came.
     order: VecDeque<Hash>,
+    /// Whether any of them may be asked for: most of the time none is, and there is nothing to look through.
+    may_ask: bool,
     parked: Vec<Parked>,
     entered: Entered,
     arrivals: VecDeque<BlockArrival>,
@@ -142,7 +144,8 @@ impl Compact {
     }
 
     fn next_due(&self) -> Option<Mono> {
-        let asked = self.announced.values().filter_map(|announced| match announced.state {
+        let looked_at = if self.may_ask { usize::MAX } else { 0 };
+        let asked = self.announced.values().take(looked_at).filter_map(|announced| match announced.state {
             State::Asked(Question { next, until, .. }) => Some(next.min(until)),
             State::Wanted(_) | State::Here(_) => None,
         });
@@ -204,6 +207,7 @@ impl Chain {
                     next: now + FIRST_OTHER_MILLIS,
                     until: now + PATIENCE_MILLIS,
                 });
+                self.compact.may_ask = true;
             }
             ask_for(fx, from, hash, missing);
         }
@@ -372,7 +376,11 @@ impl Chain {
     pub(super) fn compact_tick(&mut self, fx: &mut Effects) {
         let now = fx.now.mono;
         let (mut slow, mut late) = (Vec::new(), Vec::new());
-        for (hash, announced) in &self.compact.announced {
+        if self.compact.may_ask {
+            self.compact.may_ask = self.compact.asked() > 0;
+        }
+        let looked_at = if self.compact.may_ask { usize::MAX } else { 0 };
+        for (hash, announced) in self.compact.announced.iter().take(looked_at) {
             match &announced.state {
                 State::Asked(Question { until, announcer, asked, .. }) if *until <= now => {
                     late.push((*hash, asked.get(announcer).filter(|awaited| **awaited).map(|_| *announcer)));
@@ -388,9 +396,7 @@ impl Chain {
             announcer.iter().for_each(|peer| self.scheduler.failed(peer, now));
             self.want_whole(fx, hash);
         }
-        let (overdue, later): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.compact.parked).into_iter().partition(|parked| parked.until <= now);
-        self.compact.parked = later;
+        let overdue: Vec<_> = self.compact.parked.extract_if(.., |parked| parked.until <= now).collect();
         for parked in overdue {
             self.answer_missing(fx, parked.id, parked.peer, None, &parked.indices);
         }

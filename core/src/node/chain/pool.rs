@@ -52,6 +52,10 @@ impl Chain {
 
     /// Transactions that a peer sent: those that could be taken have their signatures checked.
     pub(super) fn consider(&mut self, fx: &mut Effects, peer: PeerId, transactions: Vec<Transaction>) {
+        // Most messages bring none.
+        if transactions.is_empty() {
+            return;
+        }
         let (slot, head) = (self.next_slot(fx), self.tree.head());
         let weighed: Vec<_> = transactions.into_iter().map(Weighed::new).collect();
         let keys: Vec<_> = weighed.iter().map(Weighed::key).collect();
@@ -176,7 +180,7 @@ impl Chain {
         self.relay.accepted(&admitted.id);
         // Our own leave when they are durable.
         if admitted.pending && source != Source::Own {
-            self.relay.forward(&transaction, fx.now.mono);
+            self.relay.forward_known(admitted.id, &transaction, fx.now.mono);
         }
         self.compact.entered(admitted.id, transaction, fx.now.mono);
         self.pass_on(fx, &admitted.promoted);
@@ -195,7 +199,7 @@ impl Chain {
         let promoted: Vec<_> = promoted.iter().filter(|id| !promised(id)).collect();
         for id in promoted {
             if let Some(transaction) = self.mempool.get(id) {
-                self.relay.forward(transaction, fx.now.mono);
+                self.relay.forward_known(*id, transaction, fx.now.mono);
             }
         }
     }

@@ -51,13 +51,13 @@ impl Chain {
     /// Begins a block, if it is our turn and nothing stands against it.
     pub(super) fn propose(&mut self, fx: &mut Effects) {
         let slot = self.slot(fx);
+        let Some(proposer) = &self.proposer else { return };
+        if slot <= proposer.last_signed.max(proposer.last_tried) || proposer.building {
+            return;
+        }
         let head = self.tree.head();
         let (Some(record), Some(parent)) = (self.tree.record(&head), self.tree.header(&head)) else { return };
-        let our_turn = |proposer: &Proposer| {
-            slot > proposer.last_signed.max(proposer.last_tried)
-                && !proposer.building
-                && record.set.proposer(slot).key == proposer.public()
-        };
+        let our_turn = |proposer: &Proposer| record.set.proposer(slot).key == proposer.public();
         // Behind the best header chain a block of ours would only make a fork. But a header whose body never comes must
         // not silence us: one or two of them are waited for half a slot only.
         let ahead =

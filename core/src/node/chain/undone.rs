@@ -70,6 +70,9 @@ impl Chain {
     }
 
     fn readmit(&mut self, fx: &mut Effects, undone: &[Arc<Body>], done: &[Hash]) {
+        if undone.is_empty() {
+            return;
+        }
         let done = done.iter().filter_map(|hash| self.recent.get(hash));
         let included: BTreeSet<Hash> =
             done.flat_map(|recent| recent.body.transactions.iter().map(Transaction::id)).collect();
