@@ -17,6 +17,7 @@ mod drive;
 mod event;
 mod gossip;
 pub mod gossipsub;
+mod ids;
 mod jobs;
 mod measure;
 mod network;

@@ -96,6 +96,7 @@ impl World {
                 connections: BTreeSet::new(),
                 outbound,
                 base,
+                asked: 0,
                 neighbour: Neighbour::default(),
             });
             link.connections.insert(connection);

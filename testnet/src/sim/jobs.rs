@@ -13,6 +13,7 @@ use weft_core::{
 
 use super::{
     event::{Event, Micros},
+    ids::Ids,
     peer::PeerIx,
     world::World,
 };
@@ -38,17 +39,15 @@ pub(super) struct Shared {
 /// Verdicts on transactions, the oldest forgotten first.
 #[derive(Default)]
 struct Signatures {
-    known: HashMap<Hash, bool>,
-    order: VecDeque<Hash>,
+    /// By chain and id.
+    known: HashMap<(Hash, Hash), bool>,
+    order: VecDeque<(Hash, Hash)>,
 }
 
 impl Signatures {
-    fn verify(&mut self, genesis: &Hash, transactions: &[Transaction]) -> JobResult {
-        let keys: Vec<Hash> = transactions
-            .iter()
-            .map(|it| Hasher::default().add(&genesis.0).add(&it.id().0).finish())
-            .collect();
-        let (fresh, unknown): (Vec<Hash>, Vec<Transaction>) = keys
+    fn verify(&mut self, genesis: &Hash, transactions: &[Transaction], ids: &mut Ids) -> JobResult {
+        let keys: Vec<(Hash, Hash)> = transactions.iter().map(|it| (*genesis, ids.of(it))).collect();
+        let (fresh, unknown): (Vec<(Hash, Hash)>, Vec<Transaction>) = keys
             .iter()
             .zip(transactions)
             .filter(|(key, _)| !self.known.contains_key(key))
@@ -80,9 +79,9 @@ struct Results {
 }
 
 impl Shared {
-    fn run(&mut self, job: &Job) -> JobResult {
+    fn run(&mut self, job: &Job, ids: &mut Ids) -> JobResult {
         if let Job::VerifyTransactions { genesis, transactions } = job {
-            return self.signatures.verify(genesis, transactions);
+            return self.signatures.verify(genesis, transactions, ids);
         }
         let Some(key) = key(job) else { return job.run() };
         let (results, most) = match job {
@@ -150,7 +149,7 @@ impl World {
             peer.seen.lost_jobs += 1;
             Input::WorkFailed(id)
         } else {
-            let result = self.shared.run(job);
+            let result = self.shared.run(job, &mut self.ids);
             if let JobResult::Built(chosen, _) = &result {
                 self.note_built(ix, chosen);
             }

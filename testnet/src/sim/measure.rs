@@ -85,7 +85,7 @@ impl World {
         let is_honest = self.peers[ix.0].is_honest();
         let Some(measure) = self.measure.as_mut().filter(|_| is_honest) else { return };
         for transaction in transactions {
-            measure.transaction_came(self.now, ix.0, &transaction.id(), in_block);
+            measure.transaction_came(self.now, ix.0, &self.ids.of(transaction), in_block);
         }
     }
 

@@ -204,6 +204,8 @@ pub(super) struct Link {
     pub(super) outbound: bool,
     /// What one packet takes without jitter.
     pub(super) base: Micros,
+    /// Requests to it that have no answer.
+    pub(super) asked: usize,
     pub(super) neighbour: Neighbour,
 }
 

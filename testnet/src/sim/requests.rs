@@ -36,8 +36,10 @@ impl World {
             peer.outbound.insert(id, (to, protocol)).is_none(),
             "{ix:?} used the request id {id:?} twice"
         );
-        let in_flight = peer.outbound.values().filter(|(other, _)| *other == to).count();
-        peer.seen.most_in_flight = peer.seen.most_in_flight.max(in_flight);
+        if let Some(link) = peer.links.get_mut(&to) {
+            link.asked += 1;
+            peer.seen.most_in_flight = peer.seen.most_in_flight.max(link.asked);
+        }
         self.queue.push_timeout(self.now + TIMEOUT, ix, life, id);
 
         if !self.share(ix, to, protocol) {
@@ -130,7 +132,10 @@ impl World {
         outcome: Result<Vec<u8>, RequestFailure>,
     ) {
         // Gone when the answer came before its timeout, or the connection ended before the answer.
-        if let Some((_, protocol)) = self.peers[ix.0].outbound.remove(&id) {
+        if let Some((to, protocol)) = self.peers[ix.0].outbound.remove(&id) {
+            if let Some(link) = self.peers[ix.0].links.get_mut(&to) {
+                link.asked = link.asked.saturating_sub(1);
+            }
             if let (Protocol::Transactions, Ok(body)) = (protocol, &outcome) {
                 self.measure_response(ix, body);
             }

@@ -1,6 +1,11 @@
 //! A scenario in virtual time.
 
-use std::{convert::Infallible, path::Path, sync::Arc};
+use std::{
+    convert::Infallible,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use weft_core::{
     chain::Transaction,
@@ -22,6 +27,8 @@ use crate::{
     scenario::{BlockKind, GossipKind, Group, NatKind, Scenario},
 };
 
+/// How often a person who waits is told how far the run is.
+const TELL_EVERY: Duration = Duration::from_secs(30);
 /// The most pools that are looked into at a time.
 const POOLS: usize = 16;
 
@@ -36,7 +43,8 @@ pub fn run(scenario: &Scenario, trace: Option<&Path>) -> std::io::Result<Outcome
     let chain =
         TestChain::new(super::EPOCH, scenario.slot_millis, scenario.validators(), scenario.accounts());
     let mut dice = play::dice(scenario);
-    let mut stage = Virtual { scenario, world: world(scenario, &chain, &mut dice, trace)? };
+    let world = world(scenario, &chain, &mut dice, trace)?;
+    let mut stage = Virtual { scenario, world, told: Instant::now() };
     let Ok(submitted) = play::play(scenario, &chain, &scenario.wallets(), dice, &mut stage);
     let world = &mut stage.world;
     world.flush_trace()?;
@@ -106,6 +114,8 @@ fn start(world: &mut World, ix: PeerIx) {
 struct Virtual<'a> {
     scenario: &'a Scenario,
     world: World,
+    /// When the person was told last.
+    told: Instant,
 }
 
 impl Virtual<'_> {
@@ -134,6 +144,10 @@ impl Stage for Virtual<'_> {
 
     fn run_until(&mut self, millis: u64) -> Result<(), Infallible> {
         self.world.run_for(millis.saturating_sub(self.world.elapsed()));
+        if self.told.elapsed() >= TELL_EVERY {
+            self.told = Instant::now();
+            eprintln!("{} of {} virtual seconds", self.world.elapsed() / 1000, self.scenario.seconds);
+        }
         Ok(())
     }
 
