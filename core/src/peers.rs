@@ -8,6 +8,7 @@ mod bucket;
 mod dialer;
 mod exchange;
 mod found;
+mod guards;
 mod identity;
 mod invite;
 mod ledger;
@@ -33,6 +34,7 @@ pub use exchange::{
     EXCHANGE_ALLOWANCE, EXCHANGE_COST, MAX_RECORDS, PeersRequest, PeersResponse, verify_records,
 };
 pub use found::Found;
+pub use guards::Guards;
 pub(crate) use identity::peer_id;
 pub use invite::{Invite, InviteError, MAX_INVITE_BYTES};
 pub use ledger::{Ban, Cause, Consequence, Deed, Ledger, MAX_BAN_MILLIS, Stored, TooMany, Whom};

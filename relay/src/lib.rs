@@ -202,6 +202,7 @@ impl Relay {
             dht: !options.no_dht,
             rendezvous: !options.no_rendezvous,
             outbound: usize::from(options.outbound),
+            ..Discovery::of(Role::Relay)
         };
         config.proxies.clone_from(&options.behind_proxy);
         config.storage = Storage::Disk(options.data.join("chain"));

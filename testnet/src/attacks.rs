@@ -11,12 +11,13 @@
 //! model, so what rests on it is labelled.
 
 mod arena;
+mod book;
 mod consensus;
 mod data;
 mod gossip;
 mod reading;
 mod spam;
-mod sybil;
+pub(crate) mod sybil;
 
 pub use reading::{Bar, Pair, Reading, Verdict, markdown};
 
@@ -67,7 +68,8 @@ impl Attack {
 }
 
 /// All of them, in the order of the table.
-pub const ATTACKS: &[&[Attack]] = &[gossip::ATTACKS, spam::ATTACKS, data::ATTACKS, consensus::ATTACKS];
+pub const ATTACKS: &[&[Attack]] =
+    &[gossip::ATTACKS, spam::ATTACKS, data::ATTACKS, consensus::ATTACKS, book::ATTACKS];
 
 /// The attack of this name.
 #[must_use]

@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     peers::{
-        Book, BookShape, Bucket, Found, Group, PeerRecord, PeersRequest, Role, Rumour, Scope, can_dial,
-        can_dial_through,
+        Book, BookShape, Bucket, Found, Group, Guards, PeerRecord, PeersRequest, Role, Rumour, Scope,
+        can_dial, can_dial_through,
     },
     primitives::{Hash, Mono, SecretKey, encode},
     store::Batch,
@@ -59,11 +59,14 @@ pub struct Discovery {
     pub dht: bool,
     /// Register with relays, and ask them for others: `/rendezvous/1.0.0`; as a relay, let others do so.
     pub rendezvous: bool,
+    /// What keeps strangers from choosing its connections: [all](Guards::ALL), but in simulations.
+    pub guards: Guards,
 }
 
 impl Discovery {
     /// Only peers that are named are dialled, and nobody is told of.
-    pub const OFF: Self = Self { exchange: false, outbound: 0, dht: false, rendezvous: false };
+    pub const OFF: Self =
+        Self { exchange: false, outbound: 0, dht: false, rendezvous: false, guards: Guards::ALL };
 
     /// How many of its own connections are for blocks only, once it has the others: a quarter, and at most two. Neither transactions
     /// nor addresses of peers pass there, so that nobody can find out by them who is connected to whom, and cut off a peer whose
@@ -76,11 +79,12 @@ impl Discovery {
     /// What a peer of this kind does unless it is told otherwise.
     #[must_use]
     pub const fn of(role: Role) -> Self {
-        match role {
-            Role::Native | Role::Relay => Self { exchange: true, outbound: 8, dht: true, rendezvous: true },
+        let outbound = match role {
+            Role::Native | Role::Relay => 8,
             // Each is a WebSocket, a gossip neighbour and a server of blocks: a tab needs fewer.
-            Role::Browser => Self { exchange: true, outbound: 4, dht: true, rendezvous: true },
-        }
+            Role::Browser => 4,
+        };
+        Self { exchange: true, outbound, dht: true, rendezvous: true, guards: Guards::ALL }
     }
 }
 
@@ -136,14 +140,16 @@ impl Finding {
             secret.chunks_mut(8).for_each(|chunk| chunk.copy_from_slice(&fx.random().to_le_bytes()));
             secret
         });
-        let shape = if role == Role::Browser { BookShape::BROWSER } else { BookShape::NATIVE };
+        let usual = if role == Role::Browser { BookShape::BROWSER } else { BookShape::NATIVE };
+        let guards = discovery.guards;
+        let shape = guards.shape.unwrap_or(usual);
         let mut finding = Self {
             local,
             role,
             key,
             chain: chain.unwrap_or(Hash::ZERO),
             discovery,
-            book: Book::new(secret, shape),
+            book: Book::new(secret, shape, guards),
             own: None,
             asks: BTreeSet::new(),
             asked_at: BTreeMap::new(),
@@ -171,7 +177,9 @@ impl Finding {
             fx.apply(batch);
         }
         finding.restore(fx);
-        finding.dial_anchors(connections, fx);
+        if guards.anchors {
+            finding.dial_anchors(connections, fx);
+        }
         if discovery.outbound > 0 {
             finding.look = Some(fx.now.mono + LOOK_MILLIS);
             finding.feeler = Some(fx.now.mono + FEELER_MILLIS);
@@ -240,6 +248,9 @@ impl Finding {
 
     /// Whether there is another connection of our own to the network in which a peer is.
     fn is_crowded(&self, connections: &Connections, peer: &PeerId) -> bool {
+        if !self.discovery.guards.diversity {
+            return false;
+        }
         let group = |peer: &PeerId| {
             let at = connections.direct_address(peer)?;
             (Scope::of(at) == Some(Scope::World)).then(|| Group::of(at))

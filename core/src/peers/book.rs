@@ -12,7 +12,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use libp2p::{Multiaddr, PeerId};
 use rand_core::Rng;
 
-use super::{Found, Group, PeerRecord};
+use super::{Found, Group, Guards, PeerRecord};
 use crate::primitives::{Hash, Wall, encode};
 
 /// The most addresses kept of a peer.
@@ -92,6 +92,7 @@ pub type Row = (PeerId, Option<Vec<u8>>);
 pub struct Book {
     key: [u8; 32],
     shape: BookShape,
+    guards: Guards,
     entries: BTreeMap<PeerId, (Entry, Place)>,
     places: BTreeMap<Place, PeerId>,
     /// Peers that answered, and whose place among the tried is taken, each with the turns that it waits.
@@ -117,10 +118,11 @@ pub struct Rumour {
 impl Book {
     /// An empty book. `key` is secret, and the same each time: who knows it could choose addresses that fall on others'.
     #[must_use]
-    pub const fn new(key: [u8; 32], shape: BookShape) -> Self {
+    pub const fn new(key: [u8; 32], shape: BookShape, guards: Guards) -> Self {
         Self {
             key,
             shape,
+            guards,
             entries: BTreeMap::new(),
             places: BTreeMap::new(),
             clashes: VecDeque::new(),
@@ -381,11 +383,12 @@ impl Book {
                 continue;
             };
             let Some((held, _)) = self.entries.get(&holder).cloned() else { continue };
-            if now.0.saturating_sub(held.answered) < FRESH_MILLIS && held.failures == 0 {
+            let tests = self.guards.test_before_evict;
+            if tests && now.0.saturating_sub(held.answered) < FRESH_MILLIS && held.failures == 0 {
                 continue;
             }
             let untested = held.failures == 0 || held.answered >= held.tried;
-            if untested && turns < CLASH_TURNS {
+            if tests && untested && turns < CLASH_TURNS {
                 self.clashes.push_back((newcomer, turns));
                 continue;
             }
@@ -423,21 +426,30 @@ impl Book {
     fn new_place(&self, peer: &PeerId, entry: &Entry) -> Option<Place> {
         let (address, teller) = (entry.first()?, entry.teller.bytes());
         let group = Group::of(&address);
+        if !self.guards.groups {
+            let bucket = self.keyed(&[b"any", &peer.to_bytes()]) % u64::from(self.shape.new);
+            return Some(Place::New(bucket as u16, self.seat(b"place", bucket, peer)));
+        }
         let turn = self.keyed(&[b"turn", group.bytes(), teller]) % BUCKETS_OF_TELLER;
         let bucket = self.keyed(&[b"new", teller, &turn.to_le_bytes()]) % u64::from(self.shape.new);
-        let at =
-            self.keyed(&[b"place", &bucket.to_le_bytes(), &peer.to_bytes()]) % u64::from(self.shape.places);
-        Some(Place::New(bucket as u16, at as u8))
+        Some(Place::New(bucket as u16, self.seat(b"place", bucket, peer)))
+    }
+
+    /// Where in a bucket a peer sits.
+    fn seat(&self, what: &[u8], bucket: u64, peer: &PeerId) -> u8 {
+        (self.keyed(&[what, &bucket.to_le_bytes(), &peer.to_bytes()]) % u64::from(self.shape.places)) as u8
     }
 
     fn tried_place(&self, peer: &PeerId, entry: &Entry) -> Option<Place> {
         let group = Group::of(&entry.first()?);
         let turn = self.keyed(&[b"peer", &peer.to_bytes()]) % BUCKETS_OF_GROUP;
-        let bucket =
-            self.keyed(&[b"tried", group.bytes(), &turn.to_le_bytes()]) % u64::from(self.shape.tried);
-        let at =
-            self.keyed(&[b"seat", &bucket.to_le_bytes(), &peer.to_bytes()]) % u64::from(self.shape.places);
-        Some(Place::Tried(bucket as u16, at as u8))
+        let bucket = if self.guards.groups {
+            self.keyed(&[b"tried", group.bytes(), &turn.to_le_bytes()])
+        } else {
+            self.keyed(&[b"any", &peer.to_bytes()])
+        };
+        let bucket = bucket % u64::from(self.shape.tried);
+        Some(Place::Tried(bucket as u16, self.seat(b"seat", bucket, peer)))
     }
 }
 

@@ -149,6 +149,7 @@ fn peer_config(options: NodeOptions) -> Result<PeerConfig, Failure> {
             dht: !options.no_dht,
             rendezvous: !options.no_rendezvous,
             outbound: options.outbound.map_or(Discovery::of(Role::Native).outbound, usize::from),
+            ..Discovery::of(Role::Native)
         },
         storage: Storage::Disk(data),
         ..PeerConfig::new(key)

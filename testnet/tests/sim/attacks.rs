@@ -61,4 +61,8 @@ defended! {
     authorities_that_run_twice: "twins",
     two_halves: "partition-50",
     seven_tenths: "partition-70",
+    tellers_of_many: "book-groups",
+    tried_peers_pushed_out: "book-eviction",
+    a_restart_under_siege: "book-restart",
+    many_in_one_network: "book-network",
 }

@@ -123,6 +123,7 @@ impl Finding {
         let taken: BTreeSet<_> = self
             .outbound
             .iter()
+            .filter(|_| self.discovery.guards.diversity)
             .filter_map(|peer| Some(Group::of(connections.direct_address(peer)?)))
             .collect();
         let role = self.role;

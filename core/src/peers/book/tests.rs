@@ -30,11 +30,11 @@ fn rumour(peer: PeerId, at: &Multiaddr, teller: &Multiaddr) -> Rumour {
 }
 
 fn book() -> Book {
-    Book::new([7; 32], BookShape::NATIVE)
+    Book::new([7; 32], BookShape::NATIVE, Guards::ALL)
 }
 
 fn small() -> Book {
-    Book::new([7; 32], BookShape { new: 4, tried: 1, places: 1 })
+    Book::new([7; 32], BookShape { new: 4, tried: 1, places: 1 }, Guards::ALL)
 }
 
 fn later(millis: u64) -> Wall {
@@ -84,7 +84,7 @@ fn a_book_is_written_down_row_by_row_and_taken_back() {
     let rows = book.take_changes();
     assert_eq!(rows.len(), 50);
     assert!(book.take_changes().is_empty());
-    let mut again = super::Book::new([7; 32], BookShape::NATIVE);
+    let mut again = super::Book::new([7; 32], BookShape::NATIVE, Guards::ALL);
     for (peer, row) in &rows {
         assert!(again.restore(*peer, row.as_ref().unwrap()));
         assert!(!again.restore(*peer, row.as_ref().unwrap()), "twice in the same place");
@@ -223,7 +223,7 @@ fn a_tried_peer_that_cannot_be_tested_gives_way_in_time() {
 
 #[test]
 fn a_place_is_taken_from_the_useless_only() {
-    let mut book = Book::new([7; 32], BookShape { new: 1, tried: 1, places: 1 });
+    let mut book = Book::new([7; 32], BookShape { new: 1, tried: 1, places: 1 }, Guards::ALL);
     let at = address(8, 8, 8, 8);
     assert!(book.heard(rumour(peer(1), &at, &at), NOW));
     assert!(!book.heard(rumour(peer(2), &at, &at), NOW));
