@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    time::timeout,
 };
 use weft_core::{
     chain::UnsignedTransaction,
@@ -189,7 +190,8 @@ async fn until_closed(address: SocketAddr, text: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(text).await.unwrap();
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.unwrap();
+    let closed = timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await;
+    closed.expect("it is shown out").unwrap();
     String::from_utf8_lossy(&answer).into_owned()
 }
 
