@@ -5,7 +5,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
 use crate::{
-    chain::{Header, Link as VoteLink},
+    chain::{Body, Header, Link as VoteLink, MAX_BLOCK_BYTES, MAX_MEMO_BYTES, Mmr},
     gossip::CompactId,
     primitives::Held,
     sync::SyncResponse,
@@ -27,6 +27,25 @@ fn first_block() -> Block {
     let mut alone = Alone::new(true, MemoryStore::default());
     alone.run_to(SLOT + 10);
     alone.published().remove(0)
+}
+
+/// The headers of so many blocks, one for each slot, whose bodies have this root. They are rightly signed, and no more.
+fn headers(count: u64, tx_root: Hash) -> Vec<Header> {
+    let first = first_block().header.content;
+    let (mut parent, mut mmr) = (first.parent, Mmr::default());
+    mmr.push(&parent);
+    assert_eq!(mmr.root(), first.mmr_root);
+    let mut headers = Vec::new();
+    for height in 1..=count {
+        let mut content = first.clone();
+        (content.height, content.slot, content.tx_root) = (Height(height), Slot(height), tx_root);
+        (content.parent, content.mmr_root) = (parent, mmr.root());
+        let header = content.sign(&key(1), &genesis().hash());
+        parent = header.hash();
+        mmr.push(&parent);
+        headers.push(header);
+    }
+    headers
 }
 
 fn gossip(topic: Topic, from: PeerId, number: u64, data: Vec<u8>) -> Input {
@@ -156,6 +175,31 @@ fn so_many_own_transactions_are_kept() {
 }
 
 #[test]
+fn announced_blocks_are_remembered_and_put_together_and_asked_for_within_limits() {
+    let headers = headers(40, Hash::ZERO);
+    let mut alone = Alone::new(false, MemoryStore::default());
+    alone.run_to(40 * SLOT);
+    let announcer = alone.meet(0);
+    let mut asked = Vec::new();
+    for (number, header) in (0..).zip(&headers) {
+        alone.outputs.clear();
+        alone.handle(gossip(Topic::Block, announcer, number, announcement(header)));
+        let asks = |output: &Output| match output {
+            Output::Request { protocol: Protocol::Sync, body, .. } => {
+                matches!(decode(body, usize::MAX), Ok(SyncRequest::BlockTransactions { .. }))
+            }
+            _ => false,
+        };
+        asked.push(alone.outputs.iter().filter(|output| asks(output)).count());
+        let ((count, limit), (together, most)) =
+            (held(&alone, "announced blocks"), held(&alone, "blocks that are put together"));
+        assert!(count <= limit && together <= most, "{count} {together}");
+    }
+    assert_eq!(asked[..32].iter().sum::<usize>(), 8, "for the others the whole body is downloaded");
+    assert_eq!(held(&alone, "announced blocks"), (32, 32));
+}
+
+#[test]
 fn so_many_wait_for_a_block_that_is_on_its_way_and_four_questions_of_each() {
     let block = first_block();
     let mut alone = roomy();
@@ -182,4 +226,53 @@ fn so_many_wait_for_a_block_that_is_on_its_way_and_four_questions_of_each() {
     };
     // The fifth of each of sixteen, and all of the seventeenth.
     assert_eq!(alone.outputs.iter().filter(nothing).count(), 16 + 5);
+}
+
+#[test]
+fn bodies_that_wait_for_their_turn_fill_so_much_memory_and_the_one_whose_turn_it_is_finds_room() {
+    const BLOCKS: u64 = 72;
+    let large = |nonce: u64| {
+        let mut payment = transfer(0);
+        (payment.content.nonce, payment.content.memo) = (nonce, vec![7; MAX_MEMO_BYTES]);
+        payment
+    };
+    let count = (MAX_BLOCK_BYTES - 4_096) / large(0).encoded_len();
+    let body = Body { transactions: (0..count as u64).map(large).collect(), system: Vec::new() };
+    let headers = headers(BLOCKS, body.tx_root());
+
+    let mut alone = roomy();
+    alone.run_to(BLOCKS * SLOT);
+    let peers: Vec<_> = (0..8).map(|number| alone.meet(number)).collect();
+    // All signatures are right, and nothing is executed: what a block whose turn it is leads to.
+    let bring = |alone: &mut Alone, number: u64, data| {
+        let from = peers[number as usize % peers.len()];
+        alone.node.handle(alone.now(), gossip(Topic::Block, from, number, data));
+        let mut checked = 0;
+        while let Some(output) = alone.node.poll_output() {
+            let Output::Work(id, job) = output else { continue };
+            let result = match &job {
+                Job::Execute { .. } => continue,
+                Job::VerifyTransactions { transactions, .. } => {
+                    checked += 1;
+                    JobResult::Verified(vec![true; transactions.len()])
+                }
+                job => job.run(),
+            };
+            alone.node.handle(alone.now(), Input::WorkDone(id, result));
+        }
+        checked
+    };
+    let whole =
+        |header: &Header| encode(&CompactBlock::whole(&Block { header: header.clone(), body: body.clone() }));
+    bring(&mut alone, 0, announcement(&headers[0]));
+    for (number, header) in (1..).zip(&headers[1..]) {
+        bring(&mut alone, number, whole(header));
+    }
+    let (waiting, most) = held(&alone, "bytes of bodies that wait");
+    assert!(waiting <= most && waiting + MAX_BLOCK_BYTES > most, "{waiting} of {most}");
+    let beyond = refused(&alone, "bodies-beyond-memory");
+    assert!(beyond > 0);
+    assert_eq!(bring(&mut alone, BLOCKS, whole(&headers[0])), 1, "it is taken in");
+    assert_eq!(refused(&alone, "bodies-beyond-memory"), beyond);
+    assert!(held(&alone, "bytes of bodies that wait").0 <= most, "another went for it");
 }
