@@ -8,7 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use weft_testnet::live::{Chain, NodeOptions, PATIENCE, Process, wait_for};
+use serde_json::json;
+use weft_core::node::BlockView;
+use weft_testnet::{
+    fixture::key,
+    live::{Chain, NodeOptions, PATIENCE, Process, wait_for},
+};
 
 const SLOT_MILLIS: u64 = 500;
 
@@ -131,6 +136,59 @@ fn a_full_disk_is_said_signs_nothing_more_and_costs_nothing_that_was_kept() {
     validator.reach(kept + 3).unwrap();
     node.reach(kept + 3).unwrap();
     nobody_is_blamed(&[&node, &validator]);
+}
+
+/// A library that lets a program wait so many milliseconds whenever it has something put on its disk.
+fn slow_disk(chain: &Chain, millis: u64) -> PathBuf {
+    let (source, library) = (chain.dir().join("slow.c"), chain.dir().join("slow.so"));
+    let text = format!(
+        "#include <sys/syscall.h>\n#include <unistd.h>\n\
+         static int late(long number, int file) {{ usleep({millis}000); return (int)syscall(number, file); }}\n\
+         int fsync(int file) {{ return late(SYS_fsync, file); }}\n\
+         int fdatasync(int file) {{ return late(SYS_fdatasync, file); }}\n"
+    );
+    fs::write(&source, text).unwrap();
+    let mut compile = Command::new("cc");
+    compile.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source);
+    assert!(compile.status().unwrap().success(), "the C compiler with which Rust links");
+    library
+}
+
+/// The validator signs only what is on its disk, so that its blocks come late and those of the others do not: with 300 ms for each flush
+/// and slots of 2 s, which are here half as long, both.
+#[test]
+fn a_slow_disk_makes_a_validator_late_and_nothing_worse() {
+    const SLOT_MILLIS: u64 = 1_000;
+    const FLUSH_MILLIS: u64 = 150;
+    let chain = Chain::new(SLOT_MILLIS, 4).unwrap();
+    let mut first = chain.node("validator-0", &options(Some(0), &[])).unwrap();
+    let mut others = Vec::new();
+    for index in 1..3 {
+        others.push(chain.node(&format!("validator-{index}"), &options(Some(index), &[&first])).unwrap());
+    }
+    let mut command = chain.node_command("slow", &options(Some(3), &[&first]));
+    command.env("LD_PRELOAD", slow_disk(&chain, FLUSH_MILLIS));
+    let mut slow = Process::start_ready("slow", command, chain.dir()).unwrap();
+    let from = first.height().unwrap() + 1;
+    first.finalise(16).unwrap();
+    slow.finalise(16).unwrap();
+    let height = slow.height().unwrap();
+    let alarms = slow.status().unwrap().alarms;
+    assert!(alarms.is_empty(), "{alarms:?}");
+    let proposers: Vec<_> = (from..=height)
+        .map(|at| slow.ask::<BlockView>("weft_block", json!([at])).unwrap().summary.proposer)
+        .collect();
+    let count = |index| proposers.iter().filter(|of| **of == key("validator", index).public()).count();
+    let counts = [0, 1, 2, 3].map(count);
+    println!("blocks of each of the four, the slow one last: {counts:?}");
+    assert!(2 * counts[3] >= counts[0], "most of its blocks are lost: {counts:?}");
+    nobody_is_blamed(&[&first, &others[0], &others[1], &slow]);
+    // What it called final is there again after a crash.
+    let kept = slow.status().unwrap().chain.unwrap().finalised;
+    slow.kill();
+    let mut again = chain.node("slow", &options(None, &[&first])).unwrap();
+    assert!(again.status().unwrap().chain.unwrap().finalised >= kept);
+    again.reach(height + 3).unwrap();
 }
 
 /// Copies a directory file by file while somebody writes in it.

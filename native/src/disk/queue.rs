@@ -10,8 +10,6 @@ use weft_core::store::{Batch, Seq, Table};
 
 use super::store::row_key;
 
-/// How long the oldest batch waits for company when nobody asked for a flush.
-const GATHER: Duration = Duration::from_millis(100);
 /// The bytes of waiting batches that are written without waiting for more.
 const ENOUGH: usize = 4 << 20;
 /// The bytes of waiting batches at which the peer waits for the disk.
@@ -120,8 +118,9 @@ impl Queue {
         }
     }
 
-    /// Waits for the next group. `None` when the queue is closed and empty.
-    pub(super) fn next(&self) -> Option<Group> {
+    /// Waits for the next group; when nobody asks for a flush the oldest batch waits so long for company. `None` when the queue is closed
+    /// and empty.
+    pub(super) fn next(&self, gather: Duration) -> Option<Group> {
         let mut state = self.lock();
         loop {
             let age = state.oldest.map(|oldest| oldest.elapsed());
@@ -130,7 +129,7 @@ impl Queue {
                 None if state.closed => return None,
                 None => state = self.wait(state),
                 Some(age) => {
-                    if state.closed || state.flush.is_some() || state.bytes >= ENOUGH || age >= GATHER {
+                    if state.closed || state.flush.is_some() || state.bytes >= ENOUGH || age >= gather {
                         state.bytes = 0;
                         state.oldest = None;
                         state.flush = None;
@@ -138,7 +137,7 @@ impl Queue {
                         self.0.changed.notify_all();
                         return Some(group);
                     }
-                    let waited = self.0.changed.wait_timeout(state, GATHER - age);
+                    let waited = self.0.changed.wait_timeout(state, gather - age);
                     state = waited.unwrap_or_else(PoisonError::into_inner).0;
                 }
             }
@@ -150,4 +149,30 @@ impl Queue {
 fn weight(batch: &Batch) -> usize {
     let row = size_of::<weft_core::store::Write>();
     batch.0.iter().map(|write| row + write.key.len() + write.value.as_ref().map_or(0, Vec::len)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn batches_wait_for_company_until_somebody_waits_for_one_of_them() {
+        let queue = Queue::new();
+        let writer = thread::spawn({
+            let queue = queue.clone();
+            move || queue.next(Duration::from_secs(3600))
+        });
+        for seq in 1..=3 {
+            queue.push(Seq(seq), Batch::default());
+        }
+        queue.flush(Seq(2));
+        let group = writer.join().unwrap().unwrap();
+        assert_eq!(group.iter().map(|(seq, _)| seq.0).collect::<Vec<_>>(), [1, 2, 3]);
+        queue.push(Seq(4), Batch::default());
+        assert_eq!(queue.next(Duration::ZERO).unwrap().len(), 1);
+        queue.close();
+        assert!(queue.next(Duration::from_secs(3600)).is_none());
+    }
 }

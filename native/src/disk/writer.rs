@@ -1,6 +1,9 @@
 //! The thread that makes the store's batches durable, in order.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use redb::{Database, Durability};
 use weft_core::{node::Input, store::Seq};
@@ -10,6 +13,18 @@ use super::{
     queue::{Group, Queue},
     store::{Digest, ROWS, row_key},
 };
+
+/// How long batches that nobody waits for wait at least for others.
+const GATHER: Duration = Duration::from_millis(100);
+/// And at most: what they hold is lost when the power fails, and done again.
+const GATHER_MOST: Duration = Duration::from_secs(5);
+/// They wait so many times as long as the last write took, so that the disk is mostly idle when a vote or a block of our own comes.
+const IDLE: u32 = 3;
+
+/// How long batches wait for others after a write that took so long.
+fn gather(took: Duration) -> Duration {
+    took.saturating_mul(IDLE).clamp(GATHER, GATHER_MOST)
+}
 
 pub(super) struct Writer {
     file: Arc<File>,
@@ -26,9 +41,14 @@ impl Writer {
     /// Writes until the queue is closed or a write fails. A failed write is the last one: what follows it must not be
     /// durable without it.
     pub(super) fn run(mut self, report: &dyn Fn(Input)) {
-        while let Some(group) = self.queue.next() {
+        let mut took = Duration::ZERO;
+        while let Some(group) = self.queue.next(gather(took)) {
+            let begun = Instant::now();
             match self.file.with(|database| commit(database, self.digest, &group)) {
                 Ok(digest) => {
+                    if !group.is_empty() {
+                        took = begun.elapsed();
+                    }
                     self.digest = digest;
                     self.queue.written(&group);
                     self.persisted = group.last().map_or(self.persisted, |(seq, _)| *seq);
@@ -73,4 +93,17 @@ fn commit(database: &Database, mut digest: Digest, group: &Group) -> Result<Dige
     }
     transaction.commit()?;
     Ok(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_disk_is_idle_most_of_the_time() {
+        let millis = Duration::from_millis;
+        assert_eq!(gather(millis(3)), GATHER);
+        assert_eq!(gather(millis(300)), millis(900));
+        assert_eq!(gather(millis(60_000)), GATHER_MOST);
+    }
 }
