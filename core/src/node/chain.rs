@@ -280,7 +280,7 @@ impl Chain {
             estimator: Estimator::default(),
             genesis,
             relay,
-            scheduler: Scheduler::default(),
+            scheduler: if config.without.seeking { Scheduler::trusting() } else { Scheduler::default() },
             download: Download::default(),
             seek: (!config.without.seeking).then(Seek::default),
             proposer,

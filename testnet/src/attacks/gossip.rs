@@ -14,7 +14,8 @@ use super::{
 const JUDGEMENT: &str = "neighbours are not scored, so that nobody gives way to a better one, and no places in a mesh are kept for \
                          those a peer dialled itself; and nobody asks for blocks that gossip does not bring";
 /// What is off where the attack is about what Sybils leave out.
-const SEEKING: &str = "nobody asks for a block that should be there and that gossip does not bring";
+const SEEKING: &str = "nobody asks for a block that should be there and that gossip does not bring, and who says that he has something is \
+                       believed";
 /// Why that makes no visible difference among so few peers.
 const STILL: &str =
     "whoever showed a block and never answers stops nobody, and blocks that came by asking are passed on";
@@ -62,7 +63,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         idle: Some(STILL),
         ..attack(
             "censorship",
-            "Sybils as in cold-boot serve well, but pass nothing on that one validator signed",
+            "Sybils as in cold-boot serve well, but pass nothing on that one validator signed, and answer no question for it",
             censorship,
         )
     },

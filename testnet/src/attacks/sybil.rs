@@ -15,12 +15,12 @@ use crate::sim::PeerIx;
 
 /// What Sybils do with gossip. Payments they swallow, whatever this says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Conduct {
+pub enum Conduct {
     /// They pass on everything, at once and unchecked: nobody is faster.
     Serve,
     /// They pass on nothing.
     Swallow,
-    /// They pass on everything but what this one signed, and say that they have it all; of what they are asked for they have nothing.
+    /// They pass on everything but what this one signed, and say that they have it all; they answer no question for it.
     Censor(PublicKey),
     /// They pass on everything so many milliseconds late.
     Delay(u64),
@@ -29,23 +29,28 @@ pub(super) enum Conduct {
 }
 
 /// What all Sybils of a world have in common.
-pub(super) struct Orders {
-    pub(super) conduct: Conduct,
+pub(crate) struct Orders {
+    pub(crate) conduct: Conduct,
     /// What is passed on later, and when.
     held: VecDeque<(Wall, PeerIx, GossipId)>,
 }
 
-pub(super) type SharedOrders = Rc<RefCell<Orders>>;
+pub(crate) type SharedOrders = Rc<RefCell<Orders>>;
 
 impl Orders {
-    pub(super) fn new(conduct: Conduct) -> SharedOrders {
+    pub(crate) fn new(conduct: Conduct) -> SharedOrders {
         Rc::new(RefCell::new(Self { conduct, held: VecDeque::new() }))
     }
 
     /// What is due to be passed on by now, and by whom.
-    pub(super) fn due(&mut self, now: Wall) -> Vec<(PeerIx, GossipId)> {
+    pub(crate) fn due(&mut self, now: Wall) -> Vec<(PeerIx, GossipId)> {
         let count = self.held.partition_point(|(due, ..)| *due <= now);
         self.held.drain(..count).map(|(_, ix, id)| (ix, id)).collect()
+    }
+
+    /// When something is.
+    pub(crate) fn next_due(&self) -> Option<Wall> {
+        self.held.front().map(|(due, ..)| *due)
     }
 }
 
@@ -56,7 +61,7 @@ pub(super) const fn greedy() -> MeshParameters {
 }
 
 /// What a Sybil does, on the chain with this genesis hash. `ix` is its own number.
-pub(super) fn script(
+pub(crate) fn script(
     ix: PeerIx,
     genesis: Hash,
     orders: SharedOrders,
@@ -95,8 +100,6 @@ pub(super) fn script(
                 (Conduct::Withhold | Conduct::Censor(_), Ok(SyncRequest::Status(_))) => {
                     SyncResponse::Status(best.clone())
                 }
-                // As one that knows no more than who asks.
-                (Conduct::Censor(_), Ok(SyncRequest::Headers { .. })) => SyncResponse::Headers(Vec::new()),
                 _ => return,
             };
             outputs.push(Output::Respond { id, body: encode(&answer) });
