@@ -23,7 +23,7 @@ usage: weft-testnet demo --app DIRECTORY --port PORT
 
   demo    runs a relay and three validators, and serves the app
   sim     runs a scenario in virtual time and says what came of it; with --out also as report.json and plots, with --trace
-          every step as a line of JSON. The same seed gives the same run.
+          every step as a line of JSON. The same seed gives the same run. A long one says every half minute how far it is.
   live    runs the same scenario with programs, and tabs in headless Chromium, all on this machine, and says what came of it
           in the same way; the app for tabs is in browser/dist unless told otherwise. Both end with 1 when something is not
           as the scenario expects.
@@ -36,6 +36,10 @@ usage: weft-testnet demo --app DIRECTORY --port PORT
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if words.iter().any(|word| matches!(*word, "--help" | "-h")) {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
     let outcome = match words.as_slice() {
         ["demo", "--app", app, "--port", port] => match port.parse() {
             Ok(port) => demo::run(Path::new(app), port).map_err(|error| error.to_string()),
