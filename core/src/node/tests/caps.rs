@@ -5,7 +5,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
 use crate::{
-    chain::{Body, Header, Link as VoteLink, MAX_BLOCK_BYTES, MAX_MEMO_BYTES, Mmr},
+    chain::{Header, Link as VoteLink, Mmr},
     gossip::CompactId,
     primitives::Held,
     sync::SyncResponse,
@@ -226,53 +226,4 @@ fn so_many_wait_for_a_block_that_is_on_its_way_and_four_questions_of_each() {
     };
     // The fifth of each of sixteen, and all of the seventeenth.
     assert_eq!(alone.outputs.iter().filter(nothing).count(), 16 + 5);
-}
-
-#[test]
-fn bodies_that_wait_for_their_turn_fill_so_much_memory_and_the_one_whose_turn_it_is_finds_room() {
-    const BLOCKS: u64 = 72;
-    let large = |nonce: u64| {
-        let mut payment = transfer(0);
-        (payment.content.nonce, payment.content.memo) = (nonce, vec![7; MAX_MEMO_BYTES]);
-        payment
-    };
-    let count = (MAX_BLOCK_BYTES - 4_096) / large(0).encoded_len();
-    let body = Body { transactions: (0..count as u64).map(large).collect(), system: Vec::new() };
-    let headers = headers(BLOCKS, body.tx_root());
-
-    let mut alone = roomy();
-    alone.run_to(BLOCKS * SLOT);
-    let peers: Vec<_> = (0..8).map(|number| alone.meet(number)).collect();
-    // All signatures are right, and nothing is executed: what a block whose turn it is leads to.
-    let bring = |alone: &mut Alone, number: u64, data| {
-        let from = peers[number as usize % peers.len()];
-        alone.node.handle(alone.now(), gossip(Topic::Block, from, number, data));
-        let mut checked = 0;
-        while let Some(output) = alone.node.poll_output() {
-            let Output::Work(id, job) = output else { continue };
-            let result = match &job {
-                Job::Execute { .. } => continue,
-                Job::VerifyTransactions { transactions, .. } => {
-                    checked += 1;
-                    JobResult::Verified(vec![true; transactions.len()])
-                }
-                job => job.run(),
-            };
-            alone.node.handle(alone.now(), Input::WorkDone(id, result));
-        }
-        checked
-    };
-    let whole =
-        |header: &Header| encode(&CompactBlock::whole(&Block { header: header.clone(), body: body.clone() }));
-    bring(&mut alone, 0, announcement(&headers[0]));
-    for (number, header) in (1..).zip(&headers[1..]) {
-        bring(&mut alone, number, whole(header));
-    }
-    let (waiting, most) = held(&alone, "bytes of bodies that wait");
-    assert!(waiting <= most && waiting + MAX_BLOCK_BYTES > most, "{waiting} of {most}");
-    let beyond = refused(&alone, "bodies-beyond-memory");
-    assert!(beyond > 0);
-    assert_eq!(bring(&mut alone, BLOCKS, whole(&headers[0])), 1, "it is taken in");
-    assert_eq!(refused(&alone, "bodies-beyond-memory"), beyond);
-    assert!(held(&alone, "bytes of bodies that wait").0 <= most, "another went for it");
 }
