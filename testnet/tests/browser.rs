@@ -11,6 +11,8 @@ mod busy;
 mod direct;
 #[path = "browser/files.rs"]
 mod files;
+#[path = "browser/firefox.rs"]
+mod firefox;
 #[path = "browser/identity.rs"]
 mod identity;
 #[path = "browser/invite.rs"]

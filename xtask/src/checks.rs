@@ -205,6 +205,7 @@ fn browser(extent: Extent) -> Fallible<()> {
     let mut test = native("test");
     test.env(NAMESPACES_REQUIRED, "1");
     if extent == Extent::Full {
+        packages::firefox()?;
         test.env(FULL, "1");
     }
     command::run(test.args(["--test", "browser", "--", "--test-threads", "1"]))

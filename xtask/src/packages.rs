@@ -23,12 +23,27 @@ const NEEDED: [Needed; 7] = [
     Needed { program: "faketime", package: "faketime" },
 ];
 
+/// The other browser, which only long tests use.
+const FIREFOX: [Needed; 1] = [Needed { program: "firefox-esr", package: "firefox-esr" }];
+
 /// Makes sure that all of them are on `PATH`, through apt where it may.
 ///
 /// # Errors
 /// Says what to install when some are missing and apt is absent, not allowed, or fails.
 pub(crate) fn ready() -> Fallible<()> {
-    let missing: Vec<&Needed> = NEEDED.iter().filter(|needed| !on_path(needed.program)).collect();
+    have(&NEEDED)
+}
+
+/// Makes sure that there is a Firefox, in the same way.
+///
+/// # Errors
+/// As [`ready`].
+pub(crate) fn firefox() -> Fallible<()> {
+    if on_path("firefox") { Ok(()) } else { have(&FIREFOX) }
+}
+
+fn have(needed: &[Needed]) -> Fallible<()> {
+    let missing: Vec<&Needed> = needed.iter().filter(|needed| !on_path(needed.program)).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -37,7 +52,7 @@ pub(crate) fn ready() -> Fallible<()> {
         let programs: Vec<&str> = missing.iter().map(|needed| needed.program).collect();
         return Err(format!(
             "these programs are missing: {}.\nOn Debian: `apt-get install {}` as root. Elsewhere: install Chromium \
-             with its chromedriver, Node 20 or later with npm, iproute2, nftables and faketime, so that they are on PATH.",
+             with its chromedriver, Node 20 or later with npm, iproute2, nftables and faketime, for `--full` also Firefox, so that they are on PATH.",
             programs.join(", "),
             packages.join(" ")
         ));
