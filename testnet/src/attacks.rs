@@ -17,7 +17,7 @@ mod data;
 mod gossip;
 mod reading;
 mod spam;
-pub(crate) mod sybil;
+mod sybil;
 
 pub use reading::{Bar, Pair, Reading, Verdict, markdown};
 

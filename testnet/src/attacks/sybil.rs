@@ -15,7 +15,7 @@ use crate::sim::PeerIx;
 
 /// What Sybils do with gossip. Payments they swallow, whatever this says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Conduct {
+pub(super) enum Conduct {
     /// They pass on everything, at once and unchecked: nobody is faster.
     Serve,
     /// They pass on nothing.
@@ -29,28 +29,23 @@ pub enum Conduct {
 }
 
 /// What all Sybils of a world have in common.
-pub(crate) struct Orders {
-    pub(crate) conduct: Conduct,
+pub(super) struct Orders {
+    pub(super) conduct: Conduct,
     /// What is passed on later, and when.
     held: VecDeque<(Wall, PeerIx, GossipId)>,
 }
 
-pub(crate) type SharedOrders = Rc<RefCell<Orders>>;
+pub(super) type SharedOrders = Rc<RefCell<Orders>>;
 
 impl Orders {
-    pub(crate) fn new(conduct: Conduct) -> SharedOrders {
+    pub(super) fn new(conduct: Conduct) -> SharedOrders {
         Rc::new(RefCell::new(Self { conduct, held: VecDeque::new() }))
     }
 
     /// What is due to be passed on by now, and by whom.
-    pub(crate) fn due(&mut self, now: Wall) -> Vec<(PeerIx, GossipId)> {
+    pub(super) fn due(&mut self, now: Wall) -> Vec<(PeerIx, GossipId)> {
         let count = self.held.partition_point(|(due, ..)| *due <= now);
         self.held.drain(..count).map(|(_, ix, id)| (ix, id)).collect()
-    }
-
-    /// When something is.
-    pub(crate) fn next_due(&self) -> Option<Wall> {
-        self.held.front().map(|(due, ..)| *due)
     }
 }
 
@@ -61,7 +56,7 @@ pub(super) const fn greedy() -> MeshParameters {
 }
 
 /// What a Sybil does, on the chain with this genesis hash. `ix` is its own number.
-pub(crate) fn script(
+pub(super) fn script(
     ix: PeerIx,
     genesis: Hash,
     orders: SharedOrders,
