@@ -27,10 +27,14 @@ mod life;
 mod long;
 #[path = "browser/mixed.rs"]
 mod mixed;
+#[path = "browser/routers.rs"]
+mod routers;
 #[path = "browser/secure.rs"]
 mod secure;
 #[path = "browser/storage.rs"]
 mod storage;
+#[path = "nat/street.rs"]
+mod street;
 #[path = "browser/tab.rs"]
 mod tab;
 #[path = "browser/webrtc_direct.rs"]

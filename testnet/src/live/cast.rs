@@ -201,6 +201,7 @@ pub(super) fn cast(scenario: &Scenario, ground: &Ground, app: &Path) -> Result<V
                     webrtc_direct: None,
                     app,
                     ports,
+                    host: None,
                     bootstrap,
                     bootstrap_only,
                     tx_mode,

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::TcpListener,
+    net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -51,6 +51,8 @@ pub struct RelayOptions {
     pub app: Option<PathBuf>,
     /// Where it listens.
     pub ports: Ports,
+    /// On which of this machine's addresses; on loopback without one.
+    pub host: Option<Ipv4Addr>,
     /// What it shows to browsers: https in place of http then, and wss in place of ws.
     pub certificate: Option<TestCertificate>,
     /// Where tabs reach it by WebRTC-direct, in place of WebSocket.
@@ -65,7 +67,7 @@ pub struct RelayOptions {
     pub log: Option<String>,
 }
 
-/// Where a relay listens on loopback; 0 lets the system choose.
+/// The ports on which a relay listens; 0 lets the system choose.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ports {
     /// For the app and `/bootstrap.json`.
@@ -235,18 +237,18 @@ impl Chain {
     /// The command that starts a relay: it serves the app, and gives away money from the faucet.
     #[must_use]
     pub fn relay_command(&self, name: &str, options: &RelayOptions) -> Command {
-        let ports = options.ports;
+        let (ports, host) = (options.ports, options.host.unwrap_or(Ipv4Addr::LOCALHOST));
         let mut command = Command::new(self.programs.join("weft-relay"));
         command.arg("--genesis").arg(self.genesis()).arg("--data").arg(self.data(name));
-        command.args(["--rpc", "127.0.0.1:0", "--json", "--http", &format!("127.0.0.1:{}", ports.http)]);
-        command.args(["--listen", &format!("/ip4/127.0.0.1/tcp/{}", ports.tcp)]);
+        command.args(["--rpc", "127.0.0.1:0", "--json", "--http", &format!("{host}:{}", ports.http)]);
+        command.args(["--listen", &format!("/ip4/{host}/tcp/{}", ports.tcp)]);
         let websocket = if options.certificate.is_some() { "wss" } else { "ws" };
-        let websocket = format!("/ip4/127.0.0.1/tcp/{}/{websocket}", ports.websocket);
+        let websocket = format!("/ip4/{host}/tcp/{}/{websocket}", ports.websocket);
         command.args(["--listen", options.webrtc_direct.as_ref().unwrap_or(&websocket)]);
         if let Some(certificate) = &options.certificate {
             command.arg("--tls-cert").arg(&certificate.file).arg("--tls-key").arg(&certificate.key);
         }
-        command.args(["--stun", "127.0.0.1:0"]).arg("--demo-key").arg(self.faucet_key());
+        command.args(["--stun", &format!("{host}:0")]).arg("--demo-key").arg(self.faucet_key());
         if let Some(app) = &options.app {
             command.arg("--app").arg(app);
         }

@@ -32,6 +32,8 @@ const NO_WEBRTC: [&str; 2] = [
     "--webrtc-ip-handling-policy=disable_non_proxied_udp",
     "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
 ];
+/// Makes the driver speak with the browser through pipes in place of a port.
+const PIPE: &str = "--remote-debugging-pipe";
 /// How long the driver may take to end its browsers.
 const GOODBYE: Duration = Duration::from_secs(5);
 /// The driver, and the browsers it looks for.
@@ -42,16 +44,25 @@ const PORT_TAKEN: &str = "Address already in use";
 const DRIVER_TRIES: u32 = 5;
 const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
 
+fn on_path(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(name).is_file())
+}
+
+/// What Chromium is called on this machine, where it is on the `PATH`.
+#[must_use]
+pub fn chromium() -> Option<&'static str> {
+    BROWSERS.into_iter().find(|name| on_path(name))
+}
+
 /// What tabs need and this machine lacks, in words.
 #[must_use]
 pub fn missing_for_tabs(app: &Path) -> Vec<String> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = |name: &str| std::env::split_paths(&path).any(|dir| dir.join(name).is_file());
     let mut missing = Vec::new();
-    if !found(DRIVER) {
+    if !on_path(DRIVER) {
         missing.push(format!("there is no `{DRIVER}` on the PATH"));
     }
-    if !BROWSERS.into_iter().any(found) {
+    if chromium().is_none() {
         missing.push("there is no Chromium on the PATH".to_owned());
     }
     if !app.join("index.html").is_file() {
@@ -110,15 +121,46 @@ impl Driver {
     /// # Errors
     /// When the browser does not start, or the page does not load.
     pub async fn open(&self, profile: &str, url: &str, more: &[String]) -> Result<Tab, LiveError> {
+        self.open_by(None, profile, url, more).await
+    }
+
+    /// The same in a browser that `program` starts, by running Chromium with its own arguments in a network of the test's own.
+    /// It passes on the files that are open: the driver speaks with the browser through them, since loopback is another there.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_through(
+        &self,
+        program: &Path,
+        profile: &str,
+        url: &str,
+        more: &[String],
+    ) -> Result<Tab, LiveError> {
+        self.open_by(Some(program), profile, url, more).await
+    }
+
+    async fn open_by(
+        &self,
+        program: Option<&Path>,
+        profile: &str,
+        url: &str,
+        more: &[String],
+    ) -> Result<Tab, LiveError> {
         let profile = self.dir.join(profile);
         let mut arguments: Vec<String> = ARGUMENTS.map(str::to_owned).into();
-        if !is_inside() {
+        if program.is_some() {
+            arguments.push(PIPE.to_owned());
+        } else if !is_inside() {
             arguments.extend(NO_WEBRTC.map(str::to_owned));
         }
         arguments.push(user_data_dir(&profile));
         arguments.extend_from_slice(more);
+        let mut options = json!({ "args": arguments });
+        if let Some(program) = program {
+            options["binary"] = json!(program);
+        }
         let mut capabilities = Capabilities::new();
-        capabilities.insert("goog:chromeOptions".into(), json!({ "args": arguments }));
+        capabilities.insert("goog:chromeOptions".into(), options);
         capabilities.insert("goog:loggingPrefs".into(), json!({ "browser": "ALL" }));
         let client = ClientBuilder::new(HttpConnector::new())
             .capabilities(capabilities)

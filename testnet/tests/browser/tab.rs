@@ -39,6 +39,12 @@ impl Driver {
     pub(crate) async fn open_with(&self, profile: String, url: &str, arguments: &[String]) -> Tab {
         Tab { tab: self.driver.open(&profile, url, arguments).await.unwrap(), profile }
     }
+
+    /// The same in a network of the test's own, where `program` starts the browser.
+    pub(crate) async fn open_through(&self, program: &Path, url: &str, arguments: &[String]) -> Tab {
+        let profile = format!("profile-{}", self.tabs.fetch_add(1, Ordering::Relaxed));
+        Tab { tab: self.driver.open_through(program, &profile, url, arguments).await.unwrap(), profile }
+    }
 }
 
 /// One tab.
