@@ -17,14 +17,14 @@ const LOOK: Duration = Duration::from_millis(20);
 /// The lines of a log that an error quotes.
 const QUOTED_LINES: usize = 30;
 
-/// The directory with the programs of this build: that of the running program, or for a test the one above.
+/// The directory with the programs of this build: that of the running program, or for a test or an example the one above.
 ///
 /// # Errors
 /// When `weft` or `weft-relay` is not there.
 pub fn programs_dir() -> Result<PathBuf, LiveError> {
     let own = std::env::current_exe().map_err(LiveError::system("where this program is"))?;
     let mut dir = own.parent().unwrap_or(Path::new(".")).to_owned();
-    if dir.ends_with("deps") {
+    if dir.ends_with("deps") || dir.ends_with("examples") {
         dir.pop();
     }
     for name in ["weft", "weft-relay"] {
