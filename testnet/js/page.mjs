@@ -48,6 +48,41 @@ pubsub.addEventListener('gossipsub:message', ({ detail: { msg } }) => {
 })
 pubsub.subscribe(topic)
 
+// Whoever asks for so many bytes gets them as fast as they go.
+const BYTES = '/weft-bench/bytes/1'
+await node.handle(BYTES, async (stream) => {
+  const piece = new Uint8Array(64 << 10)
+  for await (const asked of stream) {
+    for (let left = Number(new DataView(asked.slice().buffer).getBigUint64(0)); left > 0; left -= piece.length) {
+      if (!stream.send(piece.subarray(0, Math.min(left, piece.length)))) {
+        await stream.onDrain()
+      }
+    }
+  }
+})
+const fetchBytes = async (id, count) => {
+  const stream = await to(id).find((it) => it.limits == null).newStream(BYTES)
+  const asked = new Uint8Array(8)
+  new DataView(asked.buffer).setBigUint64(0, BigInt(count))
+  const begun = performance.now()
+  stream.send(asked)
+  let left = count
+  for await (const piece of stream) {
+    left -= piece.byteLength
+    if (left <= 0) {
+      break
+    }
+  }
+  const millis = performance.now() - begun
+  stream.abort(new Error('all is here'))
+  return { millis }
+}
+const dial = async (address) => {
+  const begun = performance.now()
+  const connection = await node.dial(multiaddr(address))
+  return { direct: connection.limits == null, millis: performance.now() - begun }
+}
+
 const to = (id) => node.getConnections().filter((it) => it.remotePeer.toString() === id)
 const told = (what, promise) => {
   promise.then((details) => tell(what, details), (error) => tell('failed', { what, reason: String(error) }))
@@ -62,7 +97,9 @@ window.peer = {
   links: (id) => to(id).map((it) => ({ direct: it.limits == null, address: it.remoteAddr.toString() })),
   // Whether what is said goes to this peer.
   meshed: (id) => pubsub.getMeshPeers(topic).includes(id),
-  dial: (address) => told('dialled', node.dial(multiaddr(address)).then((it) => ({ direct: it.limits == null }))),
+  dial: (address) => told('dialled', dial(address)),
   say: (text) => told('said', pubsub.publish(topic, new TextEncoder().encode(text)).then(() => ({ text }))),
+  fetchBytes: (id, count) => told('fetched', fetchBytes(id, count)),
+  hangUp: (id) => to(id).forEach((it) => it.close()),
   ping: (id) => told('pinged', node.services.ping.ping(to(id)[0].remotePeer).then((millis) => ({ id, millis })))
 }

@@ -39,6 +39,8 @@ mod street;
 mod tab;
 #[path = "browser/webrtc_direct.rs"]
 mod webrtc_direct;
+#[path = "browser/webrtc_speed.rs"]
+mod webrtc_speed;
 
 use std::path::{Path, PathBuf};
 

@@ -25,7 +25,7 @@ fn dht(network: &Network, native: &Process, arguments: &[&str]) -> Value {
 }
 
 /// A person chooses a file on this machine.
-async fn put(tab: &Tab, path: &std::path::Path, cid: &str) {
+pub(crate) async fn put(tab: &Tab, path: &std::path::Path, cid: &str) {
     tab.shows("[data-testid=\"file-put\"]").await.send_keys(path.to_str().unwrap()).await.unwrap();
     tab.shows("[data-testid=\"file-result\"][data-state=\"put\"]").await;
     here(tab, cid).await;

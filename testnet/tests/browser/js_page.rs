@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Opens a page in which js-libp2p joins the room, with a slot on this relay. Needs the packages of `testnet/js`.
-async fn open(driver: &Driver, dir: &Path, relay: &str) -> Tab {
+pub(crate) async fn open(driver: &Driver, dir: &Path, relay: &str) -> Tab {
     let mut esbuild = Command::new("node");
     esbuild.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("js"));
     esbuild.args(["node_modules/esbuild/bin/esbuild", "page.mjs", "--bundle", "--format=esm"]);
@@ -31,7 +31,7 @@ async fn open(driver: &Driver, dir: &Path, relay: &str) -> Tab {
 }
 
 /// What the page says of something that happened, once it did.
-async fn happens(js: &Tab, event: &str, fits: &str) -> Value {
+pub(crate) async fn happens(js: &Tab, event: &str, fits: &str) -> Value {
     let found = format!("window.peer.events.find(it => it.event === '{event}' && {fits})");
     js.until(&format!("js-libp2p says `{event}`"), &found).await
 }

@@ -139,14 +139,16 @@ impl Tab {
         panic!("ten clicks went beside {id}");
     }
 
+    /// What was written to the console since this was last asked.
+    pub(crate) async fn console(&self) -> Vec<String> {
+        self.tab.console().await.unwrap().into_iter().map(|(_, line)| line).collect()
+    }
+
     /// What the browser kept the page from doing, as the console says.
     pub(crate) async fn refused_by_policy(&self) -> Vec<String> {
-        let console = self.tab.console().await.unwrap();
+        let mut console = self.console().await;
+        console.retain(|line| line.contains("Content Security Policy"));
         console
-            .into_iter()
-            .map(|(_, line)| line)
-            .filter(|line| line.contains("Content Security Policy"))
-            .collect()
     }
 
     /// Types over what is in a field.
