@@ -34,20 +34,24 @@ pub(super) type Kademlia = DirectOnly<Toggle<kad::Behaviour<MemoryStore>>>;
 /// Kademlia on the chain with this genesis; without one there is none. It only asks until it is told to serve.
 pub(super) fn kademlia((local, role): (PeerId, Role), genesis: Option<&Hash>) -> Kademlia {
     let behaviour = genesis.map(|genesis| {
-        let name = StreamProtocol::try_from_owned(dht_protocol(genesis)).expect("it begins with a slash");
-        let mut config = kad::Config::new(name);
-        config
-            .disjoint_query_paths(true)
-            // Values are stored for nobody, and providers only by the rules in `handled`.
-            .set_record_filtering(StoreInserts::FilterBoth)
-            .set_max_packet_size(MAX_MESSAGE)
-            // The node says when.
-            .set_periodic_bootstrap_interval(None);
-        let mut behaviour = kad::Behaviour::with_config(local, memory_store(local), config);
+        let mut behaviour = kad::Behaviour::with_config(local, memory_store(local), config(genesis));
         behaviour.set_mode(Some(Mode::Client));
         behaviour
     });
     DirectOnly::new(role, Toggle::from(behaviour), ())
+}
+
+fn config(genesis: &Hash) -> kad::Config {
+    let name = StreamProtocol::try_from_owned(dht_protocol(genesis)).expect("it begins with a slash");
+    let mut config = kad::Config::new(name);
+    config
+        .disjoint_query_paths(true)
+        // Values are stored for nobody, and providers only by the rules in `handled`.
+        .set_record_filtering(StoreInserts::FilterBoth)
+        .set_max_packet_size(MAX_MESSAGE)
+        // The node says when.
+        .set_periodic_bootstrap_interval(None);
+    config
 }
 
 /// Where provider records are held.
@@ -197,3 +201,7 @@ pub(super) fn table(kademlia: &mut Kademlia) -> Vec<BucketView> {
     };
     kademlia.kbuckets().map(view).collect()
 }
+
+#[cfg(test)]
+#[cfg(not(target_arch = "wasm32"))]
+mod churn;
