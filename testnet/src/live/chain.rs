@@ -234,7 +234,7 @@ impl Chain {
         Process::start_ready(name, self.node_command(name, options), self.dir())
     }
 
-    /// The command that starts a relay: it serves the app, and gives away money from the faucet.
+    /// The command that starts a relay: it serves the app and, where nobody else reaches it, gives away money from the faucet.
     #[must_use]
     pub fn relay_command(&self, name: &str, options: &RelayOptions) -> Command {
         let (ports, host) = (options.ports, options.host.unwrap_or(Ipv4Addr::LOCALHOST));
@@ -248,7 +248,10 @@ impl Chain {
         if let Some(certificate) = &options.certificate {
             command.arg("--tls-cert").arg(&certificate.file).arg("--tls-key").arg(&certificate.key);
         }
-        command.args(["--stun", &format!("{host}:0")]).arg("--demo-key").arg(self.faucet_key());
+        command.args(["--stun", &format!("{host}:0")]);
+        if host.is_loopback() {
+            command.arg("--demo-key").arg(self.faucet_key());
+        }
         if let Some(app) = &options.app {
             command.arg("--app").arg(app);
         }
