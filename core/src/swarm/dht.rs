@@ -165,7 +165,12 @@ pub(super) fn handled(
         InboundRequest::AddProvider { record: Some(record) } => {
             // libp2p passes on only what providers say of themselves.
             let provider = record.provider;
-            let held = kademlia.as_mut().map(|kademlia| strangers.add(kademlia.store_mut(), record));
+            let held = kademlia.as_mut().map(|kademlia| {
+                let bucket = kademlia.kbucket(provider);
+                let in_table =
+                    bucket.is_some_and(|bucket| bucket.iter().any(|it| *it.node.key.preimage() == provider));
+                strangers.add(kademlia.store_mut(), record, in_table)
+            });
             if let Some(Err(refusal)) = held {
                 tracing::debug!(%provider, %refusal, "a provider is not remembered");
             }

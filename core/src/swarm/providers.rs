@@ -9,6 +9,7 @@ use libp2p::{
         ProviderRecord, RecordKey,
         store::{MemoryStore, RecordStore},
     },
+    multiaddr::Protocol,
 };
 
 use super::dht::MAX_PROVIDERS;
@@ -44,17 +45,26 @@ fn is_ours(key: &RecordKey) -> bool {
 }
 
 impl Strangers {
-    /// Takes in what a peer says of itself.
+    /// Takes in what a peer says of itself, which is in our table or is not.
     ///
     /// # Errors
     /// Says why it is not held.
-    pub(super) fn add(&mut self, store: &mut MemoryStore, mut record: ProviderRecord) -> Result<(), Refusal> {
+    pub(super) fn add(
+        &mut self,
+        store: &mut MemoryStore,
+        mut record: ProviderRecord,
+        in_table: bool,
+    ) -> Result<(), Refusal> {
         let (peer, key) = (record.provider, record.key.clone());
         if !is_ours(&key) {
             return Err(Refusal::Key);
         }
         // Where it is we ask for when we need it, and its own word for it may be long.
         record.addresses.clear();
+        // libp2p tells nobody of a provider without an address, but for those whose address the table has; and who only asks is in no table.
+        if !in_table {
+            record.addresses.push(Protocol::P2p(peer).into());
+        }
         let held = self.places.get(&peer);
         let place = held.and_then(|held| held.get(key.as_ref())).copied();
         if place.is_none() && held.is_some_and(|held| held.len() >= MAX_OF_PEER) {
@@ -131,21 +141,36 @@ mod tests {
     fn one_peer_fills_no_store_and_keeps_nobody_else_out() {
         let (mut strangers, mut store) = (Strangers::default(), memory_store(peer(0)));
         for key in 0..MAX_OF_PEER as u32 {
-            assert_eq!(strangers.add(&mut store, record(1, key)), Ok(()));
+            assert_eq!(strangers.add(&mut store, record(1, key), true), Ok(()));
         }
-        assert_eq!(strangers.add(&mut store, record(1, 70_000)), Err(Refusal::Peer));
-        assert_eq!(strangers.add(&mut store, record(1, 3)), Ok(()), "what is renewed is held");
-        assert_eq!(strangers.add(&mut store, record(2, 3)), Ok(()));
+        assert_eq!(strangers.add(&mut store, record(1, 70_000), true), Err(Refusal::Peer));
+        assert_eq!(strangers.add(&mut store, record(1, 3), true), Ok(()), "what is renewed is held");
+        assert_eq!(strangers.add(&mut store, record(2, 3), true), Ok(()));
         assert!(store.providers(&record(1, 3).key).iter().all(|held| held.addresses.is_empty()));
+    }
+
+    #[test]
+    fn who_is_in_no_table_is_told_of_by_name_and_where_nobody_is_only_we_know() {
+        let (mut strangers, mut store) = (Strangers::default(), memory_store(peer(0)));
+        for (number, in_table, addresses) in
+            [(1, true, Vec::new()), (2, false, vec![Protocol::P2p(peer(2)).into()])]
+        {
+            strangers.add(&mut store, record(number, 1), in_table).unwrap();
+            let held = store.providers(&record(1, 1).key);
+            assert_eq!(
+                held.into_iter().find(|held| held.provider == peer(number)).unwrap().addresses,
+                addresses
+            );
+        }
     }
 
     #[test]
     fn however_many_there_are_the_largest_gives_way_and_our_own_have_room() {
         let (mut strangers, mut store) = (Strangers::default(), memory_store(peer(0)));
-        assert_eq!(strangers.add(&mut store, record(1, 1)), Ok(()));
+        assert_eq!(strangers.add(&mut store, record(1, 1), true), Ok(()));
         for number in 0..40 {
             for key in 0..200 {
-                strangers.add(&mut store, record(100 + number, 1_000 * number + key)).unwrap();
+                strangers.add(&mut store, record(100 + number, 1_000 * number + key), true).unwrap();
             }
         }
         assert_eq!(strangers.order.len(), MAX_STRANGERS);
@@ -179,16 +204,16 @@ mod tests {
             let both = ours.clone();
             flood(Box::new(move |record| {
                 let (strangers, store) = &mut *both.borrow_mut();
-                strangers.add(store, record).is_ok()
+                strangers.add(store, record, true).is_ok()
             }));
             let (strangers, store) = &mut *ours.borrow_mut();
-            assert_eq!(strangers.add(store, honest.clone()), Ok(()), "it is let in");
+            assert_eq!(strangers.add(store, honest.clone(), true), Ok(()), "it is let in");
             assert_eq!(store.providers(&key).len(), 1, "and stays");
         }
         let both = ours.clone();
         flood(Box::new(move |record| {
             let (strangers, store) = &mut *both.borrow_mut();
-            strangers.add(store, record).is_ok()
+            strangers.add(store, record, true).is_ok()
         }));
         assert_eq!(ours.borrow().1.providers(&key).len(), 1, "whoever has most gives way");
     }
@@ -197,13 +222,13 @@ mod tests {
     fn what_is_refused_pushes_nobody_out() {
         let (mut strangers, mut store) = (Strangers::default(), memory_store(peer(0)));
         for number in 0..MAX_PROVIDERS as u32 {
-            strangers.add(&mut store, record(1 + number, 1)).unwrap();
+            strangers.add(&mut store, record(1 + number, 1), true).unwrap();
         }
         for number in 0..(MAX_STRANGERS - MAX_PROVIDERS) as u32 {
-            strangers.add(&mut store, record(1_000 + number, 1_000 + number)).unwrap();
+            strangers.add(&mut store, record(1_000 + number, 1_000 + number), true).unwrap();
         }
         for number in 0..50 {
-            assert_eq!(strangers.add(&mut store, record(100_000 + number, 1)), Err(Refusal::Providers));
+            assert_eq!(strangers.add(&mut store, record(100_000 + number, 1), true), Err(Refusal::Providers));
         }
         assert_eq!(strangers.order.len(), MAX_STRANGERS);
         assert_eq!(store.providers(&record(1, 1).key).len(), MAX_PROVIDERS);
@@ -214,12 +239,12 @@ mod tests {
         let (mut strangers, mut store) = (Strangers::default(), memory_store(peer(0)));
         for bytes in [vec![], vec![7; 34], [&[0x1e, 0x20][..], &[7; 33]].concat()] {
             let other = ProviderRecord { key: RecordKey::from(bytes), ..record(1, 1) };
-            assert_eq!(strangers.add(&mut store, other), Err(Refusal::Key));
+            assert_eq!(strangers.add(&mut store, other, true), Err(Refusal::Key));
         }
         for number in 0..20 {
-            assert_eq!(strangers.add(&mut store, record(1 + number, 1)), Ok(()));
+            assert_eq!(strangers.add(&mut store, record(1 + number, 1), true), Ok(()));
         }
-        assert_eq!(strangers.add(&mut store, record(50, 1)), Err(Refusal::Providers));
+        assert_eq!(strangers.add(&mut store, record(50, 1), true), Err(Refusal::Providers));
         assert_eq!(strangers.order.len(), 20);
     }
 }

@@ -342,5 +342,5 @@ fn what_is_told_to_the_twenty_nearest_outlives_most_of_them_and_what_one_knows_d
         assert!(outcome.most_hops <= 7, "more tables than the number of servers has bits: {twenty:?}");
     }
     assert!(one[0].found * 100 >= PROVIDERS * 95, "while nobody has left one is enough: {one:?}");
-    assert!(one[ROUNDS].found * 2 <= PROVIDERS, "{one:?}");
+    assert!(one[ROUNDS].found * 3 <= PROVIDERS * 2, "{one:?}");
 }
