@@ -8,7 +8,7 @@ use weft_core::node::PeerView;
 use weft_testnet::live::{Chain, NodeOptions, PATIENCE, Process, wait_for};
 
 const SLOT_MILLIS: u64 = 200;
-const ALONE: [&str; 1] = ["--no-exchange"];
+const ALONE: [&str; 2] = ["--no-exchange", "--no-rendezvous"];
 
 fn node(chain: &Chain, name: &str, bootstrap: Vec<String>, flags: &[&str]) -> Process {
     let mut command = chain.node_command(name, &NodeOptions { bootstrap, ..NodeOptions::default() });
@@ -43,7 +43,7 @@ fn peers_are_found_and_what_is_provided_is_found_with_all_else_off() {
     let chain = Chain::new(SLOT_MILLIS, 1).unwrap();
     let hub = hub(&chain);
     // They dial nobody but the hub of their own will.
-    let flags = ["--no-exchange", "--outbound", "0"];
+    let flags = ["--no-exchange", "--no-rendezvous", "--outbound", "0"];
     let names = ["one", "two", "three", "four"];
     let nodes = names.map(|name| node(&chain, name, hub.tcp_addresses(), &flags));
     let [one, two, three, four] = &nodes;

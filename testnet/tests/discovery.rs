@@ -1,13 +1,19 @@
-//! mDNS alone: two chats on one local network find each other without being told an address.
+//! mDNS alone: two chats, or two nodes, on one local network find each other without being told an address.
 //!
-//! mDNS skips loopback, so each chat runs in a network namespace of its own, joined by a virtual cable.
+//! mDNS skips loopback, so each runs in a network namespace of its own, joined by a virtual cable.
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
-use std::{io::Write, process::Command};
+use std::{
+    io::Write,
+    process::Command,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use serde_json::Value;
-use weft_testnet::live::{PATIENCE, Process, programs_dir, wait_for, without_namespaces};
+use weft_testnet::live::{
+    Chain, NodeOptions, PATIENCE, Process, answer, programs_dir, wait_for, without_namespaces,
+};
 
 const ROOM: &str = "harbour";
 
@@ -27,7 +33,8 @@ fn ip(arguments: &str) -> Result<(), String> {
 
 impl Cable {
     fn lay() -> Result<Self, String> {
-        let id = std::process::id();
+        static LAID: AtomicUsize = AtomicUsize::new(0);
+        let id = format!("{}-{}", std::process::id(), LAID.fetch_add(1, Ordering::Relaxed));
         let cable = Self { names: [format!("weft-a-{id}"), format!("weft-b-{id}")] };
         for name in &cable.names {
             ip(&format!("netns add {name}"))?;
@@ -42,6 +49,18 @@ impl Cable {
         }
         Ok(cable)
     }
+
+    /// Lays it, or says why it cannot be.
+    fn laid() -> Option<Self> {
+        Self::lay().map_err(|reason| without_namespaces(&reason)).ok()
+    }
+}
+
+/// The same command, in a namespace.
+fn within(name: &str, command: &Command) -> Command {
+    let mut inside = Command::new("ip");
+    inside.args(["netns", "exec", name]).arg(command.get_program()).args(command.get_args());
+    inside
 }
 
 impl Drop for Cable {
@@ -66,19 +85,13 @@ fn says(chat: &mut Process, what: &str, fits: impl Fn(&Value) -> bool) -> Value 
 
 #[test]
 fn two_chats_on_one_local_network_find_each_other() {
-    let cable = match Cable::lay() {
-        Ok(cable) => cable,
-        Err(reason) => {
-            without_namespaces(&reason);
-            return;
-        }
-    };
+    let Some(cable) = Cable::laid() else { return };
     let dir = tempfile::tempdir().unwrap();
     let weft = programs_dir().unwrap().join("weft");
     let mut chats = cable.names.clone().map(|name| {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &name]).arg(&weft).args(["chat", ROOM, "--json"]);
-        Process::start(&name, command, dir.path()).unwrap()
+        let mut chat = Command::new(&weft);
+        chat.args(["chat", ROOM, "--json"]);
+        Process::start(&name, within(&name, &chat), dir.path()).unwrap()
     });
     let [one, two] = &mut chats;
     let ready =
@@ -91,4 +104,41 @@ fn two_chats_on_one_local_network_find_each_other() {
     says(two, "the question", |line| line["text"] == "is anybody there?" && line["author"] == peers[0]);
     writeln!(inputs[1], "at the other end").unwrap();
     says(one, "the answer", |line| line["text"] == "at the other end" && line["author"] == peers[1]);
+}
+
+#[test]
+fn a_node_that_is_told_of_nobody_finds_the_validator_next_door_and_follows_its_chain() {
+    let Some(cable) = Cable::laid() else { return };
+    let chain = Chain::new(200, 1).unwrap();
+    let nodes = [0, 1].map(|index| {
+        let options = NodeOptions {
+            validator: (index == 0).then_some(0),
+            listen: vec!["/ip4/0.0.0.0/tcp/0".to_owned()],
+            mdns: true,
+            ..NodeOptions::default()
+        };
+        let mut command = chain.node_command(&format!("node-{index}"), &options);
+        command.args(["--no-exchange", "--no-dht", "--no-rendezvous"]);
+        Process::start_ready(&format!("node-{index}"), within(&cable.names[index], &command), chain.dir())
+            .unwrap()
+    });
+    let [validator, mut follower] = nodes;
+    let ask = |index: usize, node: &Process, what: &str| {
+        let mut weft = chain.weft();
+        weft.args([what, "--json", "--rpc", node.rpc_address()]);
+        answer(&mut within(&cable.names[index], &weft))
+    };
+    wait_for("the chain is followed", PATIENCE, || {
+        follower.check()?;
+        Ok(ask(1, &follower, "status")?["chain"]["height"].as_u64().filter(|height| *height >= 3))
+    })
+    .unwrap();
+    // Both looked, and one of them dialled, or both did at once.
+    let found = |index: usize, node: &Process| -> Vec<String> {
+        let peers = ask(index, node, "peers").unwrap();
+        serde_json::from_value(peers[0]["found"].clone()).unwrap()
+    };
+    let ways = [found(0, &validator), found(1, &follower)].concat();
+    assert!(ways.iter().any(|way| way == "mdns"), "{ways:?}");
+    assert!(ways.iter().all(|way| way == "mdns" || way == "inbound"), "{ways:?}");
 }

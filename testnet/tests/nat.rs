@@ -3,6 +3,8 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
+#[path = "nat/asked.rs"]
+mod asked;
 #[path = "nat/street.rs"]
 mod street;
 
@@ -210,6 +212,33 @@ fn a_peer_with_a_forwarded_port_learns_that_it_can_be_dialled() {
     let closed = Peer::start(&chain, &street.houses[1], "closed", &options, over);
     wait_for("the two are connected", PATIENCE, || {
         Ok((closed.links(open.process.peer())? == ["direct"]).then_some(()))
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_peer_whose_router_opens_a_port_when_asked_is_dialled_there() {
+    let Some(street) = street(&[Nat::Cone, Nat::Symmetric]) else { return };
+    let chain = Chain::new(500, 1).unwrap();
+    let over = Over::Tcp;
+    let mut router = asked::start(&street.routers[0], chain.dir());
+    let relay = relay(&chain, &street, over);
+    let bootstrap = vec![at_relay(&relay, over)];
+    let options = NodeOptions { bootstrap, upnp: true, ..NodeOptions::default() };
+    let begun = Instant::now();
+    let mut asks = Peer::start(&chain, &street.houses[0], "asks", &options, over);
+    let reach = asks.is_reached("direct");
+    println!("known to be reachable {} ms after the start", begun.elapsed().as_millis());
+    assert_eq!(reach["proven"][0]["address"], "/ip4/20.0.0.10/tcp/4200");
+    // Before the relay has tested it, which comes to the same.
+    assert!(asks.process.log().contains("by=\"mapping\""), "{reach}");
+    assert_eq!(asked::opened(&mut router), ["TCP 4200 to 192.168.1.2:4200"]);
+    // One behind the worst of routers dials it there.
+    let there = format!("{}/p2p/{}", over.at("20.0.0.10"), asks.process.peer());
+    let options = NodeOptions { bootstrap: vec![there], ..NodeOptions::default() };
+    let closed = Peer::start(&chain, &street.houses[1], "closed", &options, over);
+    wait_for("the two are connected", PATIENCE, || {
+        Ok((closed.links(asks.process.peer())? == ["direct"]).then_some(()))
     })
     .unwrap();
 }

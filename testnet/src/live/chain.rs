@@ -40,6 +40,10 @@ pub struct NodeOptions {
     pub tx_mode: TxMode,
     /// Connect to those of `bootstrap` and nobody else, and tell nobody of others.
     pub bootstrap_only: bool,
+    /// Look for peers on the local network (mDNS).
+    pub mdns: bool,
+    /// Ask the router for the port (UPnP).
+    pub upnp: bool,
     /// What to log, where that is not the ordinary.
     pub log: Option<String>,
 }
@@ -202,7 +206,9 @@ impl Chain {
     pub fn node_command(&self, name: &str, options: &NodeOptions) -> Command {
         let mut command = self.weft();
         command.arg("node").arg("--genesis").arg(self.genesis()).arg("--data").arg(self.data(name));
-        command.args(["--rpc", "127.0.0.1:0", "--no-mdns", "--no-upnp", "--json"]);
+        command.args(["--rpc", "127.0.0.1:0", "--json"]);
+        let off = [("--no-mdns", !options.mdns), ("--no-upnp", !options.upnp)];
+        command.args(off.iter().filter(|(_, off)| *off).map(|(flag, _)| flag));
         if let Some(index) = options.validator {
             command.arg("--validator").arg(self.validator_key(index));
         }

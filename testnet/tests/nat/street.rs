@@ -140,7 +140,7 @@ impl Drop for Space {
 /// The relay's place, and houses with one peer in each.
 pub(crate) struct Street {
     pub(crate) houses: Vec<Space>,
-    _routers: Vec<Space>,
+    pub(crate) routers: Vec<Space>,
     pub(crate) middle: Space,
 }
 
@@ -158,10 +158,12 @@ impl Street {
             ),
             "",
         );
-        let (mut houses, mut routers) = (Vec::new(), Vec::new());
+        let mut street = Self { houses: Vec::new(), routers: Vec::new(), middle };
         for (index, nat) in nats.iter().enumerate() {
-            let (router, house) = (Space::new(Some(&middle))?, Space::new(Some(&middle))?);
-            middle.run(
+            street.routers.push(Space::new(Some(&street.middle))?);
+            street.houses.push(Space::new(Some(&street.middle))?);
+            let (router, house) = (&street.routers[index], &street.houses[index]);
+            street.middle.run(
                 &format!(
                     "ip link add port{index} type veth peer name street netns {}
                      ip link set port{index} master street up",
@@ -187,9 +189,7 @@ impl Street {
                 ),
                 "",
             );
-            houses.push(house);
-            routers.push(router);
         }
-        Ok(Self { houses, _routers: routers, middle })
+        Ok(street)
     }
 }
