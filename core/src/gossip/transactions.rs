@@ -441,7 +441,7 @@ impl TransactionRelay {
     fn meet(&mut self, id: Hash, now: Mono) -> Serial {
         let meeting = self.met.add(id, now);
         for peer in self.peers.values_mut() {
-            if let Some((serial, id)) = &meeting.forgotten {
+            for (serial, id) in &meeting.forgotten {
                 peer.forget(*serial, id);
             }
             if meeting.is_news {
@@ -495,20 +495,20 @@ fn enqueue(
             if peer.outbox.is_empty() {
                 peer.gathered = now + GATHER_MILLIS;
             }
-            peer.outbox.append(id, transaction.clone())
+            peer.outbox.append(serial, id, transaction.clone())
         }
-        Way::Announce if !peer.takes_no_announcement => announce(peer, id, bytes, now),
+        Way::Announce if !peer.takes_no_announcement => announce(peer, serial, id, bytes, now),
         Way::Push | Way::Announce => 0,
     }
 }
 
 /// Puts a transaction among what is announced to a peer. Returns how many will not be because of it.
-fn announce(peer: &mut Peer, id: Hash, bytes: usize, now: Mono) -> u64 {
+fn announce(peer: &mut Peer, serial: Serial, id: Hash, bytes: usize, now: Mono) -> u64 {
     if peer.notices.is_empty() {
         let first = matches!(&peer.link, Link::Session(session) if session.first);
         peer.notices_gathered = now + if first { ANNOUNCE_MILLIS } else { ANNOUNCE_SECOND_MILLIS };
     }
-    peer.notices.append(id, u32::try_from(bytes).unwrap_or(u32::MAX))
+    peer.notices.append(serial, id, u32::try_from(bytes).unwrap_or(u32::MAX))
 }
 
 #[cfg(test)]

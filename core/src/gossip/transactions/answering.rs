@@ -255,7 +255,7 @@ impl TransactionRelay {
             };
             if settled && !peer.takes_no_announcement {
                 peer.known.remove(serial);
-                self.counts.unsent += announce(peer, *id, transaction.encoded_len(), now);
+                self.counts.unsent += announce(peer, serial, *id, transaction.encoded_len(), now);
             }
         }
     }

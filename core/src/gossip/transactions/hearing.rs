@@ -96,6 +96,7 @@ impl TransactionRelay {
     fn act(&mut self, peer: &PeerId, request: TxRequest, pool: &impl Pool, now: Mono) -> Outcome {
         match request {
             TxRequest::Hello { mode, salt, min_fee_rate } => {
+                self.meet_waiting(pool, now);
                 self.greeted(peer, mode, salt, min_fee_rate, now)
             }
             TxRequest::FeeFilter(rate) => self.fee_filtered(peer, rate),
@@ -156,7 +157,8 @@ impl TransactionRelay {
             peer.outbox = Outbox::default();
         } else if self.policy.way(mode, true, 0) == Way::Announce {
             for parcel in std::mem::take(&mut peer.outbox).into_parcels() {
-                self.counts.unsent += announce(peer, parcel.id, parcel.transaction.encoded_len(), now);
+                let bytes = parcel.transaction.encoded_len();
+                self.counts.unsent += announce(peer, parcel.serial, parcel.id, bytes, now);
             }
         }
         TxResponse::Done.into()
@@ -315,12 +317,22 @@ impl TransactionRelay {
         let best = pool.best().filter(|(_, transaction)| fee_rate(transaction) >= least);
         let ids: Vec<_> = best.take(MAX_SKETCHED).map(|(id, _)| id).collect();
         // Whoever finds them in a sketch must be able to ask for them.
-        for id in &ids {
+        self.meet_all(&ids, now);
+        ids
+    }
+
+    /// A newcomer may tell of what has been waiting here for so long that it was forgotten.
+    fn meet_waiting(&mut self, pool: &impl Pool, now: Mono) {
+        let ids: Vec<_> = pool.best().take(MAX_SKETCHED).map(|(id, _)| id).collect();
+        self.meet_all(&ids, now);
+    }
+
+    fn meet_all(&mut self, ids: &[Hash], now: Mono) {
+        for id in ids {
             if self.met.serial(id).is_none() {
                 self.meet(*id, now);
             }
         }
-        ids
     }
 }
 

@@ -9,6 +9,11 @@ use crate::primitives::{Hash, Mono};
 
 /// How many ids are remembered, and so at most how many of what each peer has.
 pub const MAX_KNOWN: usize = 32_768;
+/// How long an id is remembered at least while there is room, in milliseconds: as long as gossip remembers messages. Whoever tells of it
+/// later is asked for it once more, and it is known again.
+const KNOWN_MILLIS: u64 = 2 * 60 * 1000;
+/// How many of those that have been remembered for long enough leave with each that comes.
+const LEAVING: usize = 2;
 
 /// The running number of an id in the ring.
 pub(super) type Serial = u64;
@@ -19,8 +24,8 @@ pub(super) struct Meeting {
     pub(super) serial: Serial,
     /// It was not there, or had lapsed.
     pub(super) is_news: bool,
-    /// What had to leave.
-    pub(super) forgotten: Option<(Serial, Hash)>,
+    /// What left: few at a time.
+    pub(super) forgotten: Vec<(Serial, Hash)>,
 }
 
 #[derive(Debug, Default)]
@@ -37,12 +42,15 @@ impl Met {
     pub(super) fn add(&mut self, id: Hash, now: Mono) -> Meeting {
         if let Some(serial) = self.serials.get(&id) {
             let is_news = self.lapsed.remove(serial).is_some();
-            return Meeting { serial: *serial, is_news, forgotten: None };
+            return Meeting { serial: *serial, is_news, forgotten: Vec::new() };
         }
         let serial = self.first + self.ids.len() as u64;
         self.ids.push_back((id, now));
         self.serials.insert(id, serial);
-        let forgotten = if self.ids.len() > MAX_KNOWN { self.forget_oldest() } else { None };
+        let mut forgotten = Vec::new();
+        while self.ids.len() > MAX_KNOWN || (forgotten.len() < LEAVING && self.is_oldest_old(now)) {
+            forgotten.extend(self.forget_oldest());
+        }
         Meeting { serial, is_news: true, forgotten }
     }
 
@@ -83,6 +91,10 @@ impl Met {
         self.ids.get(usize::try_from(serial.checked_sub(self.first)?).ok()?)
     }
 
+    fn is_oldest_old(&self, now: Mono) -> bool {
+        self.ids.front().is_some_and(|(_, since)| *since + KNOWN_MILLIS < now)
+    }
+
     fn forget_oldest(&mut self) -> Option<(Serial, Hash)> {
         let (id, _) = self.ids.pop_front()?;
         let serial = self.first;
@@ -108,17 +120,30 @@ mod tests {
     fn the_oldest_are_forgotten_with_all_there_is_about_them() {
         let mut met = Met::default();
         for number in 0..MAX_KNOWN as u64 {
-            let expected = Meeting { serial: number, is_news: true, forgotten: None };
+            let expected = Meeting { serial: number, is_news: true, forgotten: Vec::new() };
             assert_eq!(met.add(id(number), Mono(number)), expected);
         }
         met.lapse(&id(0), Mono(5));
         assert_eq!((met.serial(&id(0)), met.lapsed(0)), (Some(0), Some(Mono(5))));
         assert_eq!((met.id(7), met.since(7)), (Some(&id(7)), Some(Mono(7))));
         let newest = met.add(Hash::ZERO, Mono(9));
-        assert_eq!(newest.forgotten, Some((0, id(0))));
+        assert_eq!(newest.forgotten, [(0, id(0))]);
         assert_eq!((met.serial(&id(0)), met.id(0), met.lapsed(0)), (None, None, None));
         assert_eq!((met.ids.len(), met.serials.len(), met.lapsed.len()), (MAX_KNOWN, MAX_KNOWN, 0));
         assert_eq!(met.iter().next(), Some((1, &id(1))));
+    }
+
+    #[test]
+    fn what_was_met_long_ago_is_forgotten_two_for_each_that_comes() {
+        let mut met = Met::default();
+        for number in 0..5 {
+            met.add(id(number), Mono(number));
+        }
+        assert_eq!(met.add(id(5), Mono(KNOWN_MILLIS)).forgotten, []);
+        assert_eq!(met.add(id(6), Mono(KNOWN_MILLIS + 4)).forgotten, [(0, id(0)), (1, id(1))]);
+        assert_eq!(met.add(id(2), Mono(KNOWN_MILLIS + 9)).forgotten, [], "known ones make no room");
+        assert_eq!(met.add(id(0), Mono(KNOWN_MILLIS + 9)).forgotten, [(2, id(2)), (3, id(3))]);
+        assert_eq!((met.serial(&id(0)), met.serial(&id(3)), met.len()), (Some(7), None, 4));
     }
 
     #[test]
@@ -129,7 +154,7 @@ mod tests {
         met.lapse(&id(1), Mono(3));
         met.lapse(&id(2), Mono(3));
         assert_eq!(met.lapsed(0), Some(Mono(3)));
-        assert_eq!(met.add(id(1), Mono(4)), Meeting { serial: 0, is_news: true, forgotten: None });
+        assert_eq!(met.add(id(1), Mono(4)), Meeting { serial: 0, is_news: true, forgotten: Vec::new() });
         assert!(!met.add(id(1), Mono(5)).is_news);
     }
 }

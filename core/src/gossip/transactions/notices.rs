@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::met::Serial;
 use crate::primitives::Hash;
 
 /// The most transactions announced in one message: 12 KiB.
@@ -13,6 +14,8 @@ pub const MAX_NOTICES: usize = 4096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Notice {
     pub(super) id: Hash,
+    /// Its number among those that were met.
+    pub(super) serial: Serial,
     /// Its encoded bytes.
     pub(super) size: u32,
     /// How often it was sent in vain.
@@ -31,10 +34,10 @@ pub(super) struct Notices {
 
 impl Notices {
     /// Appends a transaction unless it is here. Returns how many of the oldest had to leave.
-    pub(super) fn append(&mut self, id: Hash, size: u32) -> u64 {
+    pub(super) fn append(&mut self, serial: Serial, id: Hash, size: u32) -> u64 {
         let place = self.next_place;
         self.next_place += 1;
-        self.put(Notice { id, size, failures: 0, place })
+        self.put(Notice { id, serial, size, failures: 0, place })
     }
 
     /// Puts one back where it was. Returns how many of the oldest had to leave, itself perhaps.
@@ -93,12 +96,12 @@ mod tests {
         let id = |number: usize| Hash::of(&number.to_le_bytes());
         let mut notices = Notices::default();
         for number in 0..MAX_NOTICES {
-            assert_eq!(notices.append(id(number), 165), 0);
-            assert_eq!(notices.append(id(number), 165), 0, "twice is once");
+            assert_eq!(notices.append(number as Serial, id(number), 165), 0);
+            assert_eq!(notices.append(number as Serial, id(number), 165), 0, "twice is once");
         }
         let batch = notices.take_batch();
         assert_eq!(batch.len(), MAX_ANNOUNCED);
-        assert_eq!(notices.append(id(MAX_NOTICES), 165), 0);
+        assert_eq!(notices.append(0, id(MAX_NOTICES), 165), 0);
         assert_eq!(batch.iter().map(|notice| notices.put(*notice)).sum::<u64>(), 1, "the oldest itself");
         notices.remove(&id(1));
         assert_eq!(notices.take_batch().first().map(|notice| notice.id), Some(id(2)));

@@ -5,13 +5,15 @@ use std::{
     sync::Arc,
 };
 
-use super::{MAX_BATCH_BYTES, MAX_BATCH_COUNT, MAX_OUTBOX_BYTES, MAX_OUTBOX_COUNT};
+use super::{MAX_BATCH_BYTES, MAX_BATCH_COUNT, MAX_OUTBOX_BYTES, MAX_OUTBOX_COUNT, met::Serial};
 use crate::{chain::Transaction, primitives::Hash};
 
 /// A transaction on its way to one peer.
 #[derive(Clone, Debug)]
 pub(super) struct Parcel {
     pub(super) id: Hash,
+    /// Its number among those that were met.
+    pub(super) serial: Serial,
     pub(super) transaction: Arc<Transaction>,
     /// How often it was sent in vain.
     pub(super) failures: u8,
@@ -30,10 +32,10 @@ pub(super) struct Outbox {
 
 impl Outbox {
     /// Appends a transaction unless it is here. Returns how many of the oldest had to leave.
-    pub(super) fn append(&mut self, id: Hash, transaction: Arc<Transaction>) -> u64 {
+    pub(super) fn append(&mut self, serial: Serial, id: Hash, transaction: Arc<Transaction>) -> u64 {
         let place = self.next_place;
         self.next_place += 1;
-        self.put(Parcel { id, transaction, failures: 0, place })
+        self.put(Parcel { id, serial, transaction, failures: 0, place })
     }
 
     /// Puts a transaction back where it was. Returns how many of the oldest had to leave, itself perhaps.

@@ -239,8 +239,8 @@ impl TransactionRelay {
         let (peer_id, peer) = self.peers.iter_mut().find(|(_, peer)| due(peer))?;
         let batch = peer.outbox.take_batch();
         for parcel in &batch {
-            if let Some(serial) = self.met.serial(&parcel.id) {
-                peer.known.insert(serial);
+            if self.met.id(parcel.serial).is_some() {
+                peer.known.insert(parcel.serial);
             }
         }
         peer.sending += 1;
@@ -257,8 +257,8 @@ impl TransactionRelay {
         let announcement = |id: &Hash, size: u32| Announcement { short: session.key.short(id), size };
         let announcements = batch.iter().map(|notice| announcement(&notice.id, notice.size)).collect();
         for notice in &batch {
-            if let Some(serial) = self.met.serial(&notice.id) {
-                peer.known.insert(serial);
+            if self.met.id(notice.serial).is_some() {
+                peer.known.insert(notice.serial);
             }
         }
         peer.sending += 1;
@@ -310,7 +310,7 @@ impl TransactionRelay {
             let serial = self.meet(id, now);
             let Some(peer) = self.peers.get_mut(peer_id) else { return };
             if !peer.known.contains(serial) && super::fee_rate(transaction) >= peer.min_fee_rate {
-                self.counts.unsent += announce(peer, id, transaction.encoded_len(), now);
+                self.counts.unsent += announce(peer, serial, id, transaction.encoded_len(), now);
             }
         }
     }

@@ -333,9 +333,9 @@ fn what_one_peer_has_us_remember_is_bounded() {
     for round in 0..200_u64 {
         let from = round * 256;
         let body = push(from..from + 256);
-        let answer = relay.request(&peer(1), &body, &EMPTY, Mono(round * 1000)).unwrap();
+        let answer = relay.request(&peer(1), &body, &EMPTY, Mono(round * 500)).unwrap();
         assert_eq!(answer.check.len(), 256);
-        answer.check.iter().for_each(|one| relay.dropped(&one.id(), Mono(round * 1000)));
+        answer.check.iter().for_each(|one| relay.dropped(&one.id(), Mono(round * 500)));
     }
     assert_eq!(relay.met.iter().count(), MAX_KNOWN);
     assert_eq!(relay.peers[&peer(1)].known.len(), MAX_KNOWN);

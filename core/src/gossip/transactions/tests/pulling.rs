@@ -339,3 +339,31 @@ fn two_that_reconcile_learn_exactly_what_they_lack() {
     let symbols = one.counts().bytes_sent.symbols + two.counts().bytes_sent.symbols;
     assert!(symbols < 64 * 16 + 30 * 16 * 21, "{symbols} bytes of symbols");
 }
+
+#[test]
+fn what_has_waited_here_for_long_is_not_asked_of_a_newcomer_who_tells_of_it() {
+    let mut relay = machine(TxMode::Pull, [1]);
+    let pool = Fake::of([transaction(0)]);
+    let hello = TxRequest::Hello { mode: TxMode::Pull, salt: 1, min_fee_rate: 0 };
+    ask(&mut relay, 1, &hello, &pool, 0);
+    let mut salt = None;
+    while let Some(outgoing) = relay.poll(&pool, Mono(0)) {
+        if let TxRequest::Hello { salt: ours, .. } = said(&outgoing) {
+            salt = Some(ours);
+            relay.answered(outgoing.id, &DONE, &pool, Mono(0));
+        }
+    }
+    let key = PairKey::new(salt.expect("it greets"), 1);
+    let announcements = [0, 1].map(|nonce| Announcement {
+        short: key.short(&transaction(nonce).id()),
+        size: transaction(nonce).encoded_len() as u32,
+    });
+    ask(&mut relay, 1, &TxRequest::Announce(announcements.to_vec()), &pool, 0);
+    let mut fetched = Vec::new();
+    while let Some(outgoing) = relay.poll(&pool, Mono(FETCH_GATHER_MILLIS)) {
+        if let TxRequest::Fetch(shorts) = said(&outgoing) {
+            fetched.extend(shorts);
+        }
+    }
+    assert_eq!(fetched, shorts(&key, &[1]), "the other is here, though nobody was told of it");
+}
