@@ -6,7 +6,7 @@ mod histogram;
 
 pub use histogram::{Histogram, Quantiles};
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{collections::BTreeMap, mem, ops::Range};
 
 use weft_core::primitives::Hash;
 
@@ -61,7 +61,7 @@ impl Spreading {
         if !self.reached.add(ix) {
             return None;
         }
-        self.last = now;
+        self.last = self.last.max(now);
         Some(now.saturating_sub(self.since))
     }
 }
@@ -73,10 +73,21 @@ struct BlockDelivery {
     took: Micros,
 }
 
+/// Something that is to be measured.
+enum Note {
+    Published { now: Micros, ix: usize, hash: Hash, up: u64 },
+    FirstCopy(Micros),
+    Executed { now: Micros, ix: usize, hash: Hash },
+    Final { now: Micros, hash: Hash },
+    Came { now: Micros, ix: usize, id: Hash, in_block: bool },
+}
+
 /// Measurements, of what begins within a span of time.
 #[derive(Default)]
 pub struct Measure {
     span: Range<Micros>,
+    /// What is kept for another to measure, where this one measures nothing itself.
+    notes: Option<Vec<Note>>,
     blocks: BTreeMap<Hash, Spreading>,
     transactions: BTreeMap<Hash, Spreading>,
     /// From publishing a block to the first copy of it, each peer's.
@@ -112,6 +123,25 @@ impl Measure {
     /// Of what begins within `span`.
     pub(crate) fn new(span: Range<Micros>) -> Self {
         Self { span, ..Self::default() }
+    }
+
+    /// One that keeps what it is told, for [`Self::absorb`].
+    pub(crate) fn for_another(&self) -> Self {
+        Self { span: self.span.clone(), notes: Some(Vec::new()), ..Self::default() }
+    }
+
+    /// Measures what another has kept, and which is no earlier than what this one was told, but for what happened at the same time
+    /// elsewhere.
+    pub(crate) fn absorb(&mut self, other: &mut Self) {
+        for note in other.notes.iter_mut().flat_map(mem::take) {
+            match note {
+                Note::Published { now, ix, hash, up } => self.block_published(now, ix, hash, up),
+                Note::FirstCopy(took) => self.first_copy_came(took),
+                Note::Executed { now, ix, hash } => self.block_executed(now, ix, &hash),
+                Note::Final { now, hash } => self.block_final(now, &hash),
+                Note::Came { now, ix, id, in_block } => self.transaction_came(now, ix, &id, in_block),
+            }
+        }
     }
 
     fn spread(things: &BTreeMap<Hash, Spreading>) -> Spread {
@@ -190,13 +220,26 @@ impl Measure {
 
     /// A peer publishes a block while `up` peers run.
     pub(crate) fn block_published(&mut self, now: Micros, ix: usize, hash: Hash, up: u64) {
-        if self.spans(now) {
+        if let Some(notes) = &mut self.notes {
+            notes.push(Note::Published { now, ix, hash, up });
+        } else if self.spans(now) {
             self.blocks.entry(hash).or_insert_with(|| Spreading::new(now, ix, up));
+        }
+    }
+
+    /// The first copy of a block came to a peer so long after it was published.
+    pub(crate) fn first_copy_came(&mut self, took: Micros) {
+        match &mut self.notes {
+            Some(notes) => notes.push(Note::FirstCopy(took)),
+            None => self.first_copy.add(took),
         }
     }
 
     /// A peer has executed a block.
     pub(crate) fn block_executed(&mut self, now: Micros, ix: usize, hash: &Hash) {
+        if let Some(notes) = &mut self.notes {
+            return notes.push(Note::Executed { now, ix, hash: *hash });
+        }
         let Some(block) = self.blocks.get_mut(hash) else { return };
         if let Some(took) = block.reach(now, ix) {
             self.block.add(took);
@@ -207,6 +250,9 @@ impl Measure {
 
     /// A peer calls a block final.
     pub(crate) fn block_final(&mut self, now: Micros, hash: &Hash) {
+        if let Some(notes) = &mut self.notes {
+            return notes.push(Note::Final { now, hash: *hash });
+        }
         if let Some(block) = self.blocks.get(hash) {
             self.finality.add(now.saturating_sub(block.since));
         }
@@ -221,6 +267,9 @@ impl Measure {
 
     /// A peer has a transaction, from a block or before it.
     pub(crate) fn transaction_came(&mut self, now: Micros, ix: usize, id: &Hash, in_block: bool) {
+        if let Some(notes) = &mut self.notes {
+            return notes.push(Note::Came { now, ix, id: *id, in_block });
+        }
         let Some(took) = self.transactions.get_mut(id).and_then(|known| known.reach(now, ix)) else { return };
         self.transaction_anyhow.add(took);
         if in_block {

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use super::{
     event::{Event, Load, Micros},
     peer::PeerIx,
+    scripts::Scripts,
     traffic::{Kind, on_the_wire},
     world::World,
 };
@@ -46,7 +47,7 @@ fn through(bytes: usize, bits_a_second: Option<u64>) -> Micros {
     bits_a_second.map_or(0, |rate| (bytes as u64 * 8 * 1_000_000).div_ceil(rate.max(1)))
 }
 
-impl World {
+impl<S: Scripts> World<S> {
     /// Puts something on its way to a peer, which it reaches as this event unless it is lost.
     pub(super) fn send(&mut self, from: PeerIx, to: PeerIx, kind: Kind, payload: usize, event: Event) {
         let life = self.peers[to.0].life;

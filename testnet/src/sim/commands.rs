@@ -13,13 +13,14 @@ use weft_core::{
 
 use super::{
     peer::{Actor, PeerIx, Seen},
+    scripts::Scripts,
     world::World,
 };
 
 /// How long a command may take, in milliseconds.
 const PATIENCE: u64 = 60_000;
 
-impl World {
+impl<S: Scripts> World<S> {
     /// Hands a command to a peer without waiting for the reply.
     pub fn send_command(&mut self, ix: PeerIx, command: Command) -> CommandId {
         self.commands += 1;
@@ -57,7 +58,7 @@ impl World {
     pub fn relay_counts(&self, ix: PeerIx) -> RelayCounts {
         match &self.peers[ix.0].actor {
             Actor::Node(node) => node.relay_counts().unwrap_or_default(),
-            Actor::Puppet(_) | Actor::Down => RelayCounts::default(),
+            Actor::Scripted | Actor::Down => RelayCounts::default(),
         }
     }
 
@@ -110,7 +111,7 @@ impl World {
     pub fn node(&self, ix: PeerIx) -> Option<&Node> {
         match &self.peers[ix.0].actor {
             Actor::Node(node) => Some(node),
-            Actor::Puppet(_) | Actor::Down => None,
+            Actor::Scripted | Actor::Down => None,
         }
     }
 

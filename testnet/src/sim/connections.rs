@@ -12,13 +12,14 @@ use super::{
     gossipsub::Neighbour,
     network::{base_delay, jittered},
     peer::{Link as Neighbourhood, PeerIx, resolve},
+    scripts::Scripts,
     world::World,
 };
 
 /// How long a dial to someone who does not answer takes to fail.
 const DIAL_TIMEOUT: Micros = 10_000_000;
 
-impl World {
+impl<S: Scripts> World<S> {
     /// One packet's way.
     pub(super) fn delay(&mut self, a: PeerIx, b: PeerIx) -> Micros {
         let known = self.peers[a.0].links.get(&b).map(|link| link.base);
@@ -61,8 +62,12 @@ impl World {
                 Nat::Signalled => 2 * round_trip,
                 Nat::Open | Nat::Closed => 0,
             };
-            let at = self.now + round_trip + signalling;
-            self.queue.push(at, ix, life, Event::Established { target, address });
+            let (at, event) = (self.now + round_trip + signalling, Event::Established { target, address });
+            if self.queue.is_away(target) {
+                self.queue.push_joint(at, ix, life, event);
+            } else {
+                self.queue.push(at, ix, life, event);
+            }
         }
     }
 

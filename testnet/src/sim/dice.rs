@@ -9,7 +9,11 @@ pub(crate) struct Dice(ChaCha8Rng);
 
 impl Dice {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(ChaCha8Rng::from_seed(derive(seed, "world", 0)))
+        Self::from_seed(derive(seed, "world", 0))
+    }
+
+    pub(super) fn from_seed(seed: [u8; 32]) -> Self {
+        Self(ChaCha8Rng::from_seed(seed))
     }
 
     /// A number from `low` up to and including `high`.

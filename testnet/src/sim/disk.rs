@@ -14,6 +14,7 @@ use weft_core::{
 use super::{
     event::{Event, Micros},
     peer::PeerIx,
+    scripts::Scripts,
     world::World,
 };
 
@@ -202,7 +203,7 @@ impl Disk {
     }
 }
 
-impl World {
+impl<S: Scripts> World<S> {
     /// Sees to it that what the peer has just applied is committed in time.
     pub(super) fn schedule_commit(&mut self, ix: PeerIx) {
         let now = self.now;

@@ -10,11 +10,12 @@ use weft_core::{
 use super::{
     event::{Event, Micros},
     peer::{Actor, PeerIx},
+    scripts::Scripts,
     table::LOOKUP,
     world::World,
 };
 
-impl World {
+impl<S: Scripts> World<S> {
     /// Has the shell tell a peer something at a time.
     pub(super) fn tell(&mut self, ix: PeerIx, at: Micros, input: Input) {
         self.queue.push(at, ix, self.peers[ix.0].life, Event::Tell(input));
@@ -28,10 +29,8 @@ impl World {
                 node.handle(now, input);
                 self.drain(ix);
             }
-            Actor::Puppet(puppet) => {
-                let mut outputs = Vec::new();
-                puppet.handle(now, input, &mut outputs);
-                for output in outputs {
+            Actor::Scripted => {
+                for output in self.scripts.play(ix, now, input) {
                     self.trace.output(self.now, ix, &output);
                     self.carry_out(ix, output);
                 }
@@ -49,13 +48,13 @@ impl World {
             let Actor::Node(node) = &mut peer.actor else { return };
             let output = match altered.pop_front() {
                 Some(output) => output,
-                None => match (node.poll_output(), &mut peer.tamper) {
-                    (None, _) => break,
-                    (Some(output), None) => output,
-                    (Some(output), Some(tamper)) => {
-                        altered.extend(tamper(now, output));
+                None => match node.poll_output() {
+                    None => break,
+                    Some(output) if peer.is_altered => {
+                        altered.extend(self.scripts.alter(ix, now, output));
                         continue;
                     }
+                    Some(output) => output,
                 },
             };
             self.trace.output(self.now, ix, &output);

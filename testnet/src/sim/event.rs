@@ -3,6 +3,8 @@
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, VecDeque},
+    mem,
+    sync::Arc,
 };
 
 use libp2p::Multiaddr;
@@ -84,6 +86,14 @@ pub(super) struct Queue {
     free: Vec<u32>,
     timeouts: VecDeque<(Micros, u64, Timeout)>,
     sequence: u64,
+    /// Where a world is in halves: which peers this queue is for.
+    here: Option<Arc<[bool]>>,
+    /// What is to happen to others, and belongs into another queue.
+    away: Vec<(Micros, Entry)>,
+    /// What is to happen to peers of both halves at once.
+    joint: Vec<(Micros, Entry)>,
+    /// Nothing joint may happen before this.
+    parted_until: Micros,
 }
 
 struct Timeout {
@@ -102,6 +112,10 @@ impl Queue {
     }
 
     pub(super) fn push_entry(&mut self, at: Micros, entry: Entry) {
+        if self.is_away(entry.to) {
+            self.away.push((at, entry));
+            return;
+        }
         let place = self.free.pop().unwrap_or_else(|| {
             self.entries.push(None);
             u32::try_from(self.entries.len() - 1).expect("fewer events wait than fit into memory")
@@ -113,8 +127,57 @@ impl Queue {
 
     /// A request that will have had no answer by then. Later calls may not name an earlier time.
     pub(super) fn push_timeout(&mut self, at: Micros, to: PeerIx, life: u32, id: OutboundId) {
+        if self.is_away(to) {
+            return self.push(at, to, life, Event::Response { id, outcome: Err(RequestFailure::Timeout) });
+        }
         self.sequence += 1;
         self.timeouts.push_back((at, self.sequence, Timeout { to, life, id }));
+    }
+
+    /// Something that is to happen to this peer and one of the other half.
+    pub(super) fn push_joint(&mut self, at: Micros, to: PeerIx, life: u32, event: Event) {
+        self.joint.push((at.max(self.parted_until), Entry { to, life, load: None, event }));
+    }
+
+    /// Whether a peer is of the other half.
+    pub(super) fn is_away(&self, ix: PeerIx) -> bool {
+        self.here.as_ref().is_some_and(|here| !here[ix.0])
+    }
+
+    /// The queue is for these peers only from now on.
+    pub(super) fn keep(&mut self, here: Arc<[bool]>) {
+        self.here = Some(here);
+        for Reverse((at, _, place)) in mem::take(&mut self.heap).into_sorted_vec().into_iter().rev() {
+            self.free.push(place);
+            if let Some(entry) = self.entries[place as usize].take() {
+                self.push_entry(at, entry);
+            }
+        }
+        for (at, _, Timeout { to, life, id }) in mem::take(&mut self.timeouts) {
+            self.push_timeout(at, to, life, id);
+        }
+    }
+
+    /// What is to happen to others, taken out in the order in which it was put here.
+    pub(super) fn take_away(&mut self) -> Vec<(Micros, Entry)> {
+        mem::take(&mut self.away)
+    }
+
+    /// The same of what is to happen to peers of both halves.
+    pub(super) fn take_joint(&mut self) -> Vec<(Micros, Entry)> {
+        mem::take(&mut self.joint)
+    }
+
+    /// The halves do not meet before this.
+    pub(super) fn part_until(&mut self, until: Micros) {
+        self.parted_until = until;
+    }
+
+    /// When the next event is.
+    pub(super) fn next_at(&self) -> Option<Micros> {
+        let next = self.heap.peek().map(|Reverse((at, ..))| *at);
+        let timeout = self.timeouts.front().map(|(at, ..)| *at);
+        next.into_iter().chain(timeout).min()
     }
 
     /// The next event, unless it lies after `limit`.

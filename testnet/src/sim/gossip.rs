@@ -17,7 +17,7 @@ use weft_core::{
     primitives::{Hash, Hasher},
 };
 
-use super::{event::Micros, gossipsub::Rules, peer::PeerIx, traffic::Kind, world::World};
+use super::{event::Micros, gossipsub::Rules, peer::PeerIx, scripts::Scripts, traffic::Kind, world::World};
 
 /// How long a message id is remembered, as the swarm sets it.
 pub(super) const REMEMBER: Micros = 120_000_000;
@@ -45,8 +45,8 @@ pub enum Gossip {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct TopicIx(pub(super) u32);
 
-/// A message's identity, by the order in which a world learnt of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// A message's identity: the beginning of its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct MessageIx(pub(super) u64);
 
 /// A message, shared by all its copies.
@@ -113,13 +113,11 @@ pub(super) struct Judging {
     pub(super) since: Micros,
 }
 
-/// The topics and messages of a world, by short names.
-#[derive(Default)]
+/// The topics of a world, by short names.
+#[derive(Clone, Default)]
 pub(super) struct Names {
     topics: BTreeMap<(Option<Hash>, Topic), TopicIx>,
     by_index: Vec<Topic>,
-    messages: BTreeMap<Hash, (MessageIx, Micros)>,
-    next: u64,
 }
 
 impl Names {
@@ -137,27 +135,15 @@ impl Names {
         &self.by_index[topic.0 as usize]
     }
 
-    /// The same index for the same id, for as long as somebody may remember it.
-    fn message(&mut self, id: Hash, now: Micros) -> MessageIx {
-        if let Some((index, until)) = self.messages.get_mut(&id)
-            && *until > now
-        {
-            *until = now + 2 * REMEMBER;
-            return *index;
-        }
-        if self.messages.len() > 1 << 14 {
-            self.messages.retain(|_, (_, until)| *until > now);
-        }
-        let index = MessageIx(self.next);
-        self.next += 1;
-        self.messages.insert(id, (index, now + 2 * REMEMBER));
-        index
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.by_index.len()
     }
 }
 
-fn message_id(topic: TopicIx, name: &Topic, author: &PeerId, sequence: u64, data: &[u8]) -> Hash {
+fn message_ix(topic: TopicIx, name: &Topic, author: &PeerId, sequence: u64, data: &[u8]) -> MessageIx {
     let place = topic.0.to_le_bytes();
-    match name {
+    let id = match name {
         Topic::Chat(_) => Hasher::tagged(b"author")
             .add(&place)
             .add(&author.to_bytes())
@@ -166,10 +152,12 @@ fn message_id(topic: TopicIx, name: &Topic, author: &PeerId, sequence: u64, data
         Topic::Block | Topic::Vote | Topic::Evidence => {
             Hasher::tagged(b"content").add(&place).add(data).finish()
         }
-    }
+    };
+    let [a, b, c, d, e, f, g, h, ..] = id.0;
+    MessageIx(u64::from_le_bytes([a, b, c, d, e, f, g, h]))
 }
 
-impl World {
+impl<S: Scripts> World<S> {
     /// How peers gossip from now on. To be said before anybody joins.
     ///
     /// # Panics
@@ -209,7 +197,7 @@ impl World {
         peer.published += 1;
         let (author_id, sequence, chain) = (peer.id, peer.published, peer.chain);
         let place = self.names.topic(chain, topic);
-        let index = self.names.message(message_id(place, topic, &author_id, sequence, &data), now);
+        let index = message_ix(place, topic, &author_id, sequence, &data);
         self.peers[ix.0].remembered.add(index, now);
         if data.len() > MAX_BYTES {
             self.peers[ix.0].seen.oversized += 1;

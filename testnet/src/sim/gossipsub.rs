@@ -29,10 +29,11 @@ use super::{
     event::Micros,
     gossip::{Gossip, Judging, Message, MessageIx, Rpc, TopicIx},
     peer::PeerIx,
+    scripts::Scripts,
     world::World,
 };
 
-impl World {
+impl<S: Scripts> World<S> {
     /// The rules, where there is a mesh.
     fn rules(&self) -> Option<Arc<Rules>> {
         match &self.gossip {
@@ -292,7 +293,8 @@ impl World {
         self.peers[ix.0].mesh.idontwants += 1;
         let rpc = Rpc::IDontWant(message.index);
         let theirs = &self.peers[other.0];
-        let passed_on = theirs.remembered.has(message.index, self.now)
+        let passed_on = !self.queue.is_away(other)
+            && theirs.remembered.has(message.index, self.now)
             && !theirs.judging.values().any(|judging| judging.message.index == message.index);
         if passed_on {
             let (kind, bytes) = rpc.weight();

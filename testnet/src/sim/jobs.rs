@@ -15,6 +15,7 @@ use super::{
     event::{Event, Micros},
     ids::Ids,
     peer::PeerIx,
+    scripts::Scripts,
     world::World,
 };
 
@@ -131,7 +132,7 @@ fn key(job: &Job) -> Option<Hash> {
     Some(hasher.finish())
 }
 
-impl World {
+impl<S: Scripts> World<S> {
     pub(super) fn work(&mut self, ix: PeerIx, id: WorkId, job: &Job) {
         let peer = &mut self.peers[ix.0];
         peer.jobs += 1;

@@ -7,10 +7,10 @@ use weft_core::{
     primitives::Hash,
 };
 
-use super::{gossip::Message, peer::PeerIx, traffic::Kind, world::World};
+use super::{gossip::Message, peer::PeerIx, scripts::Scripts, traffic::Kind, world::World};
 use crate::measure::Measure;
 
-impl World {
+impl<S: Scripts> World<S> {
     /// Measures what begins in this span of milliseconds since the world began.
     pub fn measure(&mut self, from: u64, until: u64) {
         self.measure = Some(Box::new(Measure::new(from * 1000..until * 1000)));
@@ -23,8 +23,9 @@ impl World {
     }
 
     /// Those that things are to reach: whoever is honest and up.
-    fn up(&self) -> u64 {
-        self.peers.iter().filter(|peer| peer.is_up() && peer.is_honest()).count() as u64
+    pub(super) fn up(&self) -> u64 {
+        let here = self.peers.iter().filter(|peer| peer.is_up() && peer.is_honest()).count() as u64;
+        here + self.up_elsewhere
     }
 
     pub(super) fn measure_published(&mut self, ix: PeerIx, hash: Hash) {
@@ -39,7 +40,7 @@ impl World {
             && message.kind == Kind::Block
             && measure.spans(message.since)
         {
-            measure.first_copy.add(self.now - message.since);
+            measure.first_copy_came(self.now - message.since);
         }
     }
 

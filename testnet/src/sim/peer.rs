@@ -185,7 +185,8 @@ impl Seen {
 
 pub(super) enum Actor {
     Node(Box<Node>),
-    Puppet(Box<dyn Puppet>),
+    /// What it does is among the world's scripts.
+    Scripted,
     Down,
 }
 
@@ -215,7 +216,8 @@ pub(super) struct Peer {
     pub(super) chain: Option<Hash>,
     pub(super) country: usize,
     pub(super) skew: i64,
-    pub(super) tamper: Option<Tamper>,
+    /// Its outputs are altered, by one of the world's scripts.
+    pub(super) is_altered: bool,
     pub(super) actor: Actor,
     pub(super) life: u32,
     pub(super) started: Micros,
@@ -263,7 +265,7 @@ impl Peer {
     }
 
     pub(super) fn is_scripted(&self) -> bool {
-        matches!(self.actor, Actor::Puppet(_))
+        matches!(self.actor, Actor::Scripted)
     }
 
     /// Whether it lets nobody in who connects from there, or dials nobody there.
@@ -273,7 +275,7 @@ impl Peer {
 
     /// Whether it runs the real thing, unaltered.
     pub(super) fn is_honest(&self) -> bool {
-        self.tamper.is_none() && !self.is_scripted()
+        !self.is_altered && !self.is_scripted()
     }
 
     pub(super) fn is_linked(&self, other: PeerIx) -> bool {

@@ -5,6 +5,7 @@ use weft_core::node::{InboundId, Input, OutboundId, Protocol, RequestFailure};
 use super::{
     event::{Event, Micros},
     peer::{Inbound, PeerIx},
+    scripts::Scripts,
     traffic::{Kind, REQUEST_OVERHEAD, RESPONSE_OVERHEAD},
     world::World,
 };
@@ -12,7 +13,7 @@ use super::{
 /// How long a shell waits for an answer.
 const TIMEOUT: Micros = 10_000_000;
 
-impl World {
+impl<S: Scripts> World<S> {
     pub(super) fn request(
         &mut self,
         ix: PeerIx,
@@ -114,10 +115,7 @@ impl World {
         }
         let outcome = match body {
             None => Err(RequestFailure::ConnectionLost),
-            Some(body) if body.len() > protocol.max_response() => {
-                self.peers[from.0].seen.oversized += 1;
-                Err(RequestFailure::TooLarge)
-            }
+            Some(body) if body.len() > protocol.max_response() => Err(RequestFailure::TooLarge),
             Some(body) => Ok(body),
         };
         let bytes = RESPONSE_OVERHEAD + outcome.as_ref().map_or(0, Vec::len);
@@ -133,6 +131,7 @@ impl World {
     ) {
         // Gone when the answer came before its timeout, or the connection ended before the answer.
         if let Some((to, protocol)) = self.peers[ix.0].outbound.remove(&id) {
+            self.peers[ix.0].seen.oversized += u64::from(outcome == Err(RequestFailure::TooLarge));
             if let Some(link) = self.peers[ix.0].links.get_mut(&to) {
                 link.asked = link.asked.saturating_sub(1);
             }

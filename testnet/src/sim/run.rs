@@ -29,6 +29,10 @@ use crate::{
 
 /// How often a person who waits is told how far the run is.
 const TELL_EVERY: Duration = Duration::from_secs(30);
+/// With fewer peers, one thread does as well as two.
+const WORTH_HALVING: usize = 200;
+/// When links have come about, in milliseconds.
+const LINKED: u64 = 5_000;
 /// The most pools that are looked into at a time.
 const POOLS: usize = 16;
 
@@ -44,7 +48,8 @@ pub fn run(scenario: &Scenario, trace: Option<&Path>) -> std::io::Result<Outcome
         TestChain::new(super::EPOCH, scenario.slot_millis, scenario.validators(), scenario.accounts());
     let mut dice = play::dice(scenario);
     let world = world(scenario, &chain, &mut dice, trace)?;
-    let mut stage = Virtual { scenario, world, told: Instant::now() };
+    let is_whole = scenario.count() < WORTH_HALVING;
+    let mut stage = Virtual { scenario, world, is_whole, told: Instant::now() };
     let Ok(submitted) = play::play(scenario, &chain, &scenario.wallets(), dice, &mut stage);
     let world = &mut stage.world;
     world.flush_trace()?;
@@ -114,6 +119,8 @@ fn start(world: &mut World, ix: PeerIx) {
 struct Virtual<'a> {
     scenario: &'a Scenario,
     world: World,
+    /// It is not to be halved, or not again.
+    is_whole: bool,
     /// When the person was told last.
     told: Instant,
 }
@@ -144,6 +151,10 @@ impl Stage for Virtual<'_> {
 
     fn run_until(&mut self, millis: u64) -> Result<(), Infallible> {
         self.world.run_for(millis.saturating_sub(self.world.elapsed()));
+        if !self.is_whole && millis >= LINKED {
+            self.is_whole = true;
+            self.world.run_in_halves();
+        }
         if self.told.elapsed() >= TELL_EVERY {
             self.told = Instant::now();
             eprintln!("{} of {} virtual seconds", self.world.elapsed() / 1000, self.scenario.seconds);

@@ -8,7 +8,7 @@ use weft_core::{
     primitives::Hash,
 };
 
-use super::{event::Micros, peer::PeerIx, world::World};
+use super::{event::Micros, peer::PeerIx, scripts::Scripts, world::World};
 
 /// What a lookup takes.
 pub(super) const LOOKUP: Micros = 300_000;
@@ -19,9 +19,13 @@ const MAX_PROVIDERS: usize = 20;
 #[derive(Default)]
 pub(super) struct Table(BTreeMap<Hash, BTreeSet<PeerIx>>);
 
-impl World {
+impl<S: Scripts> World<S> {
     /// From now on there is a distributed hash table. Without it, every lookup fails.
+    ///
+    /// # Panics
+    /// When the world is in halves, which would have one each.
     pub fn with_table(&mut self) {
+        assert!(self.halves.is_none(), "halves share no table");
         self.table.get_or_insert_default();
     }
 

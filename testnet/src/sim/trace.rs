@@ -13,7 +13,7 @@ use weft_core::{
     primitives::{Hash, Hasher},
 };
 
-use super::{event::Micros, peer::PeerIx, world::World};
+use super::{event::Micros, peer::PeerIx, scripts::Scripts, world::World};
 
 /// Steps are hashed so many bytes at a time, which takes a fraction of what hashing each alone does.
 const AT_ONCE: usize = 64 << 10;
@@ -55,7 +55,7 @@ impl Trace {
         Self { hasher: Hasher::default(), steps: Vec::new(), print, file: None, failed: None }
     }
 
-    fn tells(&self) -> bool {
+    pub(super) fn tells(&self) -> bool {
         self.print || self.file.is_some()
     }
 
@@ -198,12 +198,16 @@ fn brief_output(output: &Output) -> String {
     }
 }
 
-impl World {
+impl<S: Scripts> World<S> {
     /// Writes every step that follows into a file, as lines of JSON.
     ///
     /// # Errors
     /// When the file cannot be made.
+    ///
+    /// # Panics
+    /// When the world is in halves, whose steps have no order among each other.
     pub fn write_trace(&mut self, path: &Path) -> io::Result<()> {
+        assert!(self.halves.is_none(), "halves are not traced step by step");
         self.trace.file = Some(BufWriter::new(File::create(path)?));
         Ok(())
     }

@@ -1,6 +1,9 @@
 //! What must hold in every run, checked as it happens.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+};
 
 use borsh::BorshDeserialize;
 use weft_core::{
@@ -11,7 +14,7 @@ use weft_core::{
     primitives::{Hash, Height, Held, PublicKey, SecretKey, Slot},
 };
 
-use super::{peer::PeerIx, world::World};
+use super::{peer::PeerIx, scripts::Scripts, world::World};
 
 /// The offences of severity mid or above.
 const GRAVE: [Offence; 8] = [
@@ -38,7 +41,32 @@ pub(super) struct Watch {
     standings: BTreeMap<(PeerIx, PeerIx), (i32, Vec<DeedView>)>,
 }
 
-impl World {
+impl Watch {
+    /// Takes over what was seen in the other half of the world, which peers of this half may contradict.
+    pub(super) fn absorb(&mut self, other: &mut Self, conflict_allowed: bool) {
+        for (key, hash) in mem::take(&mut other.signed) {
+            let first = *self.signed.entry(key).or_insert(hash);
+            assert_eq!(first, hash, "{:?} signed two headers for slot {}", key.0, key.1);
+        }
+        for (by, links) in mem::take(&mut other.voted) {
+            let votes = self.voted.entry(by).or_default();
+            for link in links {
+                let contradicted = votes.iter().find(|known| known.conflicts_with(&link));
+                assert_eq!(contradicted, None, "{by:?} voted for {link:?}");
+                votes.insert(link);
+            }
+        }
+        for (height, hash) in mem::take(&mut other.finalised) {
+            let first = *self.finalised.entry(height).or_insert(hash);
+            assert!(
+                first == hash || conflict_allowed,
+                "two blocks of height {height} were called final: {first:?} and {hash:?}"
+            );
+        }
+    }
+}
+
+impl<S: Scripts> World<S> {
     /// An honest validator signs one header for a slot, also across its crashes.
     pub(super) fn watch_published(&mut self, ix: PeerIx, topic: &Topic, data: &[u8]) {
         match topic {

@@ -6,9 +6,9 @@ use weft_core::{
     primitives::{decode, encode},
 };
 
-use super::{peer::PeerIx, world::World};
+use super::{peer::PeerIx, scripts::Scripts, world::World};
 
-impl World {
+impl<S: Scripts> World<S> {
     /// Lets proposers announce their blocks whole from now on. Everybody else does as ever: a block with nothing but prefilled
     /// transactions is one that nodes know how to take.
     pub fn announce_whole_blocks(&mut self) {

@@ -1,6 +1,9 @@
 //! The world itself: who is in it, what time it is, and what happens next.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use libp2p::{Multiaddr, PeerId};
 use weft_core::{
@@ -12,13 +15,15 @@ use weft_core::{
 use super::{
     dice::{Dice, derive},
     disk::{Disk, Keep, Library, Storage},
-    event::{Event, Micros, Queue},
+    event::{Entry, Event, Micros, Queue},
     gossip::{Gossip, Names, Seen as Remembered},
     gossipsub::{MeshCounts, Router},
+    halves::Halves,
     ids::Ids,
     jobs::Shared,
     network::{Network, country},
     peer::{Actor, Faults, NodeOptions, Peer, PeerIx, Puppet, Seen, address, peer_id},
+    scripts::{Scripted, Scripts},
     table::Table,
     trace::Trace,
     traffic::{ByKind, Traffic},
@@ -36,16 +41,25 @@ const LOOK_EVERY: u64 = 20;
 const MOST_WAKES_AT_ONCE: u32 = 1_000;
 
 /// Many peers in virtual time. See the [module](super).
-pub struct World {
+pub struct World<S: Scripts = Scripted> {
     pub(super) seed: u64,
     pub(super) now: Micros,
-    epoch: u64,
+    pub(super) epoch: u64,
     pub(super) queue: Queue,
     pub(super) dice: Dice,
     pub(super) network: Network,
-    pub(super) peers: Vec<Peer>,
+    #[expect(
+        clippy::vec_box,
+        reason = "those of one half change places with outlines of them, and are large"
+    )]
+    pub(super) peers: Vec<Box<Peer>>,
+    pub(super) scripts: S,
+    /// Set where two threads are to run this world, and while they do not.
+    pub(super) halves: Option<Box<Halves>>,
+    /// While this is one half: how many are honest and up in the other.
+    pub(super) up_elsewhere: u64,
     /// Looked up only, so that its order is of no account.
-    pub(super) by_id: HashMap<PeerId, PeerIx>,
+    pub(super) by_id: Arc<HashMap<PeerId, PeerIx>>,
     pub(super) table: Option<Table>,
     pub(super) sides: BTreeMap<PeerIx, usize>,
     pub(super) partition: u64,
@@ -81,7 +95,10 @@ impl World {
             dice: Dice::new(seed),
             network: Network::default(),
             peers: Vec::new(),
-            by_id: HashMap::new(),
+            scripts: Scripted::default(),
+            halves: None,
+            up_elsewhere: 0,
+            by_id: Arc::default(),
             table: None,
             sides: BTreeMap::new(),
             partition: 0,
@@ -106,6 +123,104 @@ impl World {
         }
     }
 
+    /// Adds a peer and starts it.
+    ///
+    /// # Panics
+    /// When it cannot start.
+    pub fn add_node(&mut self, options: NodeOptions) -> PeerIx {
+        let ix = self.add_resting(options);
+        self.start(ix).unwrap_or_else(|error| panic!("{ix:?} cannot start: {error}"));
+        ix
+    }
+
+    /// Adds a peer that is down until it is [restarted](Self::restart). Peers to connect to may join after it.
+    pub fn add_resting(&mut self, options: NodeOptions) -> PeerIx {
+        let bootstrap = options.bootstrap.iter().map(|ix| self.address(*ix)).collect();
+        self.join(options, bootstrap, Actor::Down)
+    }
+
+    /// Adds a scripted peer, which says by itself whom it dials and what it listens to. The options tell which
+    /// chain's protocols it speaks.
+    pub fn add_puppet(&mut self, options: NodeOptions, puppet: impl Puppet + 'static) -> PeerIx {
+        let ix = self.join(options, Vec::new(), Actor::Scripted);
+        self.scripts.puppets.insert(ix, Box::new(puppet));
+        self.start_heartbeat(ix);
+        ix
+    }
+
+    fn join(&mut self, options: NodeOptions, bootstrap: Vec<Multiaddr>, actor: Actor) -> PeerIx {
+        let ix = PeerIx(self.peers.len());
+        let id = self.id_of(ix);
+        let chain = options.genesis.as_ref().map(weft_core::chain::Genesis::hash);
+        assert!(self.halves.is_none(), "whoever joins does so before the world is in halves");
+        Arc::make_mut(&mut self.by_id).insert(id, ix);
+        let is_altered = options.tamper.is_some();
+        if let Some(tamper) = options.tamper {
+            self.scripts.tampers.insert(ix, tamper);
+        }
+        self.peers.push(Box::new(Peer {
+            id,
+            config: Config {
+                local: id,
+                role: options.role,
+                genesis: options.genesis,
+                key: Some(SecretKey::from_seed(derive(self.seed, "peer", ix.0 as u64))),
+                discovery: options.discovery,
+                slots: 0,
+                validator: options.validator,
+                bootstrap,
+                lists: options.lists,
+                strategy: options.strategy,
+                prune: options.prune,
+                mempool_bytes: options.mempool_bytes,
+                tx_mode: options.tx_mode,
+                max_inbound: options.max_inbound,
+                proxies: Vec::new(),
+                upload: options.role.upload(),
+                max_jobs: options.max_jobs,
+                without: options.without,
+            },
+            chain,
+            country: options.access.country.unwrap_or_else(|| country(self.seed, ix)),
+            skew: options.skew_millis,
+            is_altered,
+            actor,
+            life: 0,
+            started: self.now,
+            wake: None,
+            wakes_now: (0, 0),
+            access: options.access,
+            lenient: options.lenient,
+            up_free: 0,
+            down_free: 0,
+            traffic: Traffic::default(),
+            paused: None,
+            links: BTreeMap::new(),
+            banned: BTreeSet::new(),
+            barred: BTreeSet::new(),
+            topics: Vec::new(),
+            remembered: Remembered::default(),
+            router: Router::default(),
+            mesh: MeshCounts::default(),
+            firsts: ByKind::default(),
+            repeats: ByKind::default(),
+            judging: BTreeMap::new(),
+            built: Vec::new(),
+            published: 0,
+            outbound: BTreeMap::new(),
+            inbound: BTreeMap::new(),
+            disk: Disk::new(options.storage),
+            workers: vec![0; options.max_jobs.div_ceil(2).max(1)],
+            jobs: 0,
+            faults: Faults::default(),
+            seen: Seen::default(),
+            blamed: BTreeMap::new(),
+        }));
+        ix
+    }
+}
+
+impl<S: Scripts> World<S> {
     /// What the clocks on the wall show now, in milliseconds since the Unix epoch. Stepping them is allowed.
     pub fn set_wall(&mut self, wall: u64) {
         self.epoch = wall - self.now / 1000;
@@ -147,103 +262,16 @@ impl World {
     /// The fingerprint of everything that has happened.
     #[must_use]
     pub fn trace(&self) -> Hash {
-        self.trace.hash()
+        match &self.halves {
+            None => self.trace.hash(),
+            Some(halves) => halves.trace(&self.trace),
+        }
     }
 
     /// Milliseconds since the world began.
     #[must_use]
     pub fn elapsed(&self) -> u64 {
         self.now / 1000
-    }
-
-    /// Adds a peer and starts it.
-    ///
-    /// # Panics
-    /// When it cannot start.
-    pub fn add_node(&mut self, options: NodeOptions) -> PeerIx {
-        let ix = self.add_resting(options);
-        self.start(ix).unwrap_or_else(|error| panic!("{ix:?} cannot start: {error}"));
-        ix
-    }
-
-    /// Adds a peer that is down until it is [restarted](Self::restart). Peers to connect to may join after it.
-    pub fn add_resting(&mut self, options: NodeOptions) -> PeerIx {
-        let bootstrap = options.bootstrap.iter().map(|ix| self.address(*ix)).collect();
-        self.join(options, bootstrap, Actor::Down)
-    }
-
-    /// Adds a scripted peer, which says by itself whom it dials and what it listens to. The options tell which
-    /// chain's protocols it speaks.
-    pub fn add_puppet(&mut self, options: NodeOptions, puppet: impl Puppet + 'static) -> PeerIx {
-        let ix = self.join(options, Vec::new(), Actor::Puppet(Box::new(puppet)));
-        self.start_heartbeat(ix);
-        ix
-    }
-
-    fn join(&mut self, options: NodeOptions, bootstrap: Vec<Multiaddr>, actor: Actor) -> PeerIx {
-        let ix = PeerIx(self.peers.len());
-        let id = self.id_of(ix);
-        let chain = options.genesis.as_ref().map(weft_core::chain::Genesis::hash);
-        self.by_id.insert(id, ix);
-        self.peers.push(Peer {
-            id,
-            config: Config {
-                local: id,
-                role: options.role,
-                genesis: options.genesis,
-                key: Some(SecretKey::from_seed(derive(self.seed, "peer", ix.0 as u64))),
-                discovery: options.discovery,
-                slots: 0,
-                validator: options.validator,
-                bootstrap,
-                lists: options.lists,
-                strategy: options.strategy,
-                prune: options.prune,
-                mempool_bytes: options.mempool_bytes,
-                tx_mode: options.tx_mode,
-                max_inbound: options.max_inbound,
-                proxies: Vec::new(),
-                upload: options.role.upload(),
-                max_jobs: options.max_jobs,
-                without: options.without,
-            },
-            chain,
-            country: options.access.country.unwrap_or_else(|| country(self.seed, ix)),
-            skew: options.skew_millis,
-            tamper: options.tamper,
-            actor,
-            life: 0,
-            started: self.now,
-            wake: None,
-            wakes_now: (0, 0),
-            access: options.access,
-            lenient: options.lenient,
-            up_free: 0,
-            down_free: 0,
-            traffic: Traffic::default(),
-            paused: None,
-            links: BTreeMap::new(),
-            banned: BTreeSet::new(),
-            barred: BTreeSet::new(),
-            topics: Vec::new(),
-            remembered: Remembered::default(),
-            router: Router::default(),
-            mesh: MeshCounts::default(),
-            firsts: ByKind::default(),
-            repeats: ByKind::default(),
-            judging: BTreeMap::new(),
-            built: Vec::new(),
-            published: 0,
-            outbound: BTreeMap::new(),
-            inbound: BTreeMap::new(),
-            disk: Disk::new(options.storage),
-            workers: vec![0; options.max_jobs.div_ceil(2).max(1)],
-            jobs: 0,
-            faults: Faults::default(),
-            seen: Seen::default(),
-            blamed: BTreeMap::new(),
-        });
-        ix
     }
 
     fn start(&mut self, ix: PeerIx) -> Result<(), StartError> {
@@ -397,8 +425,7 @@ impl World {
 
     /// Runs for so many milliseconds.
     pub fn run_for(&mut self, millis: u64) {
-        let limit = self.now + millis * 1000;
-        while self.step(limit) {}
+        self.run_up_to(self.now + millis * 1000);
     }
 
     /// Runs until the condition holds, for at most so many milliseconds; answers how many it took.
@@ -431,25 +458,31 @@ impl World {
 
     /// Lets the next event happen, if it lies no later than `limit`; otherwise time moves on to `limit`.
     pub(super) fn step(&mut self, limit: Micros) -> bool {
-        let Some((at, mut entry)) = self.queue.pop_until(limit) else {
+        let Some((at, entry)) = self.next_until(limit) else {
             self.now = limit;
             return false;
         };
+        self.happen(at, entry);
+        true
+    }
+
+    /// Lets an event happen.
+    pub(super) fn happen(&mut self, at: Micros, mut entry: Entry) {
         self.now = at;
         let ix = entry.to;
         let peer = &mut self.peers[ix.0];
         if peer.life != entry.life || !peer.is_up() {
-            return true;
+            return;
         }
         if let Some(held) = &mut peer.paused {
             held.push(entry);
-            return true;
+            return;
         }
         if let Some(load) = entry.load.take()
             && let Some(through) = self.land(ix, load)
         {
             self.queue.push_entry(through, entry);
-            return true;
+            return;
         }
         match entry.event {
             Event::Wake => self.wake(ix),
@@ -471,7 +504,6 @@ impl World {
                 self.deliver(ix, input);
             }
         }
-        true
     }
 
     fn wake(&mut self, ix: PeerIx) {
@@ -501,7 +533,7 @@ impl World {
     }
 }
 
-impl Drop for World {
+impl<S: Scripts> Drop for World<S> {
     /// Says how to see a failure again.
     fn drop(&mut self) {
         if std::thread::panicking() {

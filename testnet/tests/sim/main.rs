@@ -20,6 +20,7 @@ mod flood;
 mod floods;
 mod for_blocks;
 mod gossipsub;
+mod halves;
 mod harness;
 mod hostile;
 mod late;

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use super::{Message, Rpc};
-use crate::sim::{peer::PeerIx, world::World};
+use crate::sim::{peer::PeerIx, scripts::Scripts, world::World};
 
-impl World {
+impl<S: Scripts> World<S> {
     /// Sends a copy to everyone connected who listens; answers how many that were.
     pub(super) fn flood(&mut self, ix: PeerIx, message: &Arc<Message>, except: Option<PeerIx>) -> usize {
         let listeners: Vec<PeerIx> = self.peers[ix.0]

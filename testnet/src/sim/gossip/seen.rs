@@ -1,43 +1,45 @@
 //! Which messages one peer has seen.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use super::{MessageIx, REMEMBER};
 use crate::sim::event::Micros;
 
-/// Messages that were seen in the last two minutes. Messages come about in the order in which they are made, so a sorted
-/// row beats a tree.
+/// Messages that were seen in the last two minutes.
 #[derive(Default)]
-pub(crate) struct Seen(VecDeque<(MessageIx, Micros)>);
+pub(crate) struct Seen {
+    /// Until when each is remembered. Looked up only, so that its order is of no account.
+    until: HashMap<MessageIx, Micros>,
+    /// When each time ends that a message was to be remembered; it may have come again since.
+    ends: VecDeque<(Micros, MessageIx)>,
+}
 
 impl Seen {
     /// Notes a message; answers whether it is new.
     pub(crate) fn add(&mut self, index: MessageIx, now: Micros) -> bool {
-        while self.0.front().is_some_and(|(_, until)| *until <= now) {
-            self.0.pop_front();
-        }
-        let place = self.0.partition_point(|(other, _)| *other < index);
-        match self.0.get_mut(place) {
-            Some((other, until)) if *other == index => {
-                let fresh = *until <= now;
-                *until = now + REMEMBER;
-                fresh
-            }
-            _ => {
-                self.0.insert(place, (index, now + REMEMBER));
-                true
+        while let Some(&(end, old)) = self.ends.front().filter(|(end, _)| *end <= now) {
+            self.ends.pop_front();
+            if self.until.get(&old).is_some_and(|until| *until == end) {
+                self.until.remove(&old);
+            } else if let Some(until) = self.until.get(&old) {
+                let place = self.ends.partition_point(|(other, _)| other <= until);
+                self.ends.insert(place, (*until, old));
             }
         }
+        let fresh = self.until.insert(index, now + REMEMBER).is_none();
+        if fresh {
+            self.ends.push_back((now + REMEMBER, index));
+        }
+        fresh
     }
 
     /// Whether a message was seen.
     pub(crate) fn has(&self, index: MessageIx, now: Micros) -> bool {
-        let found = self.0.binary_search_by_key(&index, |(other, _)| *other);
-        found.is_ok_and(|place| self.0[place].1 > now)
+        self.until.get(&index).is_some_and(|until| *until > now)
     }
 
     pub(crate) fn clear(&mut self) {
-        self.0.clear();
+        *self = Self::default();
     }
 }
 
@@ -52,5 +54,7 @@ mod tests {
         assert!(!seen.add(MessageIx(3), 5) && seen.has(MessageIx(9), 5) && !seen.has(MessageIx(8), 5));
         assert!(seen.add(MessageIx(9), REMEMBER + 3));
         assert!(!seen.add(MessageIx(3), REMEMBER + 4), "it came again since");
+        assert!(seen.add(MessageIx(5), 3 * REMEMBER));
+        assert_eq!((seen.until.len(), seen.ends.len()), (1, 1), "what is old is gone");
     }
 }

@@ -9,10 +9,11 @@ use crate::sim::{
     event::Event,
     gossip::{Gossip, MessageIx, Rpc, TopicIx},
     peer::PeerIx,
+    scripts::Scripts,
     world::World,
 };
 
-impl World {
+impl<S: Scripts> World<S> {
     /// The peer has started; the first heartbeat comes at a time of its own.
     pub(in crate::sim) fn start_heartbeat(&mut self, ix: PeerIx) {
         if let Gossip::Mesh(rules) = &self.gossip {
@@ -155,7 +156,7 @@ impl World {
         for other in others {
             let rpc = Rpc::IHave(topic, Arc::clone(&ids));
             let theirs = &self.peers[other.0];
-            if ids.iter().all(|id| theirs.remembered.has(*id, self.now)) {
+            if !self.queue.is_away(other) && ids.iter().all(|id| theirs.remembered.has(*id, self.now)) {
                 let (kind, bytes) = rpc.weight();
                 self.send_in_vain(ix, other, kind, bytes);
             } else {
