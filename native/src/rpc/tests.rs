@@ -185,6 +185,29 @@ async fn who_has_no_token_asks_only_so_much_and_who_has_it_is_not_held_back() {
     assert!(call(&server, "weft_status", json!([])).await["result"].is_object());
 }
 
+const ASK: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+
+/// Asks over a connection, and takes the answer.
+async fn ask(stream: &mut TcpStream) {
+    stream.write_all(ASK).await.unwrap();
+    hear(stream).await;
+}
+
+/// Takes an answer, whose head says how long it is.
+async fn hear(stream: &mut TcpStream) {
+    let mut heard = Vec::new();
+    let (begin, length) = loop {
+        assert_ne!(stream.read_buf(&mut heard).await.unwrap(), 0, "it is shown out");
+        let text = String::from_utf8_lossy(&heard);
+        let Some((head, _)) = text.split_once("\r\n\r\n") else { continue };
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+        break (head.len() + 4, length.parse::<usize>().unwrap());
+    };
+    while heard.len() < begin + length {
+        assert_ne!(stream.read_buf(&mut heard).await.unwrap(), 0, "it is shown out");
+    }
+}
+
 /// Asks once over a connection that it keeps open, and returns what comes until the other side closes it.
 async fn until_closed(address: SocketAddr, text: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -197,7 +220,6 @@ async fn until_closed(address: SocketAddr, text: &[u8]) -> String {
 
 #[tokio::test]
 async fn who_says_nothing_or_stays_for_ever_is_shown_out() {
-    const ASK: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
     let soon = Duration::from_millis(200);
     let (server, _) = server_within(Limits { idle: soon, ..LIMITS }).await;
     for silent in [b"".as_slice(), b"GET /metrics HTTP/1.1\r\nHost: 127."] {
@@ -210,15 +232,24 @@ async fn who_says_nothing_or_stays_for_ever_is_shown_out() {
 
 #[tokio::test]
 async fn who_comes_when_all_places_are_taken_waits_for_one() {
-    let (server, _) = server_within(Limits { idle: Duration::from_millis(500), ..LIMITS }).await;
-    let mut silent = Vec::new();
+    let (server, _) = server().await;
+    let mut guests = Vec::new();
     for _ in 0..MAX_CONNECTIONS {
-        silent.push(TcpStream::connect(server.address()).await.unwrap());
+        let mut guest = TcpStream::connect(server.address()).await.unwrap();
+        let answered = timeout(Duration::from_secs(20), ask(&mut guest)).await;
+        answered.expect("there is a place");
+        guests.push(guest);
     }
-    assert!(call(&server, "weft_status", json!([])).await["result"].is_object());
-    // They had to go for it.
-    let mut byte = [0];
-    assert_eq!(silent[0].read(&mut byte).await.unwrap(), 0);
+    let mut late = TcpStream::connect(server.address()).await.unwrap();
+    late.write_all(ASK).await.unwrap();
+    for guest in &mut guests {
+        ask(guest).await;
+    }
+    let nothing = late.try_read(&mut [0]).unwrap_err();
+    assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
+    guests.pop();
+    let answered = timeout(Duration::from_secs(20), hear(&mut late)).await;
+    answered.expect("there is a place now");
 }
 
 #[tokio::test]
