@@ -17,7 +17,7 @@ use crate::{
 /// The benchmarks that run natively and as wasm: examples of core.
 const EXAMPLES: [&str; 4] = ["apply", "mempool", "state", "sync"];
 /// Those of several peers in one process, natively only: examples of the testnet.
-const SWARMS: [&str; 2] = ["full_sync", "fifty_peers"];
+const SWARMS: [&str; 3] = ["full_sync", "fifty_peers", "quotas"];
 /// The test that prints what each way to join downloads, which is the same however it was built.
 const BYTES: &str =
     "measured::every_strategy_ends_at_the_same_block_and_state_and_those_that_trust_more_download_less";
