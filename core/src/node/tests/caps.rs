@@ -5,10 +5,10 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
 use crate::{
-    chain::{Header, Link as VoteLink, Mmr},
+    chain::{Body, Header, Link as VoteLink, MAX_MEMO_BYTES, Mmr},
     gossip::CompactId,
     primitives::Held,
-    sync::SyncResponse,
+    sync::{MAX_MISSING, SyncResponse},
 };
 
 /// What there is of something, and how much there may be.
@@ -226,4 +226,85 @@ fn so_many_wait_for_a_block_that_is_on_its_way_and_four_questions_of_each() {
     };
     // The fifth of each of sixteen, and all of the seventeenth.
     assert_eq!(alone.outputs.iter().filter(nothing).count(), 16 + 5);
+}
+
+/// A peer that follows a chain of blocks with one body, and is told all of it but the first: so nothing of it is ever executed.
+struct Stopped {
+    alone: Alone,
+    announcer: PeerId,
+    body: Body,
+    /// The questions for what announcements lack.
+    asked: Vec<OutboundId>,
+    /// Blocks that are being executed.
+    executing: usize,
+}
+
+impl Stopped {
+    /// Has the peer look at something. All signatures are right, and nothing that is begun to be executed ends.
+    fn handle(&mut self, input: Input) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            self.alone.node.handle(self.alone.now(), input);
+            while let Some(output) = self.alone.node.poll_output() {
+                match output {
+                    Output::Work(_, Job::Execute { .. }) => self.executing += 1,
+                    Output::Work(id, Job::VerifyTransactions { transactions, .. }) => {
+                        let right = JobResult::Verified(vec![true; transactions.len()]);
+                        inputs.push_back(Input::WorkDone(id, right));
+                    }
+                    Output::Work(id, job) => inputs.push_back(Input::WorkDone(id, job.run())),
+                    Output::Request { id, protocol: Protocol::Sync, .. } => self.asked.push(id),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Announces a block of which the peer has nothing, and returns its question for the rest.
+    fn announce(&mut self, header: &Header) -> OutboundId {
+        let block = Block { header: header.clone(), body: self.body.clone() };
+        let announced = encode(&CompactBlock::new(&block, |_| false));
+        self.handle(gossip(Topic::Block, self.announcer, header.content.height.0, announced));
+        self.asked.pop().expect("it asks for what it lacks")
+    }
+
+    fn answer(&mut self, id: OutboundId) {
+        let rest = SyncResponse::BlockTransactions(Some(self.body.transactions.clone()));
+        self.handle(Input::Response { id, outcome: Ok(encode(&rest)) });
+    }
+}
+
+#[test]
+fn bodies_that_wait_for_their_turn_fill_so_much_memory_and_the_one_whose_turn_it_is_finds_room() {
+    const BLOCKS: u64 = 180;
+    let large = |nonce: u64| {
+        let mut payment = transfer(0);
+        (payment.content.nonce, payment.content.memo) = (nonce, vec![7; MAX_MEMO_BYTES]);
+        payment
+    };
+    let transactions: Vec<_> = (0..MAX_MISSING as u64).map(large).collect();
+    let bytes: usize = transactions.iter().map(Transaction::encoded_len).sum();
+    let body = Body { transactions, system: Vec::new() };
+    let headers = headers(BLOCKS, body.tx_root());
+    let mut alone = Alone::new(false, MemoryStore::default());
+    alone.run_to(BLOCKS * SLOT);
+    let announcer = alone.meet(0);
+    let mut peer = Stopped { alone, announcer, body, asked: Vec::new(), executing: 0 };
+
+    peer.announce(&headers[0]);
+    for header in &headers[1..] {
+        let question = peer.announce(header);
+        peer.answer(question);
+    }
+    let (waiting, most) = held(&peer.alone, "bytes of bodies that wait");
+    assert_eq!((waiting, most), (most / bytes * bytes, 64 << 20));
+    let beyond = BLOCKS - 1 - (most / bytes) as u64;
+    assert_eq!((refused(&peer.alone, "bodies-beyond-memory"), peer.executing), (beyond, 0));
+
+    // So many were announced since that it is asked for anew.
+    let question = peer.announce(&headers[0]);
+    peer.answer(question);
+    assert_eq!(peer.executing, 1, "it is not kept out");
+    assert_eq!(refused(&peer.alone, "bodies-beyond-memory"), beyond);
+    assert_eq!(held(&peer.alone, "bytes of bodies that wait").0, waiting, "another went for it");
 }
