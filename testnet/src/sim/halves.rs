@@ -27,14 +27,12 @@ use super::{
     dice::{Dice, derive},
     disk::{Disk, Library},
     event::{Entry, Event, Micros, Queue},
-    gossip::{Gossip, Seen as Remembered},
-    gossipsub::{MeshCounts, Router},
+    gossip::Gossip,
     ids::Ids,
     jobs::Shared,
-    peer::{Actor, Faults, Peer, Seen},
+    peer::Peer,
     scripts::{Scripts, Unscripted},
     trace::Trace,
-    traffic::{ByKind, Traffic},
     watch::Watch,
     world::World,
 };
@@ -309,45 +307,8 @@ impl Peer {
     fn outline(&self) -> Self {
         let mut config = self.config.clone();
         config.genesis = None;
-        Self {
-            id: self.id,
-            config,
-            chain: self.chain,
-            country: self.country,
-            skew: self.skew,
-            is_altered: false,
-            actor: Actor::Down,
-            life: self.life,
-            started: self.started,
-            wake: None,
-            wakes_now: (0, 0),
-            access: self.access,
-            lenient: self.lenient,
-            up_free: 0,
-            down_free: 0,
-            traffic: Traffic::default(),
-            paused: None,
-            links: BTreeMap::new(),
-            banned: Default::default(),
-            barred: Default::default(),
-            topics: Vec::new(),
-            remembered: Remembered::default(),
-            router: Router::default(),
-            mesh: MeshCounts::default(),
-            firsts: ByKind::default(),
-            repeats: ByKind::default(),
-            judging: BTreeMap::new(),
-            built: Vec::new(),
-            published: 0,
-            outbound: BTreeMap::new(),
-            inbound: BTreeMap::new(),
-            disk: Disk::default(),
-            workers: Vec::new(),
-            jobs: 0,
-            faults: Faults::default(),
-            seen: Seen::default(),
-            blamed: BTreeMap::new(),
-        }
+        let (id, place) = ((self.id, self.chain), (self.country, self.access));
+        Self { life: self.life, ..Self::resting(id, config, place, Disk::default()) }
     }
 }
 

@@ -260,6 +260,55 @@ pub(super) struct Peer {
 }
 
 impl Peer {
+    /// One that is down: its id and chain, where it is and how it reaches the Internet, what is on its disk.
+    pub(super) fn resting(
+        (id, chain): (PeerId, Option<Hash>),
+        config: Config,
+        (country, access): (usize, Access),
+        disk: Disk,
+    ) -> Self {
+        let workers = vec![0; config.max_jobs.div_ceil(2).max(1)];
+        Self {
+            id,
+            config,
+            chain,
+            country,
+            skew: 0,
+            is_altered: false,
+            actor: Actor::Down,
+            life: 0,
+            started: 0,
+            wake: None,
+            wakes_now: (0, 0),
+            access,
+            lenient: false,
+            up_free: 0,
+            down_free: 0,
+            traffic: Traffic::default(),
+            paused: None,
+            links: BTreeMap::new(),
+            banned: BTreeSet::new(),
+            barred: BTreeSet::new(),
+            topics: Vec::new(),
+            remembered: Remembered::default(),
+            router: Router::default(),
+            mesh: MeshCounts::default(),
+            firsts: ByKind::default(),
+            repeats: ByKind::default(),
+            judging: BTreeMap::new(),
+            built: Vec::new(),
+            published: 0,
+            outbound: BTreeMap::new(),
+            inbound: BTreeMap::new(),
+            disk,
+            workers,
+            jobs: 0,
+            faults: Faults::default(),
+            seen: Seen::default(),
+            blamed: BTreeMap::new(),
+        }
+    }
+
     pub(super) fn is_up(&self) -> bool {
         !matches!(self.actor, Actor::Down)
     }

@@ -1,7 +1,7 @@
 //! The world itself: who is in it, what time it is, and what happens next.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
@@ -16,17 +16,17 @@ use super::{
     dice::{Dice, derive},
     disk::{Disk, Keep, Library, Storage},
     event::{Entry, Event, Micros, Queue},
-    gossip::{Gossip, Names, Seen as Remembered},
-    gossipsub::{MeshCounts, Router},
+    gossip::{Gossip, Names},
+    gossipsub::MeshCounts,
     halves::Halves,
     ids::Ids,
     jobs::Shared,
     network::{Network, country},
-    peer::{Actor, Faults, NodeOptions, Peer, PeerIx, Puppet, Seen, address, peer_id},
+    peer::{Actor, Faults, NodeOptions, Peer, PeerIx, Puppet, address, peer_id},
     scripts::{Scripted, Scripts},
     table::Table,
     trace::Trace,
-    traffic::{ByKind, Traffic},
+    traffic::Traffic,
     watch::Watch,
 };
 use crate::measure::Measure;
@@ -158,63 +158,35 @@ impl World {
         if let Some(tamper) = options.tamper {
             self.scripts.tampers.insert(ix, tamper);
         }
+        let config = Config {
+            local: id,
+            role: options.role,
+            genesis: options.genesis,
+            key: Some(SecretKey::from_seed(derive(self.seed, "peer", ix.0 as u64))),
+            discovery: options.discovery,
+            slots: 0,
+            validator: options.validator,
+            bootstrap,
+            lists: options.lists,
+            strategy: options.strategy,
+            prune: options.prune,
+            mempool_bytes: options.mempool_bytes,
+            tx_mode: options.tx_mode,
+            max_inbound: options.max_inbound,
+            proxies: Vec::new(),
+            upload: options.role.upload(),
+            max_jobs: options.max_jobs,
+            without: options.without,
+        };
+        let country = options.access.country.unwrap_or_else(|| country(self.seed, ix));
+        let peer = Peer::resting((id, chain), config, (country, options.access), Disk::new(options.storage));
         self.peers.push(Box::new(Peer {
-            id,
-            config: Config {
-                local: id,
-                role: options.role,
-                genesis: options.genesis,
-                key: Some(SecretKey::from_seed(derive(self.seed, "peer", ix.0 as u64))),
-                discovery: options.discovery,
-                slots: 0,
-                validator: options.validator,
-                bootstrap,
-                lists: options.lists,
-                strategy: options.strategy,
-                prune: options.prune,
-                mempool_bytes: options.mempool_bytes,
-                tx_mode: options.tx_mode,
-                max_inbound: options.max_inbound,
-                proxies: Vec::new(),
-                upload: options.role.upload(),
-                max_jobs: options.max_jobs,
-                without: options.without,
-            },
-            chain,
-            country: options.access.country.unwrap_or_else(|| country(self.seed, ix)),
             skew: options.skew_millis,
             is_altered,
             actor,
-            life: 0,
             started: self.now,
-            wake: None,
-            wakes_now: (0, 0),
-            access: options.access,
             lenient: options.lenient,
-            up_free: 0,
-            down_free: 0,
-            traffic: Traffic::default(),
-            paused: None,
-            links: BTreeMap::new(),
-            banned: BTreeSet::new(),
-            barred: BTreeSet::new(),
-            topics: Vec::new(),
-            remembered: Remembered::default(),
-            router: Router::default(),
-            mesh: MeshCounts::default(),
-            firsts: ByKind::default(),
-            repeats: ByKind::default(),
-            judging: BTreeMap::new(),
-            built: Vec::new(),
-            published: 0,
-            outbound: BTreeMap::new(),
-            inbound: BTreeMap::new(),
-            disk: Disk::new(options.storage),
-            workers: vec![0; options.max_jobs.div_ceil(2).max(1)],
-            jobs: 0,
-            faults: Faults::default(),
-            seen: Seen::default(),
-            blamed: BTreeMap::new(),
+            ..peer
         }));
         ix
     }
