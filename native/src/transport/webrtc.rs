@@ -172,10 +172,18 @@ impl<M: StreamMuxer<Error: Send + Sync + 'static> + Unpin> StreamMuxer for Bound
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, future::poll_fn, task::ready, time::Duration};
 
-    use futures::{io::Cursor, task::noop_waker};
+    use futures::{
+        AsyncReadExt, AsyncWriteExt, StreamExt, channel::mpsc, future::join, io::Cursor, task::noop_waker,
+    };
+    use libp2p::core::{
+        Endpoint,
+        muxing::StreamMuxerExt,
+        transport::{DialOpts, ListenerId, PortUse, TransportEvent},
+    };
     use tempfile::TempDir;
+    use tokio::{runtime, time::timeout};
 
     use super::*;
 
@@ -261,5 +269,70 @@ mod tests {
             assert!(matches!(Pin::new(&mut muxer).poll_inbound(cx), Poll::Ready(Ok(_))));
         }
         assert!(matches!(Pin::new(&mut muxer).poll_inbound(cx), Poll::Ready(Err(_))));
+    }
+
+    type Connected = (PeerId, StreamMuxerBox);
+    type Listening = Boxed<Connected>;
+
+    /// A transport that listens, and its address.
+    async fn listening() -> (Listening, Multiaddr) {
+        let mut made = transport(&Keypair::generate_ed25519(), WebrtcCertificate::generate().unwrap());
+        made.listen_on(ListenerId::next(), "/ip4/127.0.0.1/udp/0/webrtc-direct".parse().unwrap()).unwrap();
+        let event = poll_fn(|cx| Pin::new(&mut made).poll(cx)).await;
+        let TransportEvent::NewAddress { listen_addr, .. } = event else { panic!("{event:?}") };
+        (made, listen_addr)
+    }
+
+    /// Has the transport do its work, and gives what it takes.
+    fn driven(
+        mut transport: Listening,
+    ) -> mpsc::UnboundedReceiver<<Listening as Transport>::ListenerUpgrade> {
+        let (taken, incoming) = mpsc::unbounded();
+        tokio::spawn(poll_fn(move |cx| {
+            loop {
+                if let TransportEvent::Incoming { upgrade, .. } = ready!(Pin::new(&mut transport).poll(cx))
+                    && taken.unbounded_send(upgrade).is_err()
+                {
+                    return Poll::Ready(());
+                }
+            }
+        }));
+        incoming
+    }
+
+    #[test]
+    fn webrtc_direct_carries_what_either_side_opens_at_once() {
+        const DIALS: usize = 12;
+        const LEN: usize = 100_000;
+        let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let all = async {
+            let (listener, address) = listening().await;
+            let (mut dialler, _) = listening().await;
+            let opts = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
+            let dials: Vec<_> = (0..DIALS).map(|_| dialler.dial(address.clone(), opts).unwrap()).collect();
+            let (_dialler, mut incoming) = (driven(dialler), driven(listener));
+            for dial in dials {
+                let listens = async {
+                    let (_, mut connection) = incoming.next().await.unwrap().await.unwrap();
+                    let mut stream = poll_fn(|cx| connection.poll_outbound_unpin(cx)).await.unwrap();
+                    stream.write_all(&vec![7; LEN]).await.unwrap();
+                    stream.close().await.unwrap();
+                    connection
+                };
+                let dials = async {
+                    let (_, mut connection) = dial.await.unwrap();
+                    let mut stream = poll_fn(|cx| connection.poll_inbound_unpin(cx)).await.unwrap();
+                    let mut received = Vec::new();
+                    stream.read_to_end(&mut received).await.unwrap();
+                    assert_eq!(received.len(), LEN);
+                    connection
+                };
+                // The next comes from the same port, so both sides must be done with this one.
+                let (mut dialled, mut taken) = join(dials, listens).await;
+                poll_fn(|cx| dialled.poll_close_unpin(cx)).await.unwrap();
+                poll_fn(|cx| taken.poll_close_unpin(cx)).await.unwrap();
+            }
+        };
+        runtime.block_on(async { timeout(Duration::from_secs(60), all).await }).unwrap();
     }
 }
