@@ -32,6 +32,8 @@ pub(crate) struct Identity {
     pub(crate) exposed: Option<String>,
 }
 
+/// Held by the tab that is the profile's peer.
+const LOCK: &str = "weft";
 /// Where the keys are.
 const DATABASE: &str = "weft";
 
@@ -86,9 +88,19 @@ pub(crate) async fn load() -> Result<Identity, String> {
     Ok(identity)
 }
 
+/// Lets another tab be the peer of this profile, if this one is it. `false` if it is not.
+pub(crate) fn lend() -> bool {
+    lock::release()
+}
+
+/// Whether this tab, which [lent](lend) its identity, is the peer of this profile again.
+pub(crate) async fn regain() -> bool {
+    lock::take_free(LOCK).await
+}
+
 /// The profile's keys, or in words why this tab cannot have them.
 async fn stored() -> Result<Kept, String> {
-    if !lock::take("weft").await? {
+    if !lock::take(LOCK).await? {
         return Err("another tab of this browser is already the peer with your stored identity".into());
     }
     let database = Database::open(DATABASE).await;

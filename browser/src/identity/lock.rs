@@ -2,12 +2,15 @@
 //!
 //! A page that is reloaded may come back before the old one has let go: it waits longer for what was its own. The tab remembers by
 //! itself, in its session storage, that it held the lock.
+//!
+//! A page that is left lets go of it: the browser may keep the page, frozen, in case that somebody comes back to it, and whoever has the profile
+//! meanwhile must not wait for that one. One that is come back to asks for it anew.
 
-use std::time::Duration;
+use std::{cell::RefCell, time::Duration};
 
 use futures::{FutureExt, channel::oneshot, pin_mut};
 use futures_timer::Delay;
-use js_sys::{Object, Promise, Reflect};
+use js_sys::{Function, Object, Promise, Reflect};
 use wasm_bindgen::{JsValue, closure::Closure, prelude::wasm_bindgen};
 use web_sys::{AbortController, window};
 
@@ -27,19 +30,44 @@ extern "C" {
     fn request(name: &str, options: &Object, holder: &JsValue) -> Result<Promise, JsValue>;
 }
 
-/// Takes the lock for as long as this tab lives. `false` when another tab holds it.
+thread_local! {
+    /// Settles the promise that the lock is held by.
+    static RELEASE: RefCell<Option<Function>> = const { RefCell::new(None) };
+}
+
+/// What holds the lock that it is called with until [`release`] is; `taken` is told whether there is one.
+fn holder(taken: oneshot::Sender<bool>) -> JsValue {
+    Closure::once_into_js(move |lock: JsValue| {
+        let there = !lock.is_null();
+        match taken.send(there) {
+            Ok(()) if there => Promise::new(&mut |settle, _| RELEASE.set(Some(settle))),
+            _ => Promise::resolve(&JsValue::UNDEFINED),
+        }
+    })
+}
+
+/// Lets go of the lock. `false` if this tab does not hold it.
+pub(super) fn release() -> bool {
+    RELEASE.take().is_some_and(|settle| settle.call0(&JsValue::UNDEFINED).is_ok())
+}
+
+/// Takes the lock if nobody holds it or waits for it. `false` when somebody does.
+pub(super) async fn take_free(name: &str) -> bool {
+    let options = Object::new();
+    let (taken, is_taken) = oneshot::channel();
+    let asked = Reflect::set(&options, &"ifAvailable".into(), &JsValue::TRUE)
+        .and_then(|_| request(name, &options, &holder(taken)));
+    asked.is_ok() && is_taken.await.unwrap_or(false)
+}
+
+/// Takes the lock until it is [released](release). `false` when another tab holds it.
 pub(super) async fn take(name: &str) -> Result<bool, String> {
     let unavailable = |_| "this browser cannot tell whether another tab has your identity".to_owned();
     let patience = AbortController::new().map_err(unavailable)?;
     let options = Object::new();
     Reflect::set(&options, &"signal".into(), &patience.signal()).map_err(unavailable)?;
     let (taken, is_taken) = oneshot::channel();
-    // The lock is held until the promise is settled, and this one never is.
-    let holder = Closure::once_into_js(move |_: JsValue| match taken.send(()) {
-        Ok(()) => Promise::new(&mut |_, _| {}),
-        Err(()) => Promise::resolve(&JsValue::UNDEFINED),
-    });
-    let held = request(name, &options, &holder).map_err(unavailable)?;
+    let held = request(name, &options, &holder(taken)).map_err(unavailable)?;
     let refused = wasm_bindgen_futures::JsFuture::from(held).fuse();
     let session = window().and_then(|window| window.session_storage().ok().flatten());
     let held_before = session.as_ref().is_some_and(|it| it.get_item(HELD).is_ok_and(|value| value.is_some()));

@@ -129,6 +129,49 @@ async fn a_hidden_tab_follows_the_chain_and_is_up_to_date_when_it_is_shown_again
     tab.close().await;
 }
 
+/// Leaves the app for another page of the relay's, and returns where it was and who.
+async fn leave(tab: &Tab) -> (String, String) {
+    let (peer, here) = (tab.peer().await, tab.client().current_url().await.unwrap());
+    tab.client().goto(here.join("bootstrap.json").unwrap().as_str()).await.unwrap();
+    (here.to_string(), peer)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tab_that_was_left_and_is_come_back_to_is_the_same_peer_and_up_to_date() {
+    let mut network = Network::start();
+    let tab = network.tab().await;
+    tab.follows(2).await;
+    tab.reserved().await;
+    let (_, peer) = leave(&tab).await;
+    let height = network.relay.height().unwrap();
+    network.relay.reach(height + WHILE).unwrap();
+    tab.client().back().await.unwrap();
+    tab.follows(height + WHILE).await;
+    tab.reserved().await;
+    assert_eq!(tab.peer().await, peer);
+    tab.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tab_that_was_left_lends_its_identity_to_the_next_and_comes_back_as_a_guest() {
+    let network = Network::start();
+    let tab = network.tab().await;
+    tab.follows(2).await;
+    let (here, peer) = leave(&tab).await;
+    let own = tab.client().window().await.unwrap();
+    let other = tab.client().new_window(true).await.unwrap();
+    tab.client().switch_to_window(other.handle).await.unwrap();
+    tab.client().goto(&here).await.unwrap();
+    tab.follows(2).await;
+    assert_eq!(tab.peer().await, peer);
+    tab.client().switch_to_window(own).await.unwrap();
+    tab.client().back().await.unwrap();
+    tab.shows("[data-testid=\"guest-notice\"]").await;
+    tab.follows(2).await;
+    assert_ne!(tab.peer().await, peer);
+    tab.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn when_one_of_two_relays_dies_tabs_go_on_by_the_other() {
     let mut network = Network::start();
