@@ -195,6 +195,16 @@ fn a_peer_behind_a_symmetric_router_and_one_behind_a_home_router_stay_on_the_rel
 }
 
 #[test]
+fn a_peer_behind_a_symmetric_router_dials_an_open_one_back_over_tcp() {
+    punches([Nat::Symmetric, Nat::Forwarded], Over::Tcp, "TCP");
+}
+
+#[test]
+fn a_peer_behind_a_symmetric_router_dials_an_open_one_back_over_quic() {
+    punches([Nat::Symmetric, Nat::Forwarded], Over::Quic, "QUIC");
+}
+
+#[test]
 fn a_peer_with_a_forwarded_port_learns_that_it_can_be_dialled() {
     let Some(street) = street(&[Nat::Forwarded, Nat::Symmetric]) else { return };
     let chain = Chain::new(500, 1).unwrap();

@@ -3,9 +3,13 @@
 //! The library dials whatever the other side of a circuit says are its addresses. They may not be changed on the way; but the swarm asks each behaviour
 //! about a dial and then hands its addresses to the transport, in one step in which nothing else is dialled. So [`Punch`] says there which addresses are
 //! [refused](Refused), and [`Guarded`] refuses them: those that no stranger is believed, as in lookups, and more than a few.
+//!
+//! Who is at the far end of a circuit may be open to all, and we behind a router that nobody gets through. A punch fails then, since both sides answer the
+//! connection that one of them was to begin. So the side that was called dials the other one plainly, too, as the specification has it ("connection
+//! reversal"), which the library leaves out.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
@@ -20,8 +24,8 @@ use libp2p::{
     dcutr,
     multiaddr::Protocol,
     swarm::{
-        ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
-        THandlerOutEvent, ToSwarm,
+        self, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
+        THandlerOutEvent, ToSwarm, dial_opts::PeerCondition,
     },
 };
 use weft_core::{
@@ -55,11 +59,30 @@ pub struct Punch {
     asked: BTreeSet<ConnectionId>,
     /// How far the direct connections reach.
     reach: BTreeMap<ConnectionId, Scope>,
+    /// Peers with a circuit to us that were dialled back.
+    reversed: BTreeSet<PeerId>,
+    /// Dials back that are still to be done.
+    to_dial: VecDeque<swarm::dial_opts::DialOpts>,
 }
 
 impl Punch {
     pub(super) fn new(local: PeerId, refused: Refused) -> Self {
-        Self { inner: dcutr::Behaviour::new(local), refused, asked: BTreeSet::new(), reach: BTreeMap::new() }
+        Self {
+            inner: dcutr::Behaviour::new(local),
+            refused,
+            asked: BTreeSet::new(),
+            reach: BTreeMap::new(),
+            reversed: BTreeSet::new(),
+            to_dial: VecDeque::new(),
+        }
+    }
+
+    /// Dials a peer that called us through a relay, once, at the addresses it named. From a port of its own: from the one we listen at goes the punch.
+    fn reverse(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        if !addresses.is_empty() && self.reversed.insert(peer) {
+            let plain = swarm::dial_opts::DialOpts::peer_id(peer).addresses(addresses);
+            self.to_dial.push_back(plain.condition(PeerCondition::Always).allocate_new_port().build());
+        }
     }
 
     fn to_refuse(&self, addresses: &[Multiaddr]) -> BTreeSet<Multiaddr> {
@@ -105,16 +128,21 @@ impl NetworkBehaviour for Punch {
         addresses: &[Multiaddr],
         role: Endpoint,
     ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
-        let to_refuse = match self.asked.remove(&id) {
-            true => self.to_refuse(addresses),
-            false => BTreeSet::new(),
-        };
+        let asked = self.asked.remove(&id);
+        let to_refuse = if asked { self.to_refuse(addresses) } else { BTreeSet::new() };
         if !to_refuse.is_empty() {
             tracing::debug!(
                 ?peer,
                 ?to_refuse,
                 "addresses that a peer named for hole punching are not dialled"
             );
+        }
+        if let Some(peer) = peer
+            && asked
+            && role == Endpoint::Listener
+        {
+            let believed = addresses.iter().filter(|address| !to_refuse.contains(&place(address))).cloned();
+            self.reverse(peer, believed.collect());
         }
         *self.refused.lock() = to_refuse;
         self.inner.handle_pending_outbound_connection(id, peer, addresses, role)
@@ -143,6 +171,9 @@ impl NetworkBehaviour for Punch {
             }
             FromSwarm::ConnectionClosed(closed) => {
                 self.reach.remove(&closed.connection_id);
+                if closed.remaining_established == 0 {
+                    self.reversed.remove(&closed.peer_id);
+                }
             }
             _ => {}
         }
@@ -154,6 +185,9 @@ impl NetworkBehaviour for Punch {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+        if let Some(opts) = self.to_dial.pop_front() {
+            return Poll::Ready(ToSwarm::Dial { opts });
+        }
         let poll = self.inner.poll(cx);
         if let Poll::Ready(ToSwarm::Dial { opts }) = &poll {
             self.asked.insert(opts.connection_id());
@@ -205,9 +239,12 @@ impl<T: Transport + Unpin> Transport for Guarded<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
+    use std::{future::poll_fn, io};
 
-    use futures::future::{Ready, ready};
+    use futures::{
+        StreamExt,
+        future::{Ready, ready},
+    };
     use libp2p::{
         Swarm,
         core::muxing::StreamMuxerBox,
@@ -255,14 +292,19 @@ mod tests {
         "/dns4/router.example/tcp/80",
     ];
 
-    fn dialled(by_library: bool, named: &[String]) -> Vec<String> {
+    /// A swarm that reaches nobody, and whom it was to reach.
+    fn swarm() -> (Swarm<Punch>, Arc<Mutex<Vec<String>>>) {
         let transport = Unreached::default();
         let seen = transport.0.clone();
         let refused = Refused::default();
         let local = PeerId::random();
         let guarded = Guarded::new(transport, refused.clone()).boxed();
-        let mut swarm =
-            Swarm::new(guarded, Punch::new(local, refused), local, swarm::Config::without_executor());
+        let config = swarm::Config::without_executor();
+        (Swarm::new(guarded, Punch::new(local, refused), local, config), seen)
+    }
+
+    fn dialled(by_library: bool, named: &[String]) -> Vec<String> {
+        let (mut swarm, seen) = swarm();
         let addresses = named.iter().map(|text| text.parse().unwrap()).collect();
         let options = dial_opts::DialOpts::peer_id(PeerId::random()).addresses(addresses).build();
         if by_library {
@@ -271,6 +313,26 @@ mod tests {
         swarm.dial(options).unwrap();
         let seen = seen.lock().unwrap();
         seen.clone()
+    }
+
+    #[tokio::test]
+    async fn who_calls_through_a_relay_is_dialled_back_once_where_a_stranger_is_believed() {
+        let (mut swarm, seen) = swarm();
+        let (peer, far) = (PeerId::random(), "/ip4/9.8.7.6/udp/4/quic-v1");
+        let addresses: Vec<Multiaddr> = [far, NEAR[0]].iter().map(|text| text.parse().unwrap()).collect();
+        for _ in 0..2 {
+            let punch = dial_opts::DialOpts::peer_id(peer).addresses(addresses.clone());
+            let punch = punch.condition(PeerCondition::Always).override_role().build();
+            swarm.behaviour_mut().asked.insert(punch.connection_id());
+            swarm.dial(punch).unwrap();
+        }
+        assert_eq!(seen.lock().unwrap().len(), 2);
+        poll_fn(|cx| {
+            while swarm.poll_next_unpin(cx).is_ready() {}
+            Poll::Ready(())
+        })
+        .await;
+        assert_eq!(*seen.lock().unwrap(), [far; 3]);
     }
 
     #[tokio::test]
