@@ -217,7 +217,7 @@ impl Node {
     /// Does what is due. Calling it early or twice is harmless. Drain [`Self::poll_output`] afterwards.
     pub fn handle_timeout(&mut self, now: Now) {
         self.pass(now);
-        self.settle_chain();
+        self.settle_chain(true);
         if self.rest_due <= now.mono || self.fx.has_judged() {
             self.settle_rest();
         }
@@ -248,6 +248,7 @@ impl Node {
         if let Some(chain) = &mut self.chain {
             self.waking.doubt(self.connections.direct(), OutboundId(self.fx.id()));
             chain.ask_statuses(&mut self.fx);
+            chain.hurry();
         }
     }
 
@@ -263,15 +264,9 @@ impl Node {
     }
 
     /// What follows for the chain from whatever happened.
-    fn settle_chain(&mut self) {
+    fn settle_chain(&mut self, transactions_only: bool) {
         if let Some(chain) = &mut self.chain {
-            match self.fx.storage_failed.clone() {
-                Some(reason) => chain.break_promises(&mut self.fx, &reason),
-                None => chain.keep_promises(&mut self.fx),
-            }
-            chain.tick(&mut self.fx);
-            // A store that is durable at once has kept what the tick promised.
-            chain.keep_promises(&mut self.fx);
+            chain.settle(&mut self.fx, transactions_only);
         }
     }
 

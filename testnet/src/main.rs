@@ -6,13 +6,21 @@ mod made;
 mod play_live;
 mod simulate;
 
-use std::{env, path::Path, process::ExitCode};
+use std::{
+    env,
+    path::Path,
+    process::{Command, ExitCode},
+};
 
 use mimalloc::MiMalloc;
 
 /// Virtual peers make and drop many small things , and the system's allocator costs a sixth more time for it.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
+
+/// What the allocator is told: to keep what it has, and in large pages. A long run in virtual time takes a fifth less time so.
+const ALLOCATOR_SETTINGS: [(&str, &str); 2] =
+    [("MIMALLOC_PURGE_DELAY", "-1"), ("MIMALLOC_ALLOW_LARGE_OS_PAGES", "1")];
 
 const USAGE: &str = "\
 usage: weft-testnet demo --app DIRECTORY --port PORT
@@ -39,6 +47,9 @@ fn main() -> ExitCode {
     if words.iter().any(|word| matches!(*word, "--help" | "-h")) {
         println!("{USAGE}");
         return ExitCode::SUCCESS;
+    }
+    if matches!(words.first(), Some(&("sim" | "attack"))) {
+        begin_again_with_settings(&arguments);
     }
     let outcome = match words.as_slice() {
         ["demo", "--app", app, "--port", port] => match port.parse() {
@@ -69,6 +80,20 @@ fn main() -> ExitCode {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The allocator reads its settings before any of our own code runs, so the program begins again with them. Where it cannot, and
+/// where a person has set one of them, it goes on as it is.
+fn begin_again_with_settings(arguments: &[String]) {
+    if ALLOCATOR_SETTINGS.iter().any(|(name, _)| env::var_os(name).is_some()) {
+        return;
+    }
+    #[cfg(unix)]
+    if let Ok(program) = env::current_exe() {
+        use std::os::unix::process::CommandExt;
+        let error = Command::new(program).args(arguments).envs(ALLOCATOR_SETTINGS).exec();
+        eprintln!("the allocator keeps its usual settings, which is slower: {error}");
     }
 }
 

@@ -23,7 +23,7 @@ impl Node {
     /// Takes in what happened. Drain [`Self::poll_output`] afterwards.
     pub fn handle(&mut self, now: Now, input: Input) {
         self.pass(now);
-        // Most of what there is to handle on a busy chain, and of no concern to the other parts.
+        // Most of what there is to handle on a busy chain, and of no concern to anything else.
         let relayed = match &input {
             Input::Request { protocol, .. } => *protocol == Protocol::Transactions,
             Input::Response { id, .. } => {
@@ -194,7 +194,7 @@ impl Node {
             Input::StorageFailed(reason) => storage_failed(&mut self.fx, reason),
             Input::Command(id, command) => self.command(id, command),
         }
-        self.settle_chain();
+        self.settle_chain(relayed);
         if !relayed || self.rest_due <= now.mono || self.fx.has_judged() {
             self.settle_rest();
         }

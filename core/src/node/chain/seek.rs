@@ -91,13 +91,17 @@ impl Chain {
         self.seek = Some(seek);
     }
 
-    /// When [`Self::seek_tick`] has something to do.
-    pub(super) fn seek_due(&self, fx: &Effects) -> Option<Mono> {
+    /// When [`Self::seek_tick`] has to look whether this slot's block is here.
+    pub(super) fn seek_late(&self, fx: &Effects) -> Option<Wall> {
         let seek = self.seek.as_ref().filter(|_| !self.is_light())?;
-        let (slot, now) = (self.slot(fx), fx.now.wall);
-        let late = self.late_at(slot).filter(|late| seek.slot < slot && *late > now);
-        let late = late.map(|late| fx.now.mono + (late.0 - now.0));
-        late.into_iter().chain(seek.search.as_ref().map(|search| search.next)).min()
+        let slot = self.slot(fx);
+        self.late_at(slot).filter(|late| seek.slot < slot && *late > fx.now.wall)
+    }
+
+    /// When it has to ask one more peer.
+    pub(super) fn seek_due(&self) -> Option<Mono> {
+        let seek = self.seek.as_ref().filter(|_| !self.is_light())?;
+        seek.search.as_ref().map(|search| search.next)
     }
 
     /// When a slot's block is late, if that is before the next slot.

@@ -49,6 +49,10 @@ use crate::tokio::req_res_chan;
 
 const RECEIVE_MTU: usize = 8192;
 
+/// Weft: the most addresses remembered from which a dial came that led to no connection yet. A source is forged with one
+/// datagram, and what is remembered was without bound.
+const MAX_NEW_ADDRS: usize = 4096;
+
 /// A previously unseen address of a remote which has sent us an ICE binding request.
 #[derive(Debug)]
 pub(crate) struct NewAddr {
@@ -365,6 +369,11 @@ impl UDPMuxNewAddr {
                                                     %ufrag,
                                                     "Notifying about new address from ufrag",
                                                 );
+                                                // Weft: when there are too many, all are forgotten: who is among them and still
+                                                // dials is told of again, and its second connection finds the ufrag taken.
+                                                if self.new_addrs.len() >= MAX_NEW_ADDRS {
+                                                    self.new_addrs.clear();
+                                                }
                                                 self.new_addrs.insert(addr);
                                                 return Poll::Ready(UDPMuxEvent::NewAddr(
                                                     NewAddr { addr, ufrag },
