@@ -9,6 +9,7 @@
 //! [gossipsub as its specification says](gossipsub).
 
 mod access;
+mod calendar;
 mod commands;
 mod connections;
 mod dice;

@@ -97,6 +97,7 @@ pub struct BlockTree {
     by_slot: BTreeSet<(Slot, PublicKey, Hash)>,
     /// The best executed block.
     head: Hash,
+    head_slot: Slot,
     /// Nothing that does not descend from this block is followed.
     finalised: Hash,
     finalised_height: Height,
@@ -112,7 +113,7 @@ impl BlockTree {
     /// A tree of the base alone, which counts as executed. `mmr` covers all headers before the base.
     #[must_use]
     pub fn new(base: Header, mmr: Mmr, record: Arc<ConsensusRecord>) -> Self {
-        let (hash, height) = (base.hash(), base.height());
+        let (hash, height, head_slot) = (base.hash(), base.height(), base.slot());
         let justified = record.justified.height;
         let entry = Box::new(Entry {
             header: base,
@@ -131,6 +132,7 @@ impl BlockTree {
             before_base: mmr,
             by_slot: BTreeSet::new(),
             head: hash,
+            head_slot,
             target: hash,
             best_chain: BTreeMap::from([(height, hash)]),
         }
@@ -152,6 +154,12 @@ impl BlockTree {
     #[must_use]
     pub const fn head(&self) -> Hash {
         self.head
+    }
+
+    /// Its slot.
+    #[must_use]
+    pub const fn head_slot(&self) -> Slot {
+        self.head_slot
     }
 
     /// The best block not known to be invalid: where synchronisation is going.
@@ -457,6 +465,7 @@ impl BlockTree {
             self.best_chain.insert(height, hash);
         }
         self.head = hash;
+        self.head_slot = self.entries[&hash].header.slot();
     }
 
     /// Finds the best block that is not known to be invalid.

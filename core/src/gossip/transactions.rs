@@ -19,6 +19,7 @@ mod counts;
 mod fetching;
 mod hearing;
 mod held;
+mod index;
 mod marks;
 mod message;
 mod met;
@@ -259,8 +260,10 @@ impl TransactionRelay {
     /// A relay without peers. `seed` is what nobody else knows.
     #[must_use]
     pub fn new(mode: TxMode, intake: Intake, min_fee_rate: u64, seed: [u64; 2]) -> Self {
+        let policy = Policy::new(mode, seed);
         Self {
-            policy: Policy::new(mode, seed),
+            met: Met::new(policy.secret()),
+            policy,
             intake,
             min_fee_rate,
             peers: BTreeMap::new(),
@@ -268,7 +271,6 @@ impl TransactionRelay {
             unbounded: false,
             in_flight: BTreeMap::new(),
             checks: Checks::default(),
-            met: Met::default(),
             refused: Recent::new(MAX_REFUSED),
             reconciler: Reconciler::default(),
             next_id: 0,
@@ -441,11 +443,9 @@ impl TransactionRelay {
     fn meet(&mut self, id: Hash, now: Mono) -> Serial {
         let meeting = self.met.add(id, now);
         for peer in self.peers.values_mut() {
-            for (serial, id) in &meeting.forgotten {
-                peer.forget(*serial, id);
-            }
+            meeting.forgotten.clone().for_each(|serial| peer.forget(serial));
             if meeting.is_news {
-                peer.learn(meeting.serial, &id);
+                peer.learn(meeting.serial, &id, self.met.first());
             }
         }
         meeting.serial

@@ -10,7 +10,10 @@ use crate::primitives::Mono;
 /// is more than twice what a relay lets in, so that those who are there are not pushed out by those who come and go.
 const MAX_PEERS: usize = 4096;
 
-/// A value for each of the 4,096 peers, or whatever `K` names, that were heard of last.
+/// Who was heard of no longer ago than this is not put in another place for it: most are heard of all the time.
+const EXACT_MILLIS: u64 = 1_000;
+
+/// A value for each of the 4,096 peers, or whatever `K` names, that were heard of last, to within a second.
 #[derive(Debug)]
 pub struct Remembered<T, K = PeerId> {
     peers: BTreeMap<K, (Mono, T)>,
@@ -37,7 +40,7 @@ impl<T, K: Copy + Ord> Remembered<T, K> {
             self.order.insert((now, *peer));
             (now, new())
         });
-        if *heard != now {
+        if *heard + EXACT_MILLIS <= now {
             self.order.remove(&(*heard, *peer));
             self.order.insert((now, *peer));
             *heard = now;

@@ -18,7 +18,7 @@ use super::{
 impl<S: Scripts> World<S> {
     /// Has the shell tell a peer something at a time.
     pub(super) fn tell(&mut self, ix: PeerIx, at: Micros, input: Input) {
-        self.queue.push(at, ix, self.peers[ix.0].life, Event::Tell(input));
+        self.queue.push(at, ix, self.peers[ix.0].life, Event::Tell(Box::new(input)));
     }
 
     pub(super) fn deliver(&mut self, ix: PeerIx, input: Input) {

@@ -1,11 +1,6 @@
 //! What lies ahead, in order.
 
-use std::{
-    cmp::Reverse,
-    collections::{BinaryHeap, VecDeque},
-    mem,
-    sync::Arc,
-};
+use std::{collections::VecDeque, mem, sync::Arc};
 
 use libp2p::Multiaddr;
 use weft_core::{
@@ -13,17 +8,17 @@ use weft_core::{
     store::ArchiveRequest,
 };
 
-use super::{gossip::Rpc, peer::PeerIx, traffic::Kind};
+use super::{calendar::Calendar, gossip::Rpc, peer::PeerIx, traffic::Kind};
 
 /// Virtual time in microseconds since the world began.
 pub(super) type Micros = u64;
 
-/// Something that will happen to one peer.
+/// Something that will happen to one peer. Small, since all of it is moved twice, and what is seldom and large is boxed.
 pub(super) enum Event {
     /// Its timer may be due.
     Wake,
     /// The shell tells it something.
-    Tell(Input),
+    Tell(Box<Input>),
     /// A handshake that it began ends.
     Established { target: PeerIx, address: Multiaddr },
     /// The other side's end of a connection is gone.
@@ -46,7 +41,7 @@ pub(super) enum Event {
     /// The archive carries out a request.
     Archive { id: ArchiveId, request: ArchiveRequest },
     /// A worker is done; the input says how it went.
-    Worked(Input),
+    Worked(Box<Input>),
 }
 
 /// What an event brings through the downlink.
@@ -75,13 +70,15 @@ pub(super) struct Entry {
     pub(super) event: Event,
 }
 
+const _: () = assert!(size_of::<Entry>() <= 96);
+
 /// Events by time, and by the order they were made in where times are equal.
 ///
 /// What is sorted is small; the events themselves stay where they are. Timeouts of requests are many, hardly ever come to
 /// pass, and all are equally far ahead: they stand in a row of their own.
 #[derive(Default)]
 pub(super) struct Queue {
-    heap: BinaryHeap<Reverse<(Micros, u64, u32)>>,
+    calendar: Calendar,
     entries: Vec<Option<Entry>>,
     free: Vec<u32>,
     timeouts: VecDeque<(Micros, u64, Timeout)>,
@@ -122,7 +119,7 @@ impl Queue {
         });
         self.entries[place as usize] = Some(entry);
         self.sequence += 1;
-        self.heap.push(Reverse((at, self.sequence, place)));
+        self.calendar.push((at, self.sequence, place));
     }
 
     /// A request that will have had no answer by then. Later calls may not name an earlier time.
@@ -147,7 +144,7 @@ impl Queue {
     /// The queue is for these peers only from now on.
     pub(super) fn keep(&mut self, here: Arc<[bool]>) {
         self.here = Some(here);
-        for Reverse((at, _, place)) in mem::take(&mut self.heap).into_sorted_vec().into_iter().rev() {
+        for (at, _, place) in self.calendar.take_all() {
             self.free.push(place);
             if let Some(entry) = self.entries[place as usize].take() {
                 self.push_entry(at, entry);
@@ -175,14 +172,14 @@ impl Queue {
 
     /// When the next event is.
     pub(super) fn next_at(&self) -> Option<Micros> {
-        let next = self.heap.peek().map(|Reverse((at, ..))| *at);
+        let next = self.calendar.first().map(|(at, ..)| *at);
         let timeout = self.timeouts.front().map(|(at, ..)| *at);
         next.into_iter().chain(timeout).min()
     }
 
     /// The next event, unless it lies after `limit`.
     pub(super) fn pop_until(&mut self, limit: Micros) -> Option<(Micros, Entry)> {
-        let next = self.heap.peek().map(|Reverse((at, sequence, _))| (*at, *sequence));
+        let next = self.calendar.first().map(|(at, sequence, _)| (*at, *sequence));
         let timeout = self.timeouts.front().map(|(at, sequence, _)| (*at, *sequence));
         if let Some(timeout) = timeout
             && next.is_none_or(|next| timeout < next)
@@ -197,7 +194,7 @@ impl Queue {
         if next?.0 > limit {
             return None;
         }
-        let Reverse((at, _, place)) = self.heap.pop()?;
+        let (at, _, place) = self.calendar.pop()?;
         self.free.push(place);
         let entry = self.entries[place as usize].take().expect("a place is free only without an entry");
         Some((at, entry))

@@ -160,6 +160,6 @@ impl<S: Scripts> World<S> {
         let took = (DISPATCH + job.cost_micros()) * self.dice.between(60, 160) / 100;
         let worker = peer.workers.iter_mut().min().expect("there is at least one worker");
         *worker = self.now.max(*worker) + took;
-        self.queue.push(*worker, ix, peer.life, Event::Worked(outcome));
+        self.queue.push(*worker, ix, peer.life, Event::Worked(Box::new(outcome)));
     }
 }

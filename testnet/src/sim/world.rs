@@ -458,7 +458,7 @@ impl<S: Scripts> World<S> {
         }
         match entry.event {
             Event::Wake => self.wake(ix),
-            Event::Tell(input) => self.deliver(ix, input),
+            Event::Tell(input) => self.deliver(ix, *input),
             Event::Established { target, address } => self.establish(ix, target, address),
             Event::Closed { other, connection } => self.unlink(ix, other, connection),
             Event::CutOff { other, connection, partition } => self.cut_off(ix, other, connection, partition),
@@ -473,7 +473,7 @@ impl<S: Scripts> World<S> {
             Event::Archive { id, request } => self.answer_archive(ix, id, request),
             Event::Worked(input) => {
                 self.peers[ix.0].jobs -= 1;
-                self.deliver(ix, input);
+                self.deliver(ix, *input);
             }
         }
     }

@@ -109,7 +109,8 @@ impl TransactionRelay {
                 self.counts.undelivered += fetch.items.len() as u64;
                 for (short, mut offer) in fetch.items {
                     offer.failures += 1;
-                    let is_met = peer.session().is_none_or(|session| session.shorts.contains_key(&short));
+                    let is_met =
+                        peer.session().is_none_or(|session| session.serial(short, &self.met).is_some());
                     if offer.failures <= MAX_FAILURES && !is_met {
                         peer.offers.put_back(short, offer, now);
                     }

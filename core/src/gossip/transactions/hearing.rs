@@ -232,7 +232,7 @@ impl TransactionRelay {
     ) -> bool {
         let Some(peer) = self.peers.get(peer_id) else { return false };
         let Link::Session(session) = &peer.link else { return false };
-        let serial = session.shorts.get(&short).copied();
+        let serial = session.serial(short, &self.met);
         let met = serial.and_then(|serial| Some((serial, *self.met.id(serial)?)));
         let wanted = met.is_none_or(|(serial, id)| self.is_wanted(serial, &id, pool, now));
         let Some(peer) = self.peers.get_mut(peer_id) else { return false };
@@ -263,13 +263,13 @@ impl TransactionRelay {
         };
         let (mut found, mut bytes) = (Vec::new(), 0);
         for short in shorts {
-            let Some(serial) = session.shorts.get(short) else { continue };
-            let Some(transaction) = self.met.id(*serial).and_then(|id| pool.get(id)) else { continue };
+            let Some(serial) = session.serial(*short, &self.met) else { continue };
+            let Some(transaction) = self.met.id(serial).and_then(|id| pool.get(id)) else { continue };
             bytes += transaction.encoded_len();
             if bytes > MAX_BATCH_BYTES {
                 break;
             }
-            known.insert(*serial);
+            known.insert(serial);
             found.push(transaction.clone());
         }
         self.counts.served += found.len() as u64;

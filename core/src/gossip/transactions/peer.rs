@@ -1,10 +1,9 @@
 //! What is kept for one peer.
 
-use std::collections::BTreeMap;
-
 use super::{
     MAX_IN_FLIGHT, ShortId, Symbol, TxMode,
     fetching::Patience,
+    index::Index,
     marks::Marks,
     met::{Met, Serial},
     notices::Notices,
@@ -82,7 +81,18 @@ pub(super) struct Session {
     pub(super) first: bool,
     pub(super) since: Mono,
     /// What what we met is called between us.
-    pub(super) shorts: BTreeMap<ShortId, Serial>,
+    shorts: Index,
+}
+
+impl Session {
+    /// What is called so between us, if we remember it.
+    pub(super) fn serial(&self, short: ShortId, met: &Met) -> Option<Serial> {
+        self.shorts.find(u64::from_le_bytes(short.0), |serial| met.id(serial).is_some())
+    }
+
+    fn call(&mut self, short: ShortId, serial: Serial, first: Serial) {
+        self.shorts.add(u64::from_le_bytes(short.0), serial, first);
+    }
 }
 
 /// How far our own `Hello` is.
@@ -220,29 +230,29 @@ impl Peer {
     /// Begins a session with the other's half of the key.
     pub(super) fn begin(&mut self, salt: u64, mode: TxMode, met: &Met, now: Mono) {
         let key = PairKey::new(self.our_salt, salt);
-        let shorts = met.iter().map(|(serial, id)| (key.short(id), serial)).collect();
-        let first = self.our_salt < salt;
-        self.link = Link::Session(Session { key, salt, mode, first, since: now, shorts });
+        let (first, shorts) = (self.our_salt < salt, Index::new(met.secret()));
+        let mut session = Session { key, salt, mode, first, since: now, shorts };
+        for (serial, id) in met.iter() {
+            session.call(session.key.short(id), serial, met.first());
+        }
+        self.link = Link::Session(session);
         self.offers = Offers::default();
         self.served = None;
     }
 
-    /// We met a transaction. If it was announced, the peer has it.
-    pub(super) fn learn(&mut self, serial: Serial, id: &Hash) {
+    /// We met a transaction, and remember none before `first`. If it was announced, the peer has it.
+    pub(super) fn learn(&mut self, serial: Serial, id: &Hash, first: Serial) {
         if let Link::Session(session) = &mut self.link {
             let short = session.key.short(id);
-            session.shorts.insert(short, serial);
+            session.call(short, serial, first);
             if self.offers.remove(&short) {
                 self.known.insert(serial);
             }
         }
     }
 
-    pub(super) fn forget(&mut self, serial: Serial, id: &Hash) {
+    pub(super) fn forget(&mut self, serial: Serial) {
         self.known.remove(serial);
-        if let Link::Session(session) = &mut self.link {
-            session.shorts.remove(&session.key.short(id));
-        }
     }
 
     /// It has a transaction, so that it need not be sent it.

@@ -35,6 +35,11 @@ impl Policy {
         Self { mode, secret: SipHasher24::new_with_keys(seed[0], seed[1]) }
     }
 
+    /// What nobody else knows, for what is kept here.
+    pub(super) fn secret(&self) -> u64 {
+        self.secret.hash(b"where what was met is kept")
+    }
+
     /// Our half of the key of short ids with a peer, the `count`-th that we say.
     pub(super) fn salt(&self, peer: &PeerId, count: u64) -> u64 {
         self.secret.hash(&[&count.to_le_bytes()[..], &peer.to_bytes()].concat())

@@ -34,8 +34,7 @@ pub(super) enum Candidates {
 impl Chain {
     /// The earliest slot that the next block can have.
     pub(super) fn next_slot(&self, fx: &Effects) -> Slot {
-        let after_head = self.tree.header(&self.tree.head()).map_or(0, |header| header.slot().0 + 1);
-        Slot(after_head.max(self.slot(fx).0))
+        Slot((self.tree.head_slot().0 + 1).max(self.slot(fx).0))
     }
 
     /// The account at the head; the default one while the state is not there yet.

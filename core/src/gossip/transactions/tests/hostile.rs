@@ -138,7 +138,7 @@ fn what_was_not_asked_for_is_an_offence_and_not_taken() {
         (TxResponse::Done.to_bytes(), 0),
         (TxResponse::Symbols(Vec::new()).to_bytes(), 0),
     ] {
-        relay.met = Met::default();
+        relay.met = Met::new(7);
         relay.checks = Checks::default();
         announce_to(&mut relay, 1, &key, &[0, 1], 0);
         let due = relay.poll_timeout().unwrap().0;
