@@ -31,6 +31,7 @@ mod webrtc;
 
 pub use behaviour::{Behaviour, BehaviourEvent, swarm};
 pub use driver::{Driver, Machine};
+pub use gossip::Meshing;
 pub use handle::{Events, Handle, Notice};
 pub use limits::Limits;
 pub use shell::{Inbox, InputSender, Shell, inputs};

@@ -32,7 +32,7 @@ use weft_core::{
     },
     peers::AddressRange,
     primitives::SecretKey,
-    swarm::{Behaviour, Driver, Handle, Limits, Shell, inputs},
+    swarm::{Behaviour, Driver, Handle, Limits, Meshing, Shell, inputs},
     sync::Strategy,
 };
 
@@ -254,7 +254,9 @@ impl Peer {
         let switches = Switches { mdns: config.mdns, upnp: config.upnp, probe: config.role != Role::Relay };
         let left_out = Refused::default();
         let extra = Extra::new(id, switches, left_out.clone(), relayed, more).map_err(PeerError::Mdns)?;
-        let behaviour = Behaviour::new(&config.key, config.role, config.genesis.as_ref(), extra);
+        let meshing = Meshing::of(config.role, config.without);
+        let behaviour =
+            Behaviour::with_mesh(&config.key, config.role, config.genesis.as_ref(), &meshing, extra);
         let executor = swarm::Config::with_tokio_executor();
         let dns = Dns::new(config.dns);
         let webrtc = config.webrtc;

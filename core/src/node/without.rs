@@ -8,4 +8,7 @@ pub struct Without {
     pub seeking: bool,
     /// Peers may ask for and bring as much as they like, and are sent as much.
     pub quotas: bool,
+    /// Neighbours in gossip are not scored, so that nobody gives way to a better one, and no places in a mesh are kept for those a peer
+    /// dialled itself. The simulator's model of gossip has a switch of its own for this.
+    pub judgement: bool,
 }

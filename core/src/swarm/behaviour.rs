@@ -20,7 +20,7 @@ use super::{
     codec::Codec,
     dht::{Kademlia, kademlia},
     direct_only::DirectOnly,
-    gossip::{Gossipsub, gossipsub},
+    gossip::{Gossipsub, Meshing, gossipsub},
     limits::Limits,
     meter::Meter,
     pending::Pending,
@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     chain::Genesis,
-    node::{Protocol, Role},
+    node::{Protocol, Role, Without},
 };
 
 /// How long a request may take, the answer included.
@@ -75,6 +75,18 @@ impl<X: NetworkBehaviour> Behaviour<X> {
     /// The behaviours of the peer with this key. Without a genesis it speaks only the protocols that need no chain.
     #[must_use]
     pub fn new(key: &Keypair, role: Role, genesis: Option<&Genesis>, extra: X) -> Self {
+        Self::with_mesh(key, role, genesis, &Meshing::of(role, Without::default()), extra)
+    }
+
+    /// The same, where gossip chooses its neighbours in another way.
+    #[must_use]
+    pub fn with_mesh(
+        key: &Keypair,
+        role: Role,
+        genesis: Option<&Genesis>,
+        meshing: &Meshing,
+        extra: X,
+    ) -> Self {
         let kind = match role {
             Role::Native => "native",
             Role::Relay => "relay",
@@ -124,7 +136,7 @@ impl<X: NetworkBehaviour> Behaviour<X> {
                 chain.as_ref(),
                 request_response::Config::default().with_request_timeout(REQUEST_TIMEOUT),
             ),
-            gossipsub: DirectOnly::new(role, gossipsub(key, role, genesis, counter.clone()), counter),
+            gossipsub: DirectOnly::new(role, gossipsub(key, genesis, meshing, counter.clone()), counter),
             sync: requests(Protocol::Sync),
             archive: requests(Protocol::Archive),
             transactions: requests(Protocol::Transactions),

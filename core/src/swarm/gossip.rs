@@ -16,7 +16,7 @@ use super::traffic::GossipCounter;
 use crate::{
     chain::Genesis,
     gossip::{MeshParameters, Room, ScoreParameters, Topic, TopicScore},
-    node::{GossipId, Role},
+    node::{GossipId, Role, Without},
     primitives::{Hash, Hasher},
 };
 
@@ -38,14 +38,35 @@ const MAX_WAITING: usize = 4096;
 
 pub(super) type Gossipsub = Behaviour<GossipCounter, MaxCountSubscriptionFilter<AllowAllSubscriptionFilter>>;
 
+/// How gossip chooses its neighbours.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Meshing {
+    /// How large the mesh is, and how fast gossip.
+    pub mesh: MeshParameters,
+    /// Whether neighbours are scored.
+    pub scores: bool,
+}
+
+impl Meshing {
+    /// What peers of this kind do, but for what they are told to do without.
+    #[must_use]
+    pub const fn of(role: Role, without: Without) -> Self {
+        let mut mesh = MeshParameters::for_role(role);
+        if without.judgement {
+            mesh.outbound = 0;
+        }
+        Self { mesh, scores: !without.judgement }
+    }
+}
+
 /// Gossipsub for the peer with this key.
 pub(super) fn gossipsub(
     key: &Keypair,
-    role: Role,
     genesis: Option<&Genesis>,
+    meshing: &Meshing,
     counter: GossipCounter,
 ) -> Gossipsub {
-    let mesh = MeshParameters::for_role(role);
+    let mesh = &meshing.mesh;
     let config = ConfigBuilder::default()
         .validation_mode(ValidationMode::Strict)
         .validate_messages()
@@ -86,11 +107,13 @@ pub(super) fn gossipsub(
         counter,
     )
     .expect("signing goes with strict validation");
-    let (slot_millis, committee) =
-        genesis.map_or((NO_SLOT_MILLIS, 1), |genesis| (genesis.slot_millis, genesis.authorities.len()));
-    let parameters = ScoreParameters::derive(slot_millis, committee, &mesh);
-    let (scores, thresholds) = scores(&parameters, genesis.map(Genesis::hash).as_ref());
-    gossipsub.with_peer_score(scores, thresholds).expect("derived parameters are in bounds");
+    if meshing.scores {
+        let (slot_millis, committee) =
+            genesis.map_or((NO_SLOT_MILLIS, 1), |genesis| (genesis.slot_millis, genesis.authorities.len()));
+        let parameters = ScoreParameters::derive(slot_millis, committee, mesh);
+        let (scores, thresholds) = scores(&parameters, genesis.map(Genesis::hash).as_ref());
+        gossipsub.with_peer_score(scores, thresholds).expect("derived parameters are in bounds");
+    }
     gossipsub
 }
 
@@ -147,7 +170,7 @@ fn topic_score(score: &TopicScore) -> TopicScoreParams {
 pub(super) fn score_room(gossipsub: &mut Gossipsub, topic: &IdentTopic) {
     let score = gossipsub.get_topic_params(&IdentTopic::new(CHAT)).cloned();
     if let (Some(_), Some(score)) = (room(&topic.hash()), score) {
-        // Fails only without scores, and there are.
+        // Fails only without scores, and then there is none of chat's.
         let _ = gossipsub.set_topic_params(topic.clone(), score);
     }
 }
@@ -282,7 +305,8 @@ mod tests {
                     authorities: vec![authority; authorities],
                     grants: Vec::new(),
                 };
-                let mut gossipsub = gossipsub(&key, role, Some(&genesis), GossipCounter::new(None));
+                let meshing = Meshing::of(role, Without::default());
+                let mut gossipsub = gossipsub(&key, Some(&genesis), &meshing, GossipCounter::new(None));
                 let chain = genesis.hash();
                 for topic in Topic::OF_CHAIN {
                     let name = topic_name(&topic, Some(&chain)).unwrap();
@@ -293,6 +317,19 @@ mod tests {
                 score_room(&mut gossipsub, &lobby);
                 assert!(gossipsub.get_topic_params(&lobby).is_some());
             }
+        }
+    }
+
+    #[test]
+    fn the_library_takes_a_mesh_in_which_nobody_is_judged() {
+        let key = Keypair::ed25519_from_bytes([1; 32]).unwrap();
+        for role in [Role::Native, Role::Relay, Role::Browser] {
+            let meshing = Meshing::of(role, Without { judgement: true, ..Without::default() });
+            let mut gossipsub = gossipsub(&key, None, &meshing, GossipCounter::new(None));
+            let lobby = IdentTopic::new("/weft/chat/lobby");
+            score_room(&mut gossipsub, &lobby);
+            assert!(gossipsub.get_topic_params(&lobby).is_none());
+            assert!(!gossipsub.set_application_score(&author(2), -100.0), "nobody keeps scores");
         }
     }
 
