@@ -17,9 +17,10 @@ mod data;
 mod gossip;
 mod reading;
 mod spam;
-mod sybil;
+pub(crate) mod sybil;
 
 pub use reading::{Bar, Pair, Reading, Verdict, markdown};
+pub use sybil::{Conduct, Orders};
 
 /// How an attack is run.
 #[derive(Clone, Copy, Debug)]

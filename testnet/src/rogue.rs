@@ -3,6 +3,7 @@
 
 mod deed;
 mod liar;
+mod sybil;
 
 use std::{
     future::poll_fn,
@@ -14,7 +15,7 @@ use std::{
 
 use futures::{StreamExt, channel::mpsc};
 use libp2p::{
-    Multiaddr, PeerId, Transport,
+    Multiaddr, PeerId, Swarm, Transport, TransportError,
     core::upgrade::Version,
     identity::Keypair,
     noise,
@@ -29,8 +30,8 @@ use weft_core::{
     swarm::{Behaviour, Driver, Handle, InputSender, Shell, inputs},
 };
 
-pub use self::deed::Deed;
 use self::liar::{Liar, Orders};
+pub use self::{deed::Deed, sybil::Sybil};
 use crate::fixture::LongChain;
 
 /// How long something may take that has to happen.
@@ -53,6 +54,9 @@ pub enum RogueError {
     /// It can secure no connections.
     #[error(transparent)]
     Noise(#[from] noise::Error),
+    /// It cannot listen where it should.
+    #[error(transparent)]
+    Listen(#[from] TransportError<io::Error>),
 }
 
 /// A running rogue. It ends when it is dropped.
@@ -73,15 +77,9 @@ impl Rogue {
     pub fn start(made: Arc<LongChain>, deed: Deed) -> Result<Self, RogueError> {
         let key = Keypair::generate_ed25519();
         let id = key.public().to_peer_id();
-        let transport = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
-            .upgrade(Version::V1)
-            .authenticate(noise::Config::new(&key)?)
-            .multiplex(yamux::Config::default())
-            .boxed();
         let genesis = &made.chain.genesis;
         let behaviour = Behaviour::new(&key, Role::Native, Some(genesis), dummy::Behaviour);
-        let config = swarm::Config::with_tokio_executor();
-        let swarm = weft_core::swarm::swarm(transport, behaviour, id, config);
+        let swarm = swarm(&key, behaviour)?;
         let (inputs, inbox) = inputs();
         let (tell, sights) = mpsc::unbounded();
         let orders = Orders::default();
@@ -126,6 +124,20 @@ impl Drop for Rogue {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// A swarm over TCP.
+fn swarm(
+    key: &Keypair,
+    behaviour: Behaviour<dummy::Behaviour>,
+) -> Result<Swarm<Behaviour<dummy::Behaviour>>, RogueError> {
+    let transport = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
+        .upgrade(Version::V1)
+        .authenticate(noise::Config::new(key)?)
+        .multiplex(yamux::Config::default())
+        .boxed();
+    let config = swarm::Config::with_tokio_executor();
+    Ok(weft_core::swarm::swarm(transport, behaviour, key.public().to_peer_id(), config))
 }
 
 /// A platform with a clock and nothing else.

@@ -11,7 +11,7 @@ use weft_core::{
 
 use super::{
     Reading, Setting,
-    sybil::{Conduct, Orders, SharedOrders, greedy, script},
+    sybil::{COME_BACK, Conduct, Orders, greedy, script},
 };
 use crate::{
     fixture::{TestChain, address, key},
@@ -22,8 +22,6 @@ use crate::{
 pub(super) const SLOT: u64 = 2_000;
 /// How often orders are carried out and payments made, in milliseconds.
 const STEP: u64 = 100;
-/// How often Sybils that were shown out come back.
-const COME_BACK: u64 = 5_000;
 /// Accounts that pay, each at one peer; together one payment each so many milliseconds.
 pub(super) const PAYERS: usize = 40;
 /// Accounts that attackers have the keys of.
@@ -62,7 +60,7 @@ pub(super) struct Arena {
     /// Whom the Sybils are at; nobody at first.
     pub(super) targets: Vec<PeerIx>,
     pub(super) chain: TestChain,
-    orders: SharedOrders,
+    orders: Orders,
     dice: Dice,
     payers: Vec<Payer>,
     paid: usize,
@@ -220,7 +218,7 @@ impl Arena {
 
     /// What Sybils do from now on.
     pub(super) fn order(&self, conduct: Conduct) {
-        self.orders.borrow_mut().conduct = conduct;
+        self.orders.give(conduct);
     }
 
     /// From now on all Sybils try to be connected to these.
@@ -244,7 +242,7 @@ impl Arena {
                 self.pay();
             }
             self.send_junk();
-            let due = self.orders.borrow_mut().due(Wall(EPOCH + now));
+            let due = self.orders.due(Wall(EPOCH + now));
             for (ix, id) in due {
                 self.world.act(ix, Output::Judge { id, verdict: Verdict::Accept });
             }

@@ -1,6 +1,10 @@
 //! Peers of which one attacker has many: they join every mesh they can, and what they then do with gossip is decided for all at once.
+//! The same script is played in virtual time and by [real swarms](crate::rogue::Sybil).
 
-use std::{cell::RefCell, collections::VecDeque, rc::Rc};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use borsh::BorshDeserialize;
 use weft_core::{
@@ -13,9 +17,12 @@ use weft_core::{
 
 use crate::sim::PeerIx;
 
+/// How often Sybils that were shown out come back, in milliseconds.
+pub(crate) const COME_BACK: u64 = 5_000;
+
 /// What Sybils do with gossip. Payments they swallow, whatever this says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Conduct {
+pub enum Conduct {
     /// They pass on everything, at once and unchecked: nobody is faster.
     Serve,
     /// They pass on nothing.
@@ -28,46 +35,56 @@ pub(super) enum Conduct {
     Withhold,
 }
 
-/// What all Sybils of a world have in common.
-pub(super) struct Orders {
-    pub(super) conduct: Conduct,
+/// What all Sybils of one attacker have in common.
+#[derive(Clone, Debug)]
+pub struct Orders(Arc<Mutex<Given>>);
+
+#[derive(Debug)]
+struct Given {
+    conduct: Conduct,
     /// What is passed on later, and when.
     held: VecDeque<(Wall, PeerIx, GossipId)>,
 }
 
-pub(super) type SharedOrders = Rc<RefCell<Orders>>;
-
 impl Orders {
-    pub(super) fn new(conduct: Conduct) -> SharedOrders {
-        Rc::new(RefCell::new(Self { conduct, held: VecDeque::new() }))
+    /// This is what they do at first.
+    #[must_use]
+    pub fn new(conduct: Conduct) -> Self {
+        Self(Arc::new(Mutex::new(Given { conduct, held: VecDeque::new() })))
+    }
+
+    /// What they do from now on.
+    pub fn give(&self, conduct: Conduct) {
+        self.given().conduct = conduct;
     }
 
     /// What is due to be passed on by now, and by whom.
-    pub(super) fn due(&mut self, now: Wall) -> Vec<(PeerIx, GossipId)> {
-        let count = self.held.partition_point(|(due, ..)| *due <= now);
-        self.held.drain(..count).map(|(_, ix, id)| (ix, id)).collect()
+    pub(super) fn due(&self, now: Wall) -> Vec<(PeerIx, GossipId)> {
+        let mut given = self.given();
+        let count = given.held.partition_point(|(due, ..)| *due <= now);
+        given.held.drain(..count).map(|(_, ix, id)| (ix, id)).collect()
+    }
+
+    fn given(&self) -> MutexGuard<'_, Given> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The mesh of a peer that wants to be in everybody's.
-pub(super) const fn greedy() -> MeshParameters {
+pub(crate) const fn greedy() -> MeshParameters {
     const ALL: usize = 1 << 20;
     MeshParameters { target: ALL, low: ALL, high: 2 * ALL, ..MeshParameters::for_role(Role::Native) }
 }
 
 /// What a Sybil does, on the chain with this genesis hash. `ix` is its own number.
-pub(super) fn script(
-    ix: PeerIx,
-    genesis: Hash,
-    orders: SharedOrders,
-) -> impl FnMut(Now, Input, &mut Vec<Output>) {
+pub(crate) fn script(ix: PeerIx, genesis: Hash, orders: Orders) -> impl FnMut(Now, Input, &mut Vec<Output>) {
     let mut asked = 0;
     let at_genesis = Checkpoint { height: Height(0), hash: genesis };
     let mut best =
         SyncStatus { genesis, head: genesis, height: Height(0), finalised: at_genesis, oldest: Height(0) };
     move |now, input, outputs| match input {
         Input::Gossip(message) => {
-            let mut orders = orders.borrow_mut();
+            let mut orders = orders.given();
             if let Some(header) = header(&message).filter(|header| header.height() > best.height) {
                 (best.height, best.head) = (header.height(), header.hash());
             }
@@ -91,7 +108,7 @@ pub(super) fn script(
             outputs.push(Output::Request { id, peer, protocol, body: hello.to_bytes() });
         }
         Input::Request { id, protocol: Protocol::Sync, body, .. } => {
-            let answer = match (orders.borrow().conduct, decode(&body, usize::MAX)) {
+            let answer = match (orders.given().conduct, decode(&body, usize::MAX)) {
                 (Conduct::Withhold | Conduct::Censor(_), Ok(SyncRequest::Status(_))) => {
                     SyncResponse::Status(best.clone())
                 }
