@@ -40,8 +40,9 @@ pub struct Sybil {
 }
 
 impl Sybil {
-    /// Starts one that does as it is ordered, on the chain with this genesis. It listens, and dials from, an address on loopback in a
-    /// network of its own, a /16 by its number, and connects to nobody.
+    /// Starts one that does as it is ordered, on the chain with this genesis, and connects to nobody. It listens on loopback in a network
+    /// of its own, a /16 by its number. When it dials, its address is that of all on loopback, where peers do not tell hosts apart. What
+    /// it is told to pass on late it does not pass on.
     ///
     /// # Errors
     /// When its key cannot secure connections, or it cannot listen there.
