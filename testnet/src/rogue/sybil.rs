@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use weft_core::{
     chain::Genesis,
     gossip::Topic,
-    node::{Command, CommandError, CommandId, ConnectionId, Input, Output, Reply, Role, metrics::Snapshot},
+    node::{Command, CommandError, CommandId, ConnectionId, Input, Output, Reply, Role},
     primitives::{Mono, Now},
     swarm::{Behaviour, Driver, Handle, Machine, Meshing, inputs},
 };
@@ -136,7 +136,7 @@ impl<S: FnMut(Now, Input, &mut Vec<Output>)> Besieger<S> {
                 Ok(Reply::Done)
             }
             // The driver fills in what there is.
-            Command::Metrics => Ok(Reply::Metrics(Box::new(Snapshot::default()))),
+            Command::Metrics => Ok(Reply::Metrics(Box::default())),
             _ => Err(CommandError::NoChain),
         };
         self.outputs.push_back(Output::Reply(id, Box::new(reply)));
