@@ -34,6 +34,7 @@ mod closing;
 mod large;
 mod slow;
 mod table;
+mod topics;
 mod waiting;
 
 use super::*;
