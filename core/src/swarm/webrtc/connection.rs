@@ -211,3 +211,61 @@ impl Drop for Muxer {
         self.events.close();
     }
 }
+
+#[cfg(test)]
+#[cfg(not(target_arch = "wasm32"))]
+mod tests {
+    use futures::{FutureExt, future::poll_fn};
+
+    use super::*;
+    use crate::signalling::Step;
+
+    /// A platform that says yes to everything.
+    struct Willing;
+
+    impl PeerConnection for Willing {
+        fn begin(&mut self, _: Step) {}
+
+        fn propose(&mut self) {}
+
+        fn settle(&mut self, _: String, _: String) {}
+
+        fn handshake(&mut self, _: ChannelEvents) -> Result<Box<dyn DataChannel>, String> {
+            Ok(Box::new(Self))
+        }
+
+        fn open(&mut self, _: ChannelEvents) -> Result<Box<dyn DataChannel>, String> {
+            Ok(Box::new(Self))
+        }
+    }
+
+    impl DataChannel for Willing {
+        fn send(&mut self, _: &[u8]) -> Result<(), String> {
+            Ok(())
+        }
+
+        fn waiting(&self) -> usize {
+            0
+        }
+    }
+
+    fn open(muxer: &mut Muxer) -> Option<Stream> {
+        poll_fn(|cx| Pin::new(&mut *muxer).poll_outbound(cx)).now_or_never().map(Result::unwrap)
+    }
+
+    #[test]
+    fn both_sides_together_open_so_many_streams_and_one_that_ends_makes_room_for_another() {
+        let events = ConnectionEvents::default();
+        let mut muxer = Muxer::new(Box::new(Willing), events.clone());
+        let ours: Vec<_> = std::iter::from_fn(|| open(&mut muxer)).take(300).collect();
+        let theirs: Vec<_> = std::iter::from_fn(|| events.arrived(Box::new(Willing))).take(300).collect();
+        assert_eq!((ours.len(), theirs.len()), (300, 212));
+        assert!(open(&mut muxer).is_none());
+
+        theirs[0].closed();
+        assert!(poll_fn(|cx| Pin::new(&mut muxer).poll(cx)).now_or_never().is_none());
+        let more: Vec<_> = std::iter::from_fn(|| open(&mut muxer)).take(300).collect();
+        assert_eq!(more.len(), 1);
+        assert!(events.arrived(Box::new(Willing)).is_none());
+    }
+}
