@@ -134,3 +134,62 @@ impl Chain {
         self.prover.prove(height.0, checkpoint.0, hash).ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+    use crate::store::MemoryStore;
+
+    /// What the index has of a transaction.
+    fn short(id: &Hash) -> &[u8] {
+        &id.0[..SHORT]
+    }
+
+    /// Adds a block that holds these transactions; returns its hash.
+    fn note(store: &mut MemoryStore, height: u64, contents: Vec<u8>) -> Hash {
+        let (mut batch, hash) = (Batch::default(), Hash::of(&height.to_le_bytes()));
+        note_contents(&mut batch, Height(height), &hash, contents);
+        store.apply(batch);
+        hash
+    }
+
+    #[test]
+    fn the_index_has_so_many_transactions_and_whole_blocks_leave_it_the_oldest_first() {
+        const OF_A_BLOCK: usize = 4096;
+        const BLOCKS: u64 = 64;
+        let mut store = MemoryStore::default();
+        let id = |height: u64| Hash::of(&[height.to_be_bytes(), *b"contents"].concat());
+        let block = |height| short(&id(height)).repeat(OF_A_BLOCK);
+        for height in 1..=BLOCKS {
+            note(&mut store, height, block(height));
+        }
+        let trimmed = |store: &mut MemoryStore| {
+            let mut batch = Batch::default();
+            trim(store, &mut batch);
+            store.apply(batch);
+            rows(store, CONTENTS).map(|(_, contents)| contents.len() / SHORT).sum::<usize>()
+        };
+        assert_eq!(trimmed(&mut store), 262_144, "all that may be");
+        let last = note(&mut store, BLOCKS + 1, short(&id(BLOCKS + 1)).to_vec());
+        assert_eq!(trimmed(&mut store), 262_144 - OF_A_BLOCK + 1);
+        let found = |height: u64| find(&store, &id(height), Height(BLOCKS + 1));
+        assert_eq!((found(1).len(), found(2).len()), (0, 1));
+        assert_eq!(found(BLOCKS + 1), [(Height(BLOCKS + 1), last)]);
+    }
+
+    #[test]
+    fn the_newest_four_blocks_are_looked_into_for_an_id_that_many_seem_to_hold() {
+        let (mut store, id) = (MemoryStore::default(), Hash::of(b"in many"));
+        for height in 1..=9 {
+            note(&mut store, height, short(&id).to_vec());
+        }
+        let heights = |up_to| -> Vec<_> {
+            find(&store, &id, Height(up_to)).into_iter().map(|(height, _)| height.0).collect()
+        };
+        assert_eq!(heights(9), [9, 8, 7, 6]);
+        assert_eq!(heights(7), [7, 6, 5, 4]);
+    }
+}
