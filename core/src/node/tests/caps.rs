@@ -5,8 +5,8 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
 use crate::{
-    chain::{Body, Header, Link as VoteLink, MAX_MEMO_BYTES, Mmr},
-    gossip::CompactId,
+    chain::{Body, Header, Link as VoteLink, MAX_MEMO_BYTES, Mmr, UnsignedHeader},
+    gossip::{CompactId, MAX_BATCH_COUNT},
     primitives::Held,
     sync::{MAX_MISSING, SyncResponse},
 };
@@ -24,25 +24,34 @@ fn refused(alone: &Alone, why: &str) -> u64 {
 
 /// The first block of a lone validator.
 fn first_block() -> Block {
-    let mut alone = Alone::new(true, MemoryStore::default());
+    first_block_of(config(true))
+}
+
+fn first_block_of(config: Config) -> Block {
+    let mut alone = Alone::with(config, MemoryStore::default());
     alone.run_to(SLOT + 10);
     alone.published().remove(0)
 }
 
 /// The headers of so many blocks, one for each slot, whose bodies have this root. They are rightly signed, and no more.
 fn headers(count: u64, tx_root: Hash) -> Vec<Header> {
-    let first = first_block().header.content;
-    let (mut parent, mut mmr) = (first.parent, Mmr::default());
-    mmr.push(&parent);
+    let mut first = first_block().header.content;
+    first.tx_root = tx_root;
+    let mut mmr = Mmr::default();
+    mmr.push(&first.parent);
     assert_eq!(mmr.root(), first.mmr_root);
+    following(first, mmr, count)
+}
+
+/// So many headers, one for each slot, of which the first is to say this and the mountain range has all before it.
+fn following(mut content: UnsignedHeader, mut mmr: Mmr, count: u64) -> Vec<Header> {
     let mut headers = Vec::new();
-    for height in 1..=count {
-        let mut content = first.clone();
-        (content.height, content.slot, content.tx_root) = (Height(height), Slot(height), tx_root);
-        (content.parent, content.mmr_root) = (parent, mmr.root());
-        let header = content.sign(&key(1), &genesis().hash());
-        parent = header.hash();
-        mmr.push(&parent);
+    for _ in 0..count {
+        content.mmr_root = mmr.root();
+        let header = content.clone().sign(&key(1), &genesis().hash());
+        (content.height, content.slot) = (Height(content.height.0 + 1), Slot(content.slot.0 + 1));
+        content.parent = header.hash();
+        mmr.push(&content.parent);
         headers.push(header);
     }
     headers
@@ -307,4 +316,84 @@ fn bodies_that_wait_for_their_turn_fill_so_much_memory_and_the_one_whose_turn_it
     assert_eq!(peer.executing, 1, "it is not kept out");
     assert_eq!(refused(&peer.alone, "bodies-beyond-memory"), beyond);
     assert_eq!(held(&peer.alone, "bytes of bodies that wait").0, waiting, "another went for it");
+}
+
+#[test]
+fn an_announcement_is_compared_with_so_many_transactions_of_the_pool_the_best() {
+    const MOST: usize = 32_768;
+    let payer = |number: u16| {
+        let mut bytes = [7; 32];
+        bytes[..2].copy_from_slice(&number.to_be_bytes());
+        PublicKey(bytes)
+    };
+    // Nobody looks at the signatures.
+    let signed = transfer(0);
+    let payment = |number: u16, nonce: u64, fee: u64| {
+        let mut payment = signed.clone();
+        (payment.content.from, payment.content.nonce, payment.content.fee) =
+            (payer(number), nonce, Amount(fee));
+        payment
+    };
+    // The two worst come first, so that they are not among the last that came.
+    let rest = (1..).flat_map(|number| (0..16).map(move |nonce| (number, nonce, 500)));
+    let all: Vec<_> = [(0, 0, 499), (0, 1, 498)].into_iter().chain(rest).take(MOST + 1).collect();
+    let all: Vec<_> = all.into_iter().map(|(number, nonce, fee)| payment(number, nonce, fee)).collect();
+
+    let config = |validator| {
+        let mut config = Config { mempool_bytes: 16 << 20, ..config(validator) };
+        let genesis = config.genesis.as_mut().unwrap();
+        genesis.grants = (0..2_049)
+            .map(|number| Grant { address: Address::of(&payer(number)), amount: Amount(1_000_000) })
+            .collect();
+        genesis.grants.sort_by_key(|grant| grant.address);
+        config
+    };
+    let chain = config(false).genesis.unwrap().hash();
+    let first = first_block_of(config(true));
+    let mut alone = Alone::with(config(false), MemoryStore::default());
+    alone.run_to(2 * SLOT);
+    let peers = [0, 1, 2, 3].map(|number| alone.meet(number));
+    let mut peer =
+        Stopped { alone, announcer: peers[0], body: first.body.clone(), asked: Vec::new(), executing: 0 };
+    for (number, batch) in (0_u64..).zip(all.chunks(MAX_BATCH_COUNT)) {
+        let (id, from) = (InboundId(number), peers[usize::try_from(number).unwrap() % peers.len()]);
+        let body = TxRequest::Push(batch.to_vec()).to_bytes();
+        peer.handle(Input::Request { id, peer: from, protocol: Protocol::Transactions, body });
+    }
+    match peer.alone.ask(Command::Mempool(0)) {
+        Ok(Reply::Mempool(view)) => assert_eq!(view.pending, MOST + 1),
+        other => panic!("{other:?}"),
+    }
+
+    let mut announce = |number, transaction: &Transaction| {
+        let body = Body { transactions: vec![transaction.clone()], system: Vec::new() };
+        let mut content = first.header.content.clone();
+        content.tx_root = body.tx_root();
+        let block = Block { header: content.sign(&key(1), &chain), body };
+        let announced = encode(&CompactBlock::new(&block, |_| false));
+        peer.handle(gossip(Topic::Block, peers[0], number, announced));
+        (peer.executing, peer.asked.len())
+    };
+    assert_eq!(announce(0, &all[0]), (1, 0), "the last that is looked at is found");
+    assert_eq!(announce(1, &all[1]), (1, 1), "and the next is asked for");
+}
+
+#[test]
+fn of_the_further_announcements_of_a_block_two_are_compared() {
+    let block = first_block();
+    let right = encode(&CompactBlock::new(&block, |_| false));
+    let made_up = |number| {
+        let (header, short) = (block.header.clone(), vec![CompactId([number; 6])]);
+        encode(&CompactBlock { header, short, prefilled: Vec::new(), system: Vec::new() })
+    };
+    for (before, height) in [(1, 1), (2, 0)] {
+        let mut alone = Alone::new(false, MemoryStore::default());
+        alone.run_to(2 * SLOT);
+        let peer = alone.meet(0);
+        for number in 0..=before {
+            alone.handle(gossip(Topic::Block, peer, number.into(), made_up(number)));
+        }
+        alone.handle(gossip(Topic::Block, peer, 9, right.clone()));
+        assert_eq!(alone.height(), height, "after {before} others");
+    }
 }
