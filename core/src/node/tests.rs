@@ -184,11 +184,15 @@ impl Alone {
         }
     }
 
-    fn height(&mut self) -> u64 {
+    fn chain(&mut self) -> ChainView {
         match self.ask(Command::Status) {
-            Ok(Reply::Status(status)) => status.chain.unwrap().height.0,
+            Ok(Reply::Status(status)) => status.chain.unwrap(),
             other => panic!("{other:?}"),
         }
+    }
+
+    fn height(&mut self) -> u64 {
+        self.chain().height.0
     }
 }
 

@@ -397,3 +397,59 @@ fn of_the_further_announcements_of_a_block_two_are_compared() {
         assert_eq!(alone.height(), height, "after {before} others");
     }
 }
+
+/// Lets a peer ask another, which knows it by this name, until it has no question about the chain left.
+fn answer(asking: &mut Alone, name: PeerId, by: &mut Alone) {
+    while let Some(output) = asking.outputs.pop_front() {
+        let Output::Request { id, protocol: Protocol::Sync, body, .. } = output else { continue };
+        by.outputs.clear();
+        by.handle(Input::Request { id: InboundId(id.0), peer: name, protocol: Protocol::Sync, body });
+        let answer = by.outputs.drain(..).find_map(|output| match output {
+            Output::Respond { body, .. } => Some(body),
+            _ => None,
+        });
+        asking.handle(Input::Response { id, outcome: Ok(answer.expect("an answer at once")) });
+    }
+}
+
+#[test]
+fn a_light_peer_follows_so_many_headers_above_what_is_proven() {
+    const MOST: u64 = 8_192;
+    const START: u64 = 40;
+    let mut full = Alone::new(true, MemoryStore::default());
+    full.run_to(START * SLOT + 10);
+    let blocks = full.published();
+    let mut light =
+        Alone::with(Config { strategy: Strategy::Light, ..config(false) }, MemoryStore::default());
+    light.run_to(START * SLOT + 10);
+    let (server, client) = (light.meet(0), full.meet(1));
+    for _ in 0..5 {
+        light.run_to(light.mono + SLOT);
+        answer(&mut light, client, &mut full);
+    }
+    let (proven, height) = (light.chain().finalised.0, light.chain().height.0);
+    assert!(proven > 0 && height == START, "{proven} {height}");
+
+    // From here on nothing is made final.
+    let mut mmr = Mmr::default();
+    blocks.iter().for_each(|block| mmr.push(&block.header.content.parent));
+    let last = &blocks.last().unwrap().header;
+    assert_eq!(mmr.root(), last.content.mmr_root);
+    mmr.push(&last.hash());
+    let mut next = last.content.clone();
+    (next.height, next.slot, next.parent) = (Height(START + 1), Slot(last.slot().0 + 1), last.hash());
+    // With the checkpoint itself there is one more than may be.
+    let further = following(next, mmr, proven + MOST - START);
+    light.mono = (START + MOST) * SLOT;
+    for header in &further {
+        // No faster than a peer may.
+        light.mono += SLOT / 16;
+        let (header, body) = (header.clone(), Body { transactions: Vec::new(), system: Vec::new() });
+        let number = header.height().0;
+        let announced = encode(&CompactBlock::new(&Block { header, body }, |_| false));
+        light.outputs.clear();
+        light.handle(gossip(Topic::Block, server, number, announced));
+    }
+    assert_eq!(light.chain().height.0, proven + MOST - 1);
+    assert_eq!(refused(&light, "headers-beyond-caps"), 1);
+}
