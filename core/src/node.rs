@@ -260,7 +260,12 @@ impl Node {
 
     /// How much the node holds of what strangers bring, and how much it may.
     pub fn held(&self) -> impl Iterator<Item = Held> {
-        self.chain.iter().flat_map(Chain::held)
+        let finding = self.finding.held().chain(self.rendezvous.held()).chain([self.seeds.held()]);
+        let content = self.contents.held().chain(self.seeking.held()).chain([self.dht.held()]);
+        let reaching = self.connections.held().chain(self.reaching.held());
+        let rest = self.rooms.held().chain(self.fx.held());
+        let chain = self.chain.iter().flat_map(Chain::held);
+        finding.chain(content).chain(reaching).chain(rest).chain(chain)
     }
 
     /// What follows for the chain from whatever happened.

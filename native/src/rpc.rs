@@ -19,7 +19,7 @@ use jsonrpsee::{
     core::middleware::RpcServiceBuilder,
     server::{BatchRequestConfig, Methods, Server, ServerConfig, ServerHandle, stop_channel},
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Semaphore};
 use weft_core::{
     node::{Command, CommandError, Reply},
     peers::Allowance,
@@ -34,7 +34,7 @@ const MAX_REQUEST: u32 = 576 << 10;
 /// The most bytes a response may have: a full block as JSON with room to spare.
 const MAX_RESPONSE: u32 = 16 << 20;
 /// Connections at a time.
-const MAX_CONNECTIONS: u32 = 64;
+const MAX_CONNECTIONS: usize = 64;
 
 /// What whoever asks is held to.
 #[derive(Clone, Copy, Debug)]
@@ -123,7 +123,7 @@ impl RpcServer {
             .http_only()
             .max_request_body_size(MAX_REQUEST)
             .max_response_body_size(MAX_RESPONSE)
-            .max_connections(MAX_CONNECTIONS)
+            .max_connections(u32::try_from(MAX_CONNECTIONS).expect("a small constant"))
             .set_batch_request_config(BatchRequestConfig::Disabled)
             .build();
         let bind = |source| RpcError::Bind { address, source };
@@ -138,13 +138,15 @@ impl RpcServer {
             .set_rpc_middleware(RpcServiceBuilder::new().layer_fn(guard::Gate))
             .to_service_builder();
         let stopped = stop.clone();
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let free = places.clone();
         let service = move |from| {
             let guard = guard::layer(allow_remote, token.clone(), guests.clone(), from);
-            let metrics = metrics::MetricsLayer(call.clone());
+            let metrics = metrics::MetricsLayer { call: call.clone(), places: places.clone() };
             let http = tower::ServiceBuilder::new().layer(guard).layer(metrics);
             server.clone().set_http_middleware(http).build(methods.clone(), stop.clone())
         };
-        tokio::spawn(serve::serve(listener, limits, service, stopped));
+        tokio::spawn(serve::serve(listener, limits, (service, free), stopped));
         Ok(Self { address, handle })
     }
 

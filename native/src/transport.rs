@@ -5,6 +5,8 @@
 
 mod renewed;
 mod security;
+#[cfg(test)]
+mod tests;
 mod webrtc;
 
 use std::time::Duration;

@@ -26,6 +26,7 @@ use tower_http::services::{ServeDir, ServeFile};
 
 use weft::certificate::CurrentCertificate;
 
+pub(crate) use self::guests::GuestBook;
 use self::guests::Patience;
 use crate::{RelayError, Served, https::SecureListener};
 
@@ -59,6 +60,7 @@ impl HttpServer {
         certificate: Option<CurrentCertificate>,
         app: Option<PathBuf>,
         served: Arc<Served>,
+        guests: GuestBook,
     ) -> Self {
         let address = listener.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
         let mut router = Router::new()
@@ -78,12 +80,12 @@ impl HttpServer {
                     guests::serve(
                         SecureListener::new(listener, certificate),
                         router,
-                        Patience::USUAL,
+                        (Patience::USUAL, guests),
                         stopped,
                     )
                     .await;
                 }
-                None => guests::serve(listener, router, Patience::USUAL, stopped).await,
+                None => guests::serve(listener, router, (Patience::USUAL, guests), stopped).await,
             }
         });
         Self { address, stop, task }

@@ -4,6 +4,7 @@ mod http;
 mod https;
 mod limits;
 mod options;
+mod passing;
 pub mod stun;
 
 use std::{
@@ -15,9 +16,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use libp2p::{
-    Multiaddr, PeerId, multiaddr::Protocol, relay::Behaviour as RelayServer, swarm::NetworkBehaviour,
-};
+use libp2p::{Multiaddr, PeerId, multiaddr::Protocol, swarm::NetworkBehaviour};
 use tokio::{
     task::JoinError,
     time::{sleep, timeout},
@@ -37,7 +36,11 @@ use weft_core::{
     primitives::{Hash, SecretKey, Wall},
 };
 
-use self::{http::HttpServer, stun::StunServer};
+use self::{
+    http::{GuestBook, HttpServer},
+    passing::Passing,
+    stun::StunServer,
+};
 pub use self::{limits::RelayLimits, options::Options};
 
 /// How long a list of peers is good for: a page may be open, or come from a cache, for a day.
@@ -107,7 +110,7 @@ pub enum RelayError {
 /// What a relay does for others that peers do not.
 #[derive(NetworkBehaviour)]
 struct Services {
-    relay: RelayServer,
+    relay: Passing,
     dial_back: DialBack,
 }
 
@@ -211,21 +214,25 @@ impl Relay {
             if options.external.is_empty() { External::Listening } else { External::Known(options.external) };
         let id = key.public().to_peer_id();
         let services = Services {
-            relay: RelayServer::new(id, options.limits.config()),
+            relay: Passing::new(id, options.limits.config()),
             dial_back: DialBack::new(options.behind_proxy),
         };
+        let (tally, guests) = (services.relay.tally(), GuestBook::new());
         let peer = Peer::start_with(config, services).await?;
         let rpc = match rpc {
             Some((address, token)) => {
                 let caller = peer.caller();
                 let certificate = certificate.clone();
                 let stun = stun.as_ref().map(StunServer::answered);
+                let guests = guests.clone();
                 let answer = move |command| {
-                    let (caller, certificate, stun) = (caller.clone(), certificate.clone(), stun.clone());
+                    let (caller, tally, guests) = (caller.clone(), Arc::clone(&tally), guests.clone());
+                    let (certificate, stun) = (certificate.clone(), stun.clone());
                     async move {
                         let mut reply = caller.call(command).await?;
                         if let Reply::Metrics(snapshot) = &mut reply {
                             snapshot.stun_answers = stun.map(|count| count.load(Ordering::Relaxed));
+                            snapshot.held.extend(tally.held().into_iter().chain(guests.held()));
                             snapshot.certificate = certificate.map(|keeper| keeper.measured());
                         }
                         Ok(reply)
@@ -250,6 +257,7 @@ impl Relay {
             certificate.as_ref().map(|keeper| keeper.current()),
             options.app,
             Arc::new(served),
+            guests,
         );
         Ok(Self { peer, http, rpc, stun, certificate })
     }

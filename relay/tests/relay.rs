@@ -21,7 +21,7 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use weft::{
     genesis,
@@ -350,6 +350,46 @@ async fn a_relay_without_room_for_another_circuit_says_so() {
         assert!(refused.contains("ResourceLimitExceeded"), "{flags:?}: {refused}");
         relay.stop().await.unwrap();
     }
+}
+
+/// What a relay says it holds of something, and how much that may be.
+async fn held(relay: &Relay, what: &str) -> [Option<u64>; 2] {
+    let (_, body) = get(relay.rpc_address().unwrap(), "/metrics", "").await;
+    let text = String::from_utf8(body).unwrap();
+    ["weft_held_items", "weft_limit_items"].map(|metric| {
+        let name = format!("{metric}{{what=\"{what}\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&name)?.parse().ok())
+    })
+}
+
+/// Waits until it says so.
+async fn holds(relay: &Relay, what: &str, expected: [u64; 2]) {
+    let said = async {
+        while held(relay, what).await != expected.map(Some) {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert!(timeout(PATIENCE, said).await.is_ok(), "{what}: {:?}", held(relay, what).await);
+}
+
+#[tokio::test]
+async fn metrics_tell_how_much_it_does_for_others_and_how_much_it_may() {
+    let fixture = Fixture::new();
+    let (relay, through) = limited(&fixture, &["--rpc", "127.0.0.1:0", "--max-reservations", "9"]).await;
+    holds(&relay, "slots of others", [0, 9]).await;
+    let one = resident(&through).await;
+    let mut guest = client();
+    join(&mut guest, &through, one).await.unwrap();
+    holds(&relay, "slots of others", [1, 9]).await;
+    holds(&relay, "circuits of others", [1, 256]).await;
+    drop(guest);
+    holds(&relay, "circuits of others", [0, 256]).await;
+    // The question for it is one.
+    holds(&relay, "connections to the RPC", [1, 64]).await;
+    let mut silent = TcpStream::connect(relay.http_address()).await.unwrap();
+    silent.write_all(b"GET").await.unwrap();
+    holds(&relay, "connections to the HTTP server", [1, 512]).await;
+    relay.stop().await.unwrap();
 }
 
 #[tokio::test]

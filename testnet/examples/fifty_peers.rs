@@ -35,7 +35,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 use weft::peer::{External, Peer, PeerConfig};
 use weft_core::{
     chain::Transaction,
-    node::{Command, Job, JobResult, Reply, StatusView},
+    node::{Command, Job, JobResult, Reply, StatusView, metrics::Count},
     primitives::{Hash, decode, encode},
 };
 use weft_testnet::{fixture::TestChain, scenario::Scenario};
@@ -82,6 +82,8 @@ trait Crowd {
     async fn submit(&mut self, batch: &[Transaction]);
     /// Whether every pool has so many.
     async fn has(&mut self, count: usize) -> bool;
+    /// The requests and responses that all have sent, where there are any.
+    async fn said(&self) -> Option<Count>;
     async fn stop(self);
 }
 
@@ -159,6 +161,19 @@ impl Crowd for Weft {
         }
         self.lacking = 0;
         true
+    }
+
+    async fn said(&self) -> Option<Count> {
+        let mut said = Count::default();
+        for peer in &self.peers {
+            let Ok(Reply::Metrics(snapshot)) = peer.handle().call(Command::Metrics).await else {
+                panic!("a peer does not tell its numbers")
+            };
+            for sent in snapshot.requests.values().flat_map(|traffic| [traffic.asked, traffic.answered]) {
+                (said.number, said.bytes) = (said.number + sent.number, said.bytes + sent.bytes);
+            }
+        }
+        Some(said)
     }
 
     async fn stop(self) {
@@ -287,6 +302,10 @@ impl Crowd for Bare {
         self.have.iter().all(|have| have.load(Ordering::Relaxed) >= count)
     }
 
+    async fn said(&self) -> Option<Count> {
+        None
+    }
+
     async fn stop(mut self) {
         self.peers.shutdown().await;
     }
@@ -299,10 +318,19 @@ fn loopback() -> Option<u64> {
     row.split_whitespace().next()?.parse().ok()
 }
 
-/// Whether all arrive everywhere in time that are submitted at this rate, and the bytes that each peer sent for one of them.
-async fn sustains(crowd: &mut impl Crowd, transactions: &[Transaction], rate: usize) -> (bool, Option<f64>) {
+/// What each peer sent for one transaction.
+#[derive(Clone, Copy, Default)]
+struct Sent {
+    /// All bytes, by the kernel's count.
+    bytes: Option<f64>,
+    /// Requests and responses, and the bytes of these, without what carries them.
+    said: Option<[f64; 2]>,
+}
+
+/// Whether all arrive everywhere in time that are submitted at this rate, and what each peer sent for one of them.
+async fn sustains(crowd: &mut impl Crowd, transactions: &[Transaction], rate: usize) -> (bool, Sent) {
     let transactions = &transactions[..rate * SECONDS];
-    let before = loopback();
+    let before = (loopback(), crowd.said().await);
     let mut due = Instant::now();
     for batch in transactions.chunks(rate / BATCHES) {
         tokio::time::sleep_until(due.into()).await;
@@ -316,28 +344,34 @@ async fn sustains(crowd: &mut impl Crowd, transactions: &[Transaction], rate: us
     };
     // Who is slow to submit is not given time for that.
     let arrived = tokio::time::timeout_at((due + GRACE).into(), wait).await.is_ok();
-    let sent = before.zip(loopback()).map(|(before, after)| (after - before) as f64);
-    (arrived, sent.map(|sent| sent / (PEERS * transactions.len()) as f64))
+    let each = |before: u64, after: u64| (after - before) as f64 / (PEERS * transactions.len()) as f64;
+    let said = before.1.zip(crowd.said().await);
+    let sent = Sent {
+        bytes: before.0.zip(loopback()).map(|(before, after)| each(before, after)),
+        said: said
+            .map(|(before, after)| [each(before.number, after.number), each(before.bytes, after.bytes)]),
+    };
+    (arrived, sent)
 }
 
 /// What a search came to.
 struct Round {
     /// The greatest rate that was sustained.
     rate: Option<f64>,
-    /// The bytes each peer sent for a transaction at [`EASY`].
-    bytes: Option<f64>,
+    /// What each peer sent for a transaction at [`EASY`].
+    sent: Sent,
 }
 
 /// Looks for the greatest rate, each time with a new crowd.
 async fn search<C: Crowd>(what: &str, start: impl AsyncFn() -> C, transactions: &[Transaction]) -> Round {
-    let (mut sustained, mut missed, mut bytes) = (None, None, None);
+    let (mut sustained, mut missed, mut sent) = (None, None, Sent::default());
     let mut rate = EASY;
     loop {
         let mut crowd = start().await;
         let (arrived, each) = sustains(&mut crowd, transactions, rate).await;
         crowd.stop().await;
         if rate == EASY && arrived {
-            bytes = each;
+            sent = each;
         }
         *if arrived { &mut sustained } else { &mut missed } = Some(rate);
         rate = match (sustained, missed) {
@@ -351,9 +385,12 @@ async fn search<C: Crowd>(what: &str, start: impl AsyncFn() -> C, transactions: 
     println!(
         "{what}: {} a second, {:.0} bytes a peer and transaction",
         sustained.map_or("none".to_owned(), |rate| rate.to_string()),
-        bytes.unwrap_or(f64::NAN)
+        sent.bytes.unwrap_or(f64::NAN)
     );
-    Round { rate: sustained.map(|rate| rate as f64), bytes }
+    if let Some([number, bytes]) = sent.said {
+        println!("of these bytes {bytes:.0} in {number:.1} requests and responses, the rest carries them");
+    }
+    Round { rate: sustained.map(|rate| rate as f64), sent }
 }
 
 fn told(what: &str, numbers: impl Iterator<Item = Option<f64>>) {
@@ -395,9 +432,12 @@ async fn main() {
     let over = |one: Option<f64>, other: Option<f64>| Some(one? / other?);
     told("rate, weft / plain topic", rounds.iter().map(|(weft, plain, _)| over(weft.rate, plain.rate)));
     told("rate, weft / checked topic", rounds.iter().map(|(weft, _, checked)| over(weft.rate, checked.rate)));
-    told("bytes, weft / plain topic", rounds.iter().map(|(weft, plain, _)| over(weft.bytes, plain.bytes)));
+    told(
+        "bytes, weft / plain topic",
+        rounds.iter().map(|(weft, plain, _)| over(weft.sent.bytes, plain.sent.bytes)),
+    );
     told(
         "bytes, weft / checked topic",
-        rounds.iter().map(|(weft, _, checked)| over(weft.bytes, checked.bytes)),
+        rounds.iter().map(|(weft, _, checked)| over(weft.sent.bytes, checked.sent.bytes)),
     );
 }

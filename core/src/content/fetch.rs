@@ -15,7 +15,7 @@ use self::rate::Rate;
 use super::{ContentResponse, File, Manifest, ManifestError, shelf::Chunks};
 use crate::{
     peers::Offence,
-    primitives::{Hash, Mono},
+    primitives::{Hash, Held, Mono},
 };
 
 /// The most peers that one file is fetched from at a time.
@@ -115,6 +115,16 @@ pub struct Fetch {
 }
 
 impl Fetch {
+    /// How much this fetch holds.
+    #[must_use]
+    pub fn held(&self) -> [Held; 3] {
+        [
+            Held::new("peers asked for a file", self.providers.len(), MAX_PEERS),
+            Held::new("peers that lied about a file", self.liars.len(), MAX_LIARS),
+            Held::new("questions for a file in flight", self.in_flight.len(), MAX_IN_FLIGHT),
+        ]
+    }
+
     /// Nothing is known of the file but its name.
     #[must_use]
     pub fn new(content: Hash) -> Self {

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     chain::{Certificate, Checkpoint, ConsensusRecord, Evidence, Link, Vote},
-    primitives::{Height, PublicKey, Signature},
+    primitives::{Height, Held, PublicKey, Signature},
 };
 
 /// The most votes kept of one authority: four checkpoints a minute with slots of a second, so half an hour without
@@ -46,6 +46,13 @@ pub struct VotePool {
 }
 
 impl VotePool {
+    /// How many votes are held of the authority of which most are.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        let most = self.by_voter.values().map(Vec::len).max().unwrap_or(0);
+        Held::new("votes of an authority", most, MAX_OF_VOTER)
+    }
+
     /// Whether a vote would be new, so that its signature is worth checking.
     #[must_use]
     pub fn is_news(&self, vote: &Vote) -> bool {

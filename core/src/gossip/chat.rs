@@ -22,12 +22,12 @@ pub use message::{
     Author, ChatRequest, ChatResponse, HistoryError, MAX_CHAT_REQUEST_BYTES, MAX_CHAT_RESPONSE_BYTES,
     MAX_TEXT_BYTES, TextError, Told, check_text,
 };
-use pace::Pace;
+use pace::{MAX_AUTHORS, Pace};
 
 use super::Room;
 use crate::{
     peers::Allowance,
-    primitives::{DecodeError, Now, Wall},
+    primitives::{DecodeError, Held, Now, Wall},
 };
 
 /// The most rooms a peer takes part in: each costs up to a megabyte and a gossip mesh.
@@ -93,6 +93,17 @@ impl ChatRooms {
     #[must_use]
     pub fn new(local: PeerId) -> Self {
         Self { local, rooms: BTreeMap::new() }
+    }
+
+    /// How much is kept: rooms, and of each that has most its lines and the authors whose pace is remembered.
+    pub fn held(&self) -> impl Iterator<Item = Held> {
+        let most = |of: fn(&Joined) -> usize| self.rooms.values().map(of).max().unwrap_or(0);
+        [
+            Held::new("rooms", self.rooms.len(), MAX_ROOMS),
+            Held::new("lines of a room", most(|room| room.history.lines().len()), MAX_LINES),
+            Held::new("authors in a room", most(|room| room.pace.authors()), MAX_AUTHORS),
+        ]
+        .into_iter()
     }
 
     /// Takes part in a room. Returns whether that is new: then subscribe to its topic and ask others for its history.

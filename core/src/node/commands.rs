@@ -78,13 +78,14 @@ impl Node {
         self.fx.reply(id, reply);
     }
 
-    fn measure(&self) -> Snapshot {
+    pub(super) fn measure(&self) -> Snapshot {
         let mut snapshot = Snapshot {
             verdicts: self.fx.verdicts,
             asked: self.fx.asked.len() as u64,
             refusals: self.fx.refusals.clone(),
             alarms: self.fx.alarms().len() as u64,
             chain: self.chain.as_ref().map(|chain| chain.measure(&self.fx)),
+            held: self.held().collect(),
             ..Snapshot::default()
         };
         self.connections.measure(&mut snapshot);

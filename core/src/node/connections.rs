@@ -21,7 +21,7 @@ use crate::{
         AddressRange, Dialer, Found, Ledger, Offence, Role, Scope, circuit_of, is_believable, is_circuit,
         without_host,
     },
-    primitives::{Height, Mono},
+    primitives::{Height, Held, Mono},
 };
 
 /// How often gossip is told how far scores have healed.
@@ -475,6 +475,12 @@ impl Connections {
     /// The number of connected peers.
     pub(super) fn count(&self) -> usize {
         self.peers.len()
+    }
+
+    /// How much is remembered of peers, and how many addresses are believed to be our own.
+    pub(super) fn held(&self) -> impl Iterator<Item = Held> {
+        let own = Held::new("own addresses", self.addresses.len(), MAX_ADDRESSES);
+        self.ledger.held().chain([self.dialer.held(), self.upgrades.held(), own])
     }
 
     /// What metrics tell of peers.

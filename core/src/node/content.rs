@@ -16,9 +16,9 @@ use super::{
     seeking::Seeking,
 };
 use crate::{
-    content::{Arrival, Cid, ContentRequest, ContentResponse, Failed, Fetch, Mark, Part, Shelf},
+    content::{Arrival, Cid, ContentRequest, ContentResponse, Failed, Fetch, MAX_FILES, Mark, Part, Shelf},
     peers::{Offence, Role, Service, Traffic},
-    primitives::{Hash, Mono},
+    primitives::{Hash, Held, Mono},
     store::Batch,
 };
 
@@ -370,6 +370,20 @@ impl Contents {
     }
 
     /// How many files are here or begun, and how many bytes of them.
+    pub(super) fn held(&self) -> impl Iterator<Item = Held> {
+        let own = [
+            Held::new("files", self.shelf.files().count(), MAX_FILES),
+            Held::new("files being fetched", self.running.len(), MAX_FETCHES),
+        ];
+        let mut most = Fetch::new(Hash::default()).held();
+        for fetch in self.running.values().map(|running| running.fetch.held()) {
+            for (most, of_fetch) in most.iter_mut().zip(fetch) {
+                most.count = most.count.max(of_fetch.count);
+            }
+        }
+        own.into_iter().chain(most)
+    }
+
     pub(super) fn measure(&self) -> [u64; 2] {
         let bytes = self.shelf.files().map(|(_, file)| file.bytes_here()).sum();
         [self.shelf.files().count() as u64, bytes]

@@ -8,7 +8,7 @@ use libp2p::{Multiaddr, PeerId};
 use super::{CommandError, CommandId, Output, Reply, TraceView, effects::Effects};
 use crate::{
     peers::{Role, Scope, can_dial, is_believable},
-    primitives::{Hash, Mono},
+    primitives::{Hash, Held, Mono},
 };
 
 /// How long after the first other server is known the table is filled, and how often it is refreshed.
@@ -116,6 +116,13 @@ pub(super) struct Dht {
 }
 
 impl Dht {
+    /// Of lookups for which somebody waits. What is only told to the table is as much as this peer offers.
+    pub(super) fn held(&self) -> Held {
+        let awaited = |waiting: &&Waiting| !matches!(waiting, Waiting::Nothing | Waiting::Refresh);
+        let count = self.waiting.values().filter(awaited).count();
+        Held::new("lookups under way", count, MAX_LOOKUPS)
+    }
+
     pub(super) const fn new((local, role): (PeerId, Role), on: bool) -> Self {
         Self {
             local,

@@ -14,7 +14,7 @@ use crate::{
     content::Part,
     gossip::{OutgoingId, Room},
     peers::{Offence, Quotas, Service, Traffic, Uploads},
-    primitives::{Hash, Height, Now},
+    primitives::{Hash, Height, Held, Now},
     store::{ArchiveRequest, Batch, Seq, Store},
     sync::Piece,
 };
@@ -115,6 +115,10 @@ pub(super) struct Effects {
 }
 
 impl Effects {
+    pub(super) fn held(&self) -> [Held; 2] {
+        [self.quotas.held(), self.uploads.held()]
+    }
+
     pub(super) fn new(store: Box<dyn Store + Send>, rng: ChaCha8Rng, uploads: Uploads, now: Now) -> Self {
         Self {
             now,

@@ -20,7 +20,7 @@ use crate::{
         Book, BookShape, Bucket, Found, Group, Guards, PeerRecord, PeersRequest, Role, Rumour, Scope,
         can_dial, can_dial_through,
     },
-    primitives::{Hash, Mono, SecretKey, encode},
+    primitives::{Hash, Held, Mono, SecretKey, encode},
     store::Batch,
 };
 
@@ -320,6 +320,11 @@ impl Finding {
     }
 
     /// The number of new and of tried peers in the book.
+    /// How much is kept of others.
+    pub(super) fn held(&self) -> impl Iterator<Item = Held> {
+        self.book.held().chain([self.held_guests(), self.held_askers()])
+    }
+
     pub(super) fn known(&self) -> (usize, usize) {
         self.book.count()
     }

@@ -117,7 +117,7 @@ pub fn render(snapshot: &Snapshot) -> String {
 }
 
 /// Every metric there is.
-pub static METRICS: [Metric; 44] = [
+pub static METRICS: [Metric; 46] = [
     Metric {
         name: "weft_connected_peers",
         kind: Kind::Gauge,
@@ -279,6 +279,20 @@ pub static METRICS: [Metric; 44] = [
         help: "Bytes of such files that are here.",
         labels: &[],
         read: |s, out| out.add(&[], s.content[1]),
+    },
+    Metric {
+        name: "weft_held_items",
+        kind: Kind::Gauge,
+        help: "How much is held of what strangers bring; where each of them has a limit, of whoever has most.",
+        labels: &["what"],
+        read: |s, out| s.held.iter().for_each(|held| out.add(&[held.what], held.count as u64)),
+    },
+    Metric {
+        name: "weft_limit_items",
+        kind: Kind::Gauge,
+        help: "How much of it there may be.",
+        labels: &["what"],
+        read: |s, out| s.held.iter().for_each(|held| out.add(&[held.what], held.limit as u64)),
     },
     Metric {
         name: "weft_refused_items",

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     peers::{RelaySlots, Role, Scope, SlotStep},
-    primitives::Mono,
+    primitives::{Held, Mono},
 };
 
 /// What a relay's protocols contain.
@@ -206,6 +206,10 @@ impl Reaching {
             self.upgrade_failed(fx, peer, "it took too long");
         }
         late
+    }
+
+    pub(super) fn held(&self) -> [Held; 2] {
+        [self.slots.known(), Held::new("proven addresses", self.proven.len(), MAX_PROVEN)]
     }
 
     pub(super) fn measure(&self, snapshot: &mut Snapshot) {

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     peers::{Group, Offence, Role},
-    primitives::{Hash, Mono, SecretKey},
+    primitives::{Hash, Held, Mono, SecretKey},
 };
 
 /// How long after its arrival a relay is asked, and how much later by lot.
@@ -68,6 +68,10 @@ pub(super) struct Rendezvous {
 }
 
 impl Rendezvous {
+    pub(super) fn held(&self) -> impl Iterator<Item = Held> {
+        self.point.iter().flat_map(Point::held)
+    }
+
     pub(super) fn new(
         (local, role): (PeerId, Role),
         key: Option<SecretKey>,

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     gossip::{ChatRooms, Heard, Line, MAX_ROOMS, Room},
     peers::{Offence, Traffic},
+    primitives::Held,
 };
 
 /// How many peers are asked what was said in a room when it is joined.
@@ -31,6 +32,10 @@ pub(super) struct Rooms {
 impl Rooms {
     pub(super) fn new(local: PeerId, host: bool) -> Self {
         Self { local, chat: ChatRooms::new(local), hosted: host.then(BTreeMap::new) }
+    }
+
+    pub(super) fn held(&self) -> impl Iterator<Item = Held> {
+        self.chat.held()
     }
 
     /// A peer takes part in a room: a relay does too, then, as far as there is room.

@@ -8,7 +8,7 @@ use rand_core::Rng;
 use super::{Output, connections::Connections, effects::Effects, finding::Finding};
 use crate::{
     peers::{Found, NameError, Names, Role, can_dial},
-    primitives::Mono,
+    primitives::{Held, Mono},
 };
 
 /// How many of a name's peers are dialled after each look-up that finds none of them connected, and how often each.
@@ -21,6 +21,10 @@ pub(super) struct Seeds {
 }
 
 impl Seeds {
+    pub(super) fn held(&self) -> Held {
+        self.names.held()
+    }
+
     /// Takes up the names among the peers to begin with; the rest is none of ours.
     pub(super) fn new(role: Role, named: Vec<Multiaddr>, fx: &mut Effects) -> Self {
         let mut seeds = Self { role, names: Names::default() };

@@ -7,7 +7,7 @@ use libp2p::{Multiaddr, PeerId};
 use super::{connections::Connections, dht::Dht, effects::Effects};
 use crate::{
     peers::{Role, can_dial},
-    primitives::{Hash, Mono},
+    primitives::{Hash, Held, Mono},
 };
 
 /// The first pause between two looks for the same, and the longest: it doubles.
@@ -43,6 +43,14 @@ pub(super) struct Seeking {
 impl Seeking {
     pub(super) const fn new((local, role): (PeerId, Role)) -> Self {
         Self { local, role, wanted: BTreeMap::new(), reached: BTreeMap::new() }
+    }
+
+    pub(super) fn held(&self) -> [Held; 2] {
+        let named = self.wanted.values().map(|wanted| wanted.named.len()).max().unwrap_or(0);
+        [
+            Held::new("peers named for what they have", named, MAX_NAMED),
+            Held::new("peers dialled for what they have", self.reached.len(), MAX_REACHED),
+        ]
     }
 
     /// Looks for those who have what this key names, again and again, until [`Self::found_enough`].

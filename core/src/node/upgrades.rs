@@ -15,7 +15,7 @@ use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 use super::{ConnectionId, Link};
 use crate::{
     peers::{Allowance, Bucket},
-    primitives::Mono,
+    primitives::{Held, Mono},
     signalling::PROTOCOL,
 };
 
@@ -91,6 +91,10 @@ pub(super) struct Upgrades {
 }
 
 impl Upgrades {
+    pub(super) fn held(&self) -> Held {
+        Held::new("peers whose failed upgrades are remembered", self.failures.len(), MAX_REMEMBERED)
+    }
+
     pub(super) fn new(local: PeerId, able: bool) -> Self {
         let allowance = Bucket::new(ALLOWANCE);
         Self { local, able, peers: BTreeMap::new(), circuits: 0, failures: BTreeMap::new(), allowance }

@@ -13,7 +13,7 @@ use libp2p::{Multiaddr, PeerId};
 use rand_core::Rng;
 
 use super::{Found, Group, Guards, PeerRecord};
-use crate::primitives::{Hash, Wall, encode};
+use crate::primitives::{Hash, Held, Wall, encode};
 
 /// The most addresses kept of a peer.
 const MAX_ADDRESSES: usize = 8;
@@ -151,6 +151,17 @@ impl Book {
             .into_iter()
             .map(|peer| (peer, self.entries.get(&peer).map(|(entry, _)| encode(entry))))
             .collect()
+    }
+
+    /// How much is held, and how much may be. New and tried peers have limits of their own; this is all of both.
+    pub fn held(&self) -> impl Iterator<Item = Held> {
+        let BookShape { new, tried, places } = self.shape;
+        let room = (usize::from(new) + usize::from(tried)) * usize::from(places);
+        [
+            Held::new("peers in the address book", self.places.len(), room),
+            Held::new("peers that wait for another's test", self.clashes.len(), MAX_CLASHES),
+        ]
+        .into_iter()
     }
 
     /// The number of new and of tried peers.

@@ -6,7 +6,7 @@
 
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 
-use crate::primitives::Mono;
+use crate::primitives::{Held, Mono};
 
 /// The pause after a connection that lasted; the first after a failure is twice that.
 const FIRST_PAUSE_MILLIS: u64 = 500;
@@ -68,6 +68,13 @@ fn peer_of(address: &Multiaddr) -> Option<PeerId> {
 }
 
 impl Dialer {
+    /// How many of the targets were found, not named.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        let found = self.targets.iter().filter(|target| !target.fixed).count();
+        Held::new("found peers to dial", found, MAX_FOUND)
+    }
+
     /// Adds an address that is tried for ever.
     pub fn add_fixed(&mut self, address: Multiaddr, now: Mono) {
         self.targets.retain(|target| target.fixed || target.address != address);

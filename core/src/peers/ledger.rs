@@ -14,7 +14,7 @@ pub use account::{Deed, Stored};
 
 use self::account::Account;
 use super::{AddressRange, Offence, Service, Severity};
-use crate::primitives::{Mono, Now};
+use crate::primitives::{Held, Mono, Now};
 
 /// Points are kept in thousandths, so that decay does not round them away.
 const SCALE: i64 = 1000;
@@ -119,6 +119,17 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// How much is remembered.
+    pub fn held(&self) -> impl Iterator<Item = Held> {
+        [
+            Held::new("peers with a score", self.accounts.len(), MAX_ACCOUNTS),
+            Held::new("hosts with banned peers", self.strikes.len(), MAX_HOSTS),
+            Held::new("banned ranges of addresses", self.ranges.len(), MAX_HOST_BANS + MAX_DECISIONS),
+            Held::new("trusted peers", self.trusted.len(), MAX_DECISIONS),
+        ]
+        .into_iter()
+    }
+
     /// Books an offence and says what follows. `host` is where the peer is connected from, if that may be banned. Of whom a person
     /// trusts it is remembered, and nothing follows.
     pub fn report(

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 
-use crate::primitives::Mono;
+use crate::primitives::{Held, Mono};
 
 /// The most strings of one answer that are read.
 pub const MAX_TEXTS: usize = 64;
@@ -65,6 +65,12 @@ pub fn is_name(address: &Multiaddr) -> bool {
 }
 
 impl Names {
+    /// How many there are.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        Held::new("names in the DNS", self.0.len(), MAX_NAMES)
+    }
+
     /// Takes up `/dnsaddr/NAME`, or `/dnsaddr/NAME/p2p/ID` for this one of its peers.
     ///
     /// # Errors

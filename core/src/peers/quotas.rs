@@ -7,7 +7,7 @@
 use libp2p::PeerId;
 
 use super::{Allowance, Bucket, remembered::Remembered};
-use crate::primitives::Mono;
+use crate::primitives::{Held, Mono};
 
 /// How often a peer may be told that it is too much before that is an offence. An honest one pauses when it is told.
 pub const OVERRUNS: Allowance = Allowance { per_second: 4, burst: 256 };
@@ -133,6 +133,12 @@ pub struct Quotas {
 }
 
 impl Quotas {
+    /// Of how many peers something is remembered.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        self.peers.held("peers whose quotas are remembered")
+    }
+
     /// Takes a message of so many bytes from a peer's quota, and says whether it may be looked at. Where answers count, give
     /// no bytes: then it may be if any are left.
     #[must_use]

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 
 use super::Group;
-use crate::primitives::Mono;
+use crate::primitives::{Held, Mono};
 
 /// The most relays that are known.
 pub const MAX_RELAYS: usize = 32;
@@ -58,6 +58,12 @@ pub struct RelaySlots {
 }
 
 impl RelaySlots {
+    /// How many relays are known. For those with a slot for us, see [`Self::held`].
+    #[must_use]
+    pub fn known(&self) -> Held {
+        Held::new("relays that are known", self.relays.len(), MAX_RELAYS)
+    }
+
     /// A relay is connected, which we dialled at this address.
     pub fn met(&mut self, relay: PeerId, address: &Multiaddr, now: Mono) {
         let address: Multiaddr = address.iter().filter(|part| !matches!(part, Protocol::P2p(_))).collect();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use libp2p::PeerId;
 
-use crate::primitives::Mono;
+use crate::primitives::{Held, Mono};
 
 /// The most peers or hosts of which something is remembered, connected or not: past that, the one heard of longest ago is forgotten. It
 /// is more than twice what a relay lets in, so that those who are there are not pushed out by those who come and go.
@@ -28,6 +28,11 @@ impl<T, K> Default for Remembered<T, K> {
 }
 
 impl<T, K: Copy + Ord> Remembered<T, K> {
+    /// How many there are.
+    pub fn held(&self, what: &'static str) -> Held {
+        Held::new(what, self.peers.len(), MAX_PEERS)
+    }
+
     /// What is remembered of one that is heard of now; a new value if that is nothing.
     pub fn of(&mut self, peer: &K, now: Mono, new: impl FnOnce() -> T) -> &mut T {
         if self.peers.len() == MAX_PEERS

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use libp2p::{Multiaddr, PeerId};
 
 use super::{AddressRange, Allowance, Bucket, Remembered};
-use crate::primitives::Mono;
+use crate::primitives::{Held, Mono};
 
 /// So many seconds' worth may be sent at once, after a silence.
 const BURST_SECONDS: u64 = 4;
@@ -47,6 +47,12 @@ const fn allowance(per_second: u64) -> Allowance {
 }
 
 impl Uploads {
+    /// Of how many hosts something is remembered.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        self.hosts.held("hosts whose share of uploads is remembered")
+    }
+
     /// With so many bytes a second in all.
     #[must_use]
     pub fn new(per_second: u64) -> Self {

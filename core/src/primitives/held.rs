@@ -1,9 +1,9 @@
-//! How much is held of something that strangers bring.
+//! How much is held of something that strangers bring, beside how much may be.
 
-/// Something of which a peer holds a limited amount, for whoever checks a limit while a peer runs.
+/// Something of which a peer holds a limited amount: metrics show it, and the simulator sees that no limit is passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
-    /// What.
+    /// What, in words: the label of its samples among the metrics.
     pub what: &'static str,
     /// How much there is. Where each peer has a limit of its own, this is that of the peer that has most.
     pub count: usize,
@@ -12,7 +12,9 @@ pub struct Held {
 }
 
 impl Held {
-    pub(crate) const fn new(what: &'static str, count: usize, limit: usize) -> Self {
+    /// So much of it.
+    #[must_use]
+    pub const fn new(what: &'static str, count: usize, limit: usize) -> Self {
         Self { what, count, limit }
     }
 }

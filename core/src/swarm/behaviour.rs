@@ -52,7 +52,7 @@ pub struct Behaviour<X: NetworkBehaviour> {
     // Those that refuse connections come first: the others take for open what none before them has refused.
     pub(super) barred: Barred,
     pub(super) banned: allow_block_list::Behaviour<BlockedPeers>,
-    pending: Pending,
+    pub(super) pending: Pending,
     places: Places,
     pub(super) meter: Meter,
     /// The shell's own.

@@ -1,6 +1,7 @@
 //! The loop that joins a swarm, a node and a shell: what happens becomes the node's inputs, and its outputs are done.
 
 mod events;
+mod measures;
 mod outputs;
 
 use std::{

@@ -17,7 +17,7 @@ use crate::{
     chain::Genesis,
     gossip::{MeshParameters, Room, ScoreParameters, Topic, TopicScore},
     node::{GossipId, Role, Without},
-    primitives::{Hash, Hasher},
+    primitives::{Hash, Hasher, Held},
 };
 
 /// What chat topics' names begin with: on them anybody's libp2p peer takes part, under the ids that js-libp2p makes.
@@ -28,7 +28,7 @@ const MAX_MESSAGE: usize = (1 << 20) + (16 << 10);
 
 /// Topics a peer may be subscribed to: a few of the chain's, its chat rooms, and those of applications that are none of
 /// our business.
-const MAX_TOPICS: usize = 256;
+pub(super) const MAX_TOPICS: usize = 256;
 
 /// The slot that scores are derived from where there is no chain: how fast chat's are forgotten.
 const NO_SLOT_MILLIS: u64 = 2000;
@@ -214,6 +214,10 @@ pub(super) struct Gossip {
 }
 
 impl Gossip {
+    pub(super) fn held(&self) -> Held {
+        Held::new("gossip that waits for its verdict", self.waiting.len(), MAX_WAITING)
+    }
+
     pub(super) fn joined(&mut self, hash: TopicHash, topic: Topic) {
         self.topics.insert(hash, topic);
     }

@@ -10,7 +10,10 @@ use futures::{
     channel::{mpsc, oneshot},
 };
 
-use crate::node::{Command, CommandError, Event, Reply};
+use crate::{
+    node::{Command, CommandError, Event, Reply},
+    primitives::Held,
+};
 
 /// Requests of a program that wait for the driver's attention.
 const MAX_ASKS: usize = 64;
@@ -94,6 +97,10 @@ impl Stream for Events {
 pub(super) struct Subscribers(Vec<(mpsc::Sender<Notice>, u64)>);
 
 impl Subscribers {
+    pub(super) fn held(&self) -> Held {
+        Held::new("subscribers", self.0.len(), MAX_SUBSCRIBERS)
+    }
+
     pub(super) fn add(&mut self, sender: mpsc::Sender<Notice>) {
         self.0.retain(|(sender, _)| !sender.is_closed());
         if self.0.len() < MAX_SUBSCRIBERS {

@@ -18,7 +18,7 @@ use libp2p::{
     },
 };
 
-use crate::peers::AddressRange;
+use crate::{peers::AddressRange, primitives::Held};
 
 /// The connections that hosts have opened and that are not secured yet.
 #[derive(Debug)]
@@ -36,6 +36,14 @@ struct FromCrowd;
 impl Pending {
     pub(super) const fn new(most: usize) -> Self {
         Self { most, opened: BTreeMap::new() }
+    }
+
+    /// How many there are of the host that has most.
+    pub(super) fn held(&self) -> Held {
+        let mut hosts: Vec<_> = self.opened.values().collect();
+        hosts.sort();
+        let most = hosts.chunk_by(|one, other| one == other).map(<[_]>::len).max().unwrap_or(0);
+        Held::new("connections of a host that are not secured", most, self.most)
     }
 }
 

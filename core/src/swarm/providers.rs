@@ -13,6 +13,7 @@ use libp2p::{
 };
 
 use super::dht::MAX_PROVIDERS;
+use crate::primitives::Held;
 
 /// The most records of strangers.
 pub(super) const MAX_STRANGERS: usize = 3_584;
@@ -45,6 +46,14 @@ fn is_ours(key: &RecordKey) -> bool {
 }
 
 impl Strangers {
+    pub(super) fn held(&self) -> [Held; 2] {
+        let of_peer = self.places.values().map(BTreeMap::len).max().unwrap_or(0);
+        [
+            Held::new("provider records of others", self.order.len(), MAX_STRANGERS),
+            Held::new("provider records of a peer", of_peer, MAX_OF_PEER),
+        ]
+    }
+
     /// Takes in what a peer says of itself, which is in our table or is not.
     ///
     /// # Errors

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use libp2p::request_response::{InboundRequestId, OutboundFailure, OutboundRequestId, ResponseChannel};
 
 use super::codec::Oversized;
-use crate::node::{InboundId, OutboundId, Protocol, RequestFailure};
+use crate::{
+    node::{InboundId, OutboundId, Protocol, RequestFailure},
+    primitives::Held,
+};
 
 /// Requests from others that wait for our answer, over all peers. More are refused unheard.
 pub(super) const MAX_INBOUND: usize = 1024;
@@ -24,6 +27,10 @@ pub(super) struct Requests {
 }
 
 impl Requests {
+    pub(super) fn held(&self) -> Held {
+        Held::new("requests that wait for our answer", self.inbound.len(), MAX_INBOUND)
+    }
+
     pub(super) fn sent(&mut self, protocol: Protocol, request: OutboundRequestId, id: OutboundId) {
         self.outbound.insert((protocol, request), id);
     }

@@ -19,24 +19,23 @@ use tokio::{
 };
 use tower::Service;
 
-use super::{Limits, MAX_CONNECTIONS};
+use super::Limits;
 
 /// How long an answer that is under way may take when its connection is to end.
 const LAST_ANSWER: Duration = Duration::from_secs(30);
 /// How long nobody is let in after the system had no socket for the last.
 const NO_SOCKETS: Duration = Duration::from_millis(500);
 
-/// Answers, by what `service` makes for whoever is there, until it is to stop. When all places are taken newcomers wait.
+/// Answers, by what `service` makes for whoever is there, until it is to stop. When all `places` are taken newcomers wait.
 pub(super) async fn serve<S>(
     listener: TcpListener,
     limits: Limits,
-    service: impl Fn(IpAddr) -> S,
+    (service, places): (impl Fn(IpAddr) -> S, Arc<Semaphore>),
     stop: StopHandle,
 ) where
     S: Service<HttpRequest<Incoming>, Response = HttpResponse, Error = BoxError> + Clone + Send + 'static,
     S::Future: Send,
 {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS as usize));
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(limits.idle);
     let mut stopped = pin!(stop.clone().shutdown());

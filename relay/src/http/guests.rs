@@ -6,7 +6,7 @@ use std::{
     convert::Infallible,
     net::{IpAddr, SocketAddr},
     pin::pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -29,7 +29,7 @@ use tokio::time::timeout;
 use tower::{ServiceExt, service_fn};
 use weft_core::{
     peers::{AddressRange, Allowance, Bucket},
-    primitives::Mono,
+    primitives::{Held, Mono},
 };
 
 /// Connections at a time. Some 60 files and a few questions make a visit, over at most six connections.
@@ -119,22 +119,45 @@ impl Guests {
     }
 }
 
+/// Who is here, for the server and for the metrics.
+#[derive(Clone)]
+pub(crate) struct GuestBook(Arc<Mutex<Guests>>);
+
+impl GuestBook {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Mutex::new(Guests::new())))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Guests> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many connections there are, and of how many hosts something is remembered.
+    pub(crate) fn held(&self) -> [Held; 2] {
+        let all = self.lock();
+        [
+            Held::new("connections to the HTTP server", all.connections, MAX_CONNECTIONS),
+            Held::new("hosts that asked over HTTP", all.hosts.len(), MAX_HOSTS),
+        ]
+    }
+}
+
 /// A connection that is counted while it is open.
 struct Guest {
-    guests: Arc<Mutex<Guests>>,
+    guests: GuestBook,
     host: Option<AddressRange>,
 }
 
 impl Guest {
-    fn enter(guests: &Arc<Mutex<Guests>>, ip: IpAddr) -> Option<Self> {
+    fn enter(guests: &GuestBook, ip: IpAddr) -> Option<Self> {
         let host = AddressRange::of_host(&Multiaddr::from(ip));
-        let mut all = guests.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = guests.lock();
         let now = all.now();
         all.enter(host, now).then(|| Self { guests: guests.clone(), host })
     }
 
     fn may_ask(&self) -> bool {
-        let mut all = self.guests.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.guests.lock();
         let now = all.now();
         all.may_ask(self.host, now)
     }
@@ -142,7 +165,7 @@ impl Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        self.guests.lock().unwrap_or_else(PoisonError::into_inner).leave(self.host);
+        self.guests.lock().leave(self.host);
     }
 }
 
@@ -150,10 +173,9 @@ impl Drop for Guest {
 pub(super) async fn serve<L: Listener<Addr = SocketAddr>>(
     mut listener: L,
     router: Router,
-    patience: Patience,
+    (patience, guests): (Patience, GuestBook),
     stopped: impl Future<Output = ()>,
 ) {
-    let guests = Arc::new(Mutex::new(Guests::new()));
     let graceful = GracefulShutdown::new();
     let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
     builder.http1().timer(TokioTimer::new()).header_read_timeout(patience.ask);
@@ -245,7 +267,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
         let router = Router::new().route("/", get(|| async { "here" }));
-        let server = tokio::spawn(serve(listener, router, patience, std::future::pending()));
+        let server =
+            tokio::spawn(serve(listener, router, (patience, GuestBook::new()), std::future::pending()));
         let mut stream = TcpStream::connect(at).await.unwrap();
         stream.write_all(says).await.unwrap();
         let mut heard = Vec::new();

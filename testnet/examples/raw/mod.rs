@@ -158,7 +158,7 @@ async fn run(mut swarm: Swarm<Behaviour>, mut asks: mpsc::UnboundedReceiver<Ask>
                     let _ = done.send(address);
                 }
             }
-            SwarmEvent::ListenerClosed { reason, .. } => panic!("it listens no longer: {reason:?}"),
+            SwarmEvent::ListenerClosed { reason: Err(error), .. } => panic!("it listens no longer: {error}"),
             SwarmEvent::Behaviour(BehaviourEvent::Bytes(request_response::Event::Message {
                 message,
                 ..

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The most authors whose pace is remembered in a room; past it, the one who spoke longest ago is forgotten.
-const MAX_AUTHORS: usize = 1024;
+pub(super) const MAX_AUTHORS: usize = 1024;
 
 /// A token bucket for each author.
 #[derive(Debug, Default)]
@@ -20,6 +20,11 @@ pub(super) struct Pace {
 }
 
 impl Pace {
+    /// How many authors' pace is remembered.
+    pub(super) fn authors(&self) -> usize {
+        self.buckets.len()
+    }
+
     /// Whether the author may speak now; if so, it counts.
     pub(super) fn allows(&mut self, author: PeerId, rate: Allowance, now: Mono) -> bool {
         if self.buckets.len() == MAX_AUTHORS && !self.buckets.contains_key(&author) {

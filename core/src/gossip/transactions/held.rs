@@ -23,6 +23,7 @@ impl TransactionRelay {
             Held::new("bytes for a peer", bytes, MAX_OUTBOX_BYTES),
             Held::new("pushes and announcements to a peer", most(|peer| peer.sending), MAX_IN_FLIGHT),
             Held::new("symbols for a peer", served, MAX_SYMBOLS),
+            self.allowances.held("peers whose allowance of transactions is remembered"),
         ]
         .into_iter()
     }

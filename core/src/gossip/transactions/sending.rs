@@ -16,6 +16,41 @@ use crate::primitives::{Hash, Mono};
 /// Later than anything.
 const NEVER: Mono = Mono(u64::MAX);
 
+/// When each part has something to do, if nothing else happens; and whether there is anything that time alone changes.
+#[derive(Clone, Copy)]
+struct Dues {
+    introduction: Mono,
+    control: Mono,
+    fetch: Mono,
+    push: Mono,
+    announcement: Mono,
+    sketch: Mono,
+    /// Somebody is asked to deliver, and when something is to be done about that.
+    fetching: bool,
+    delivery: Mono,
+    /// Somebody is new.
+    new: bool,
+}
+
+impl Dues {
+    const NEVER: Self = Self {
+        introduction: NEVER,
+        control: NEVER,
+        fetch: NEVER,
+        push: NEVER,
+        announcement: NEVER,
+        sketch: NEVER,
+        fetching: false,
+        delivery: NEVER,
+        new: false,
+    };
+
+    fn first(&self) -> Mono {
+        let said = self.control.min(self.fetch).min(self.push).min(self.announcement).min(self.sketch);
+        said.min(self.introduction).min(self.delivery)
+    }
+}
+
 impl TransactionRelay {
     /// The next request to send, or `None` when there is none by `now`.
     pub fn poll(&mut self, pool: &impl Pool, now: Mono) -> Option<Outgoing> {
@@ -23,18 +58,24 @@ impl TransactionRelay {
             self.quiet.is_none_or(|quiet| quiet <= self.due()),
             "something is due before it is looked for"
         );
-        let due = self.quiet.unwrap_or_else(|| self.due());
-        self.quiet = (now < due).then_some(due);
+        if self.quiet.is_some_and(|quiet| now < quiet) {
+            return None;
+        }
+        let mut dues = self.dues();
+        self.quiet = Some(dues.first()).filter(|due| now < *due);
         if self.quiet.is_some() {
             return None;
         }
-        self.settle(pool, now);
-        let (peer, request, flight) = self
-            .next_control(now)
-            .or_else(|| self.next_fetch(now))
-            .or_else(|| self.next_push(now))
-            .or_else(|| self.next_announcement(now))
-            .or_else(|| self.next_sketch(pool, now))?;
+        if self.settle(&dues, pool, now) {
+            dues = self.dues();
+        }
+        // Only those who have something are asked: each looks through all peers for it.
+        let (peer, request, flight) = None
+            .or_else(|| (dues.control <= now).then(|| self.next_control(now)).flatten())
+            .or_else(|| (dues.fetch <= now).then(|| self.next_fetch(now)).flatten())
+            .or_else(|| (dues.push <= now).then(|| self.next_push(now)).flatten())
+            .or_else(|| (dues.announcement <= now).then(|| self.next_announcement(now)).flatten())
+            .or_else(|| (dues.sketch <= now).then(|| self.next_sketch(pool, now)).flatten())?;
         let id = OutgoingId(self.next_id);
         self.next_id += 1;
         let body = request.to_bytes();
@@ -51,70 +92,74 @@ impl TransactionRelay {
 
     /// The same, looked up among all that waits.
     pub(super) fn due(&self) -> Mono {
-        let mut due = NEVER;
-        let mut fetching = false;
+        self.dues().first()
+    }
+
+    fn dues(&self) -> Dues {
+        let mut dues = Dues::NEVER;
+        let can_fetch = self.can_fetch();
         for peer in self.peers.values() {
-            due = due.min(self.due_to(peer));
-            fetching |= peer.fetching;
+            self.add_dues(&mut dues, peer, can_fetch);
         }
-        if fetching {
+        if dues.fetching {
             let fetches = self.in_flight.values().filter_map(|(_, flight)| match flight {
                 Flight::Fetch(fetch) => fetch.next_due(),
                 _ => None,
             });
-            due = fetches.fold(due, Mono::min);
+            dues.delivery = fetches.fold(NEVER, Mono::min);
         }
-        let sketch = if self.reconciler.has_request() {
-            Some(Mono(0))
+        dues.sketch = if self.reconciler.has_request() {
+            Mono(0)
         } else {
-            self.next_turn().map(|(turn, _)| turn)
+            self.next_turn().map_or(NEVER, |(turn, _)| turn)
         };
-        sketch.map_or(due, |sketch| due.min(sketch))
+        dues
     }
 
     /// When something is to be said to a peer, sketches aside.
-    fn due_to(&self, peer: &Peer) -> Mono {
-        let introduction = match peer.link {
-            _ if !peer.introduce || peer.closed => None,
-            Link::Unknown(until) => Some(until),
-            Link::Plain | Link::Session(_) => Some(Mono(0)),
-        };
-        let control = self.control_due(peer);
-        let fetch = peer.fetch_due().filter(|_| self.can_fetch());
-        let dues = [introduction, control, fetch, peer.push_due(), peer.announcement_due()];
-        dues.into_iter().flatten().fold(NEVER, Mono::min)
+    fn add_dues(&self, dues: &mut Dues, peer: &Peer, can_fetch: bool) {
+        if peer.introduce && !peer.closed {
+            let due = if let Link::Unknown(until) = peer.link { until } else { Mono(0) };
+            dues.introduction = dues.introduction.min(due);
+        }
+        let earlier = |part: &mut Mono, due: Option<Mono>| *part = due.map_or(*part, |due| due.min(*part));
+        earlier(&mut dues.control, self.control_due(peer));
+        if can_fetch {
+            earlier(&mut dues.fetch, peer.fetch_due());
+        }
+        earlier(&mut dues.push, peer.push_due());
+        earlier(&mut dues.announcement, peer.announcement_due());
+        dues.fetching |= peer.fetching;
+        dues.new |= peer.introduce || matches!(peer.link, Link::Unknown(_));
     }
 
     /// Something may be due to this peer earlier than before, and to nobody else.
     pub(super) fn hasten(&mut self, peer: &PeerId) {
         if let (Some(quiet), Some(peer)) = (self.quiet, self.peers.get(peer)) {
-            self.quiet = Some(quiet.min(self.due_to(peer)));
+            let mut dues = Dues::NEVER;
+            self.add_dues(&mut dues, peer, self.can_fetch());
+            self.quiet = Some(quiet.min(dues.first()));
         }
     }
 
-    /// What follows from time alone.
-    fn settle(&mut self, pool: &impl Pool, now: Mono) {
-        let (mut fetching, mut new) = (false, false);
-        for peer in self.peers.values() {
-            fetching |= peer.fetching;
-            new |= peer.introduce || matches!(peer.link, Link::Unknown(_));
-        }
-        if fetching {
-            self.settle_fetches(now);
-        }
-        if new {
+    /// What follows from time alone. Returns whether anything may be due earlier for it.
+    fn settle(&mut self, dues: &Dues, pool: &impl Pool, now: Mono) -> bool {
+        let mut changed = dues.fetching && self.settle_fetches(now);
+        if dues.new {
             for peer in self.peers.values_mut() {
                 if matches!(peer.link, Link::Unknown(until) if until <= now) {
                     peer.link = Link::Plain;
+                    changed = true;
                 }
             }
-            self.introduce(pool, now);
+            changed |= self.introduce(pool, now);
         }
+        changed
     }
 
-    /// What follows from time for those who are asked to deliver.
-    fn settle_fetches(&mut self, now: Mono) {
-        let mut uncovered = false;
+    /// What follows from time for those who are asked to deliver. Returns whether anything does.
+    fn settle_fetches(&mut self, now: Mono) -> bool {
+        let (mut uncovered, mut late) = (false, false);
         for (peer, flight) in self.in_flight.values_mut() {
             let Flight::Fetch(fetch) = flight else { continue };
             if fetch.covers && fetch.sent + COVER_MILLIS <= now {
@@ -123,6 +168,7 @@ impl TransactionRelay {
             }
             if !fetch.late && fetch.sent + FETCH_TIMEOUT_MILLIS <= now {
                 fetch.late = true;
+                late = true;
                 if let Some(peer) = self.peers.get_mut(peer) {
                     peer.patience.lose(now);
                 }
@@ -131,13 +177,15 @@ impl TransactionRelay {
         if uncovered {
             self.uncover(now);
         }
+        uncovered || late
     }
 
-    /// Newcomers are told of the best of what waits: by a sketch where both sides take part in those.
-    fn introduce(&mut self, pool: &impl Pool, now: Mono) {
+    /// Newcomers are told of the best of what waits: by a sketch where both sides take part in those. Returns whether there are any.
+    fn introduce(&mut self, pool: &impl Pool, now: Mono) -> bool {
         let newcomer = |peer: &Peer| peer.introduce && !peer.closed && !matches!(peer.link, Link::Unknown(_));
         let newcomers: Vec<_> =
             self.peers.iter().filter(|(_, peer)| newcomer(peer)).map(|(id, _)| *id).collect();
+        let any = !newcomers.is_empty();
         for peer_id in newcomers {
             let Some(peer) = self.peers.get_mut(&peer_id) else { continue };
             peer.introduce = false;
@@ -155,6 +203,7 @@ impl TransactionRelay {
                 }
             }
         }
+        any
     }
 
     /// When a peer is to be told something about ourselves.

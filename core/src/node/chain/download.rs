@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// How far headers may run ahead of the head: what a peer stores before it has executed anything of it.
-const MAX_HEADERS_AHEAD: usize = 8192;
+pub(super) const MAX_HEADERS_AHEAD: usize = 8192;
 /// With more headers than this above the head, the peer is catching up and does not propose.
 const MAX_MISSING_BODIES: u64 = 2;
 /// For so long headers without bodies are believed.
@@ -66,6 +66,11 @@ pub(super) struct Download {
 }
 
 impl Download {
+    /// How many blocks whose headers are here wait for execution.
+    pub(super) fn ahead(&self) -> usize {
+        self.ahead.len()
+    }
+
     pub(super) fn replan(&mut self) {
         self.stale = true;
         self.awake = true;

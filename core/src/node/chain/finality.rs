@@ -20,7 +20,7 @@ use crate::{
 /// Votes are taken for checkpoints up to so many blocks above the head: whoever is further behind catches up first.
 const MAX_VOTE_AHEAD: u64 = 1024;
 /// The most gossiped votes that wait for their signatures to be checked.
-const MAX_VOTES_IN_LINE: usize = 1024;
+pub(super) const MAX_VOTES_IN_LINE: usize = 1024;
 /// Without a new finalised checkpoint for so many blocks, people are told. A healthy chain finalises 32 blocks back.
 pub(super) const STALLED_AFTER: u64 = 96;
 /// How the alarm about it begins.
@@ -51,6 +51,11 @@ pub(super) struct Gadget {
 }
 
 impl Gadget {
+    /// How many gossiped votes wait for their signatures to be checked.
+    pub(super) fn in_line(&self) -> usize {
+        self.line.len()
+    }
+
     /// With what the store has of it. A peer that has stopped for good says so again.
     pub(super) fn open(last_vote: Option<Link>, fx: &mut Effects) -> Self {
         let wish = storage::wish(&*fx.store);

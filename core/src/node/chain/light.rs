@@ -27,6 +27,7 @@ mod tip;
 pub(super) use answers::{Arrival, Candidates, read};
 use link::Unlinked;
 pub(super) use start::Begun;
+pub(super) use tip::MAX_TIP;
 use tip::Tip;
 
 use std::collections::BTreeMap;

@@ -43,7 +43,7 @@ const PIVOTS: Table = Table("finality/pivots");
 const SETTLED: Table = Table("chain/settled");
 
 /// The most checkpoints whose accounts are served.
-const MAX_PIVOTS: usize = 8;
+pub(super) const MAX_PIVOTS: usize = 8;
 /// How many blocks below the base diffs are kept for.
 pub(super) const KEPT_DIFFS: u64 = 1024;
 /// How many blocks below the base the records of checkpoints are kept for: more than a checkpoint given by a person
@@ -110,6 +110,11 @@ fn is_turn(before: &ConsensusRecord, record: &ConsensusRecord) -> bool {
 }
 
 impl Pivots {
+    /// How many checkpoints' accounts are served.
+    pub(super) fn served(&self) -> usize {
+        self.served.len()
+    }
+
     /// What the store holds. `trie` is that of the base, if it is at hand.
     pub(super) fn open(store: &dyn Store, tree: &BlockTree, trie: Option<&Trie>) -> Result<Self, StartError> {
         let mut pivots = Self::default();

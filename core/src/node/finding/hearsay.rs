@@ -9,13 +9,17 @@ use crate::{
         Bucket, EXCHANGE_ALLOWANCE, EXCHANGE_COST, Found, Group, MAX_RECORDS, Offence, PeerRecord,
         PeersRequest, PeersResponse, Rumour, Scope, is_believable, verify_records,
     },
-    primitives::{decode, encode},
+    primitives::{Held, decode, encode},
 };
 
 /// The most peers whose questions are counted.
 const MAX_COUNTED: usize = 4096;
 
 impl Finding {
+    pub(super) fn held_askers(&self) -> Held {
+        Held::new("peers whose questions for peers are counted", self.askers.len(), MAX_COUNTED)
+    }
+
     /// Another peer asks for peers.
     pub(in crate::node) fn asked(
         &mut self,

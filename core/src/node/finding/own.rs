@@ -9,6 +9,7 @@ use crate::{
         PeerRecord, RECORD_LIFETIME_MILLIS, Role, Scope, can_dial, can_dial_through, is_circuit,
         is_signalled, verify_records,
     },
+    primitives::Held,
 };
 
 /// Own records are signed anew so often.
@@ -56,6 +57,10 @@ impl Finding {
     /// Whether others of our kind reach us through a relay at this address.
     fn is_met_there(&self, address: &Multiaddr) -> bool {
         self.role == Role::Native && can_dial_through(self.role, address)
+    }
+
+    pub(super) fn held_guests(&self) -> Held {
+        Held::new("connected tabs to tell of", self.guests.len(), MAX_GUESTS)
     }
 
     /// Keeps what a connected peer says of itself that only tabs can make use of, to tell other tabs while it is connected.

@@ -6,6 +6,7 @@ use crate::{
     gossip::RelayCounts,
     mempool::PoolCounts,
     node::{BlockCounts, SyncPhase, UpgradeCounts},
+    primitives::Held,
 };
 
 /// What [`METRICS`](super::METRICS) are read from. The node fills in what it knows, the driver what went over the wire, the shell what is on disk.
@@ -37,6 +38,8 @@ pub struct Snapshot {
     pub offences: BTreeMap<&'static str, u64>,
     /// Alarms that are not over.
     pub alarms: u64,
+    /// How much is held of what strangers bring; driver and shell add to it.
+    pub held: Vec<Held>,
     /// The chain, when the peer follows one.
     pub chain: Option<ChainSnapshot>,
     /// By the driver: mesh sizes, by topic.

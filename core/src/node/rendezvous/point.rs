@@ -14,7 +14,7 @@ use super::{
 use crate::{
     node::effects::Effects,
     peers::{Allowance, Bucket, Group},
-    primitives::Mono,
+    primitives::{Held, Mono},
 };
 
 /// The most registrations, and the most from one network.
@@ -50,6 +50,15 @@ pub(super) struct Point {
 }
 
 impl Point {
+    pub(super) fn held(&self) -> [Held; 3] {
+        let of_group = self.of_group.values().copied().max().unwrap_or(0);
+        [
+            Held::new("registrations", self.entries.len(), MAX_REGISTRATIONS),
+            Held::new("registrations of a network", of_group, MAX_OF_GROUP),
+            Held::new("peers whose questions at the rendezvous are counted", self.askers.len(), MAX_COUNTED),
+        ]
+    }
+
     pub(super) fn new(namespace: String, epoch: u32) -> Self {
         Self {
             namespace,

@@ -8,7 +8,7 @@ use crate::{
     chain::{Body, Header, Link as VoteLink, MAX_MEMO_BYTES, Mmr, UnsignedHeader},
     gossip::{CompactId, MAX_BATCH_COUNT},
     primitives::Held,
-    sync::{MAX_MISSING, SyncResponse},
+    sync::{MAX_MISSING, SyncRequest, SyncResponse},
 };
 
 /// What there is of something, and how much there may be.
@@ -412,9 +412,12 @@ fn answer(asking: &mut Alone, name: PeerId, by: &mut Alone) {
     }
 }
 
-#[test]
-fn a_light_peer_follows_so_many_headers_above_what_is_proven() {
-    const MOST: u64 = 8_192;
+/// As many headers as a light peer follows above the checkpoint, which is one of them.
+const MOST_FOLLOWED: u64 = 8_192;
+
+/// A light peer on whose chain nothing becomes final any more, a peer that it knows, and headers that go on from its newest: with all but
+/// the last `beyond` of them it holds as many as it may.
+fn light_without_finality(beyond: u64) -> (Alone, PeerId, Vec<Header>) {
     const START: u64 = 40;
     let mut full = Alone::new(true, MemoryStore::default());
     full.run_to(START * SLOT + 10);
@@ -430,7 +433,6 @@ fn a_light_peer_follows_so_many_headers_above_what_is_proven() {
     let (proven, height) = (light.chain().finalised.0, light.chain().height.0);
     assert!(proven > 0 && height == START, "{proven} {height}");
 
-    // From here on nothing is made final.
     let mut mmr = Mmr::default();
     blocks.iter().for_each(|block| mmr.push(&block.header.content.parent));
     let last = &blocks.last().unwrap().header;
@@ -438,18 +440,67 @@ fn a_light_peer_follows_so_many_headers_above_what_is_proven() {
     mmr.push(&last.hash());
     let mut next = last.content.clone();
     (next.height, next.slot, next.parent) = (Height(START + 1), Slot(last.slot().0 + 1), last.hash());
-    // With the checkpoint itself there is one more than may be.
-    let further = following(next, mmr, proven + MOST - START);
-    light.mono = (START + MOST) * SLOT;
-    for header in &further {
-        // No faster than a peer may.
+    let further = following(next, mmr, proven + MOST_FOLLOWED - 1 - START + beyond);
+    light.mono = (START + MOST_FOLLOWED) * SLOT;
+    (light, server, further)
+}
+
+/// Headers come by gossip, no faster than a peer may.
+fn gossip_headers(light: &mut Alone, from: PeerId, headers: &[Header]) {
+    for header in headers {
         light.mono += SLOT / 16;
         let (header, body) = (header.clone(), Body { transactions: Vec::new(), system: Vec::new() });
         let number = header.height().0;
         let announced = encode(&CompactBlock::new(&Block { header, body }, |_| false));
         light.outputs.clear();
-        light.handle(gossip(Topic::Block, server, number, announced));
+        light.handle(gossip(Topic::Block, from, number, announced));
     }
-    assert_eq!(light.chain().height.0, proven + MOST - 1);
+}
+
+#[test]
+fn a_light_peer_follows_so_many_headers_above_what_is_proven_and_keeps_the_newest_bodies() {
+    let (mut light, server, further) = light_without_finality(1);
+    let proven = light.chain().finalised.0;
+    gossip_headers(&mut light, server, &further);
+    let top = proven + MOST_FOLLOWED - 1;
+    assert_eq!(light.chain().height.0, top);
     assert_eq!(refused(&light, "headers-beyond-caps"), 1);
+    let mut shown = |height| light.ask(Command::Block(BlockRef::Height(height))).is_ok();
+    assert_eq!([top, top - 63, top - 64].map(&mut shown), [true, true, false]);
+}
+
+#[test]
+fn nor_does_a_download_bring_a_light_peer_more() {
+    let (mut light, server, further) = light_without_finality(10);
+    let proven = light.chain().finalised.0;
+    let (gossiped, missing) = further.split_at(further.len() - 20);
+    gossip_headers(&mut light, server, gossiped);
+    assert_eq!(light.chain().height.0, proven + MOST_FOLLOWED - 1 - 10);
+    // The next but one by gossip: what is between is asked for, and more than that comes.
+    light.mono += 20 * SLOT;
+    gossip_headers(&mut light, server, &missing[1..2]);
+    light.run_to(light.mono + SLOT);
+    let ask = light.outputs.iter().find_map(|output| match output {
+        Output::Request { id, protocol: Protocol::Sync, body, .. } => {
+            let request = decode::<SyncRequest>(body, usize::MAX).unwrap();
+            matches!(request, SyncRequest::Headers { .. }).then_some(*id)
+        }
+        _ => None,
+    });
+    let body = encode(&SyncResponse::Headers(missing.to_vec()));
+    light.handle(Input::Response { id: ask.expect("it asks"), outcome: Ok(body) });
+    light.run_to(light.mono + SLOT);
+    assert_eq!(light.chain().height.0, proven + MOST_FOLLOWED - 1);
+    assert_eq!(refused(&light, "headers-beyond-caps"), 1);
+}
+
+#[test]
+fn what_is_held_goes_by_a_name_of_its_own_and_is_measured() {
+    let mut alone = Alone::new(true, MemoryStore::default());
+    alone.run_to(2 * SLOT);
+    let held: Vec<Held> = alone.node.held().collect();
+    let names: std::collections::BTreeSet<_> = held.iter().map(|held| held.what).collect();
+    assert_eq!(names.len(), held.len(), "{held:?}");
+    assert!(held.iter().all(|held| held.count <= held.limit), "{held:?}");
+    assert_eq!(alone.node.measure().held, held);
 }

@@ -7,8 +7,7 @@ use libp2p::{
 
 use super::{Engine, Machine};
 use crate::{
-    gossip::Topic,
-    node::{DhtFailure, DhtQuery, Input, Output, Reply, RequestFailure, Verdict, metrics::Snapshot},
+    node::{DhtFailure, DhtQuery, Input, Output, Reply, RequestFailure, Verdict},
     peers::Whom,
     swarm::{
         Shell,
@@ -174,21 +173,5 @@ impl<S: Shell, N: Machine> Engine<S, N> {
             }
             Output::Notify(event) => self.subscribers.notify(&event),
         }
-    }
-
-    /// Adds what went over the wire to the node's numbers.
-    pub(super) fn measure(&self, snapshot: &mut Snapshot) {
-        let gossipsub = &self.swarm.behaviour().gossipsub;
-        for (hash, topic) in self.gossip.topics() {
-            let name = match topic {
-                Topic::Block => "block".to_owned(),
-                Topic::Vote => "vote".to_owned(),
-                Topic::Evidence => "evidence".to_owned(),
-                Topic::Chat(room) => format!("chat/{room}"),
-            };
-            snapshot.mesh.insert(name, gossipsub.mesh_peers(hash).count() as u64);
-        }
-        snapshot.gossip = gossipsub.notes.traffic();
-        snapshot.requests = self.traffic.traffic();
     }
 }

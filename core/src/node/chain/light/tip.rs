@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// The most headers above the checkpoint: about 6 MB of a chain on which nothing becomes final.
-const MAX_TIP: usize = 8192;
+pub(in crate::node::chain) const MAX_TIP: usize = 8192;
 /// Of so many of the newest blocks the bodies are kept, for people to look at.
 const MAX_BODIES_KEPT: usize = 64;
 
@@ -324,6 +324,10 @@ impl Chain {
         for ((hash, header), valid) in headers.zip(valid) {
             if !valid {
                 fx.offend(peer, Offence::BadSignature);
+                break;
+            }
+            if tip.tree.count() >= MAX_TIP {
+                fx.refuse("headers-beyond-caps");
                 break;
             }
             match tip.tree.insert_hashed(hash, header.clone()) {
