@@ -24,6 +24,7 @@ fn full() -> Snapshot {
         stored_bytes: Some(4096),
         certificate: Some([1_800_000_000, 0]),
         stun_answers: Some(3),
+        held: vec![crate::primitives::Held::new("files", 2, 512)],
         chain: Some(ChainSnapshot {
             head: 17,
             justified: 16,
@@ -111,6 +112,8 @@ fn the_text_is_as_openmetrics_has_it() {
         "# TYPE weft_gossip_duplicate_messages counter\n# UNIT weft_gossip_duplicate_messages messages\n",
         "weft_gossip_duplicate_messages_total{kind=\"block\"} 1\n",
         "weft_gossip_received_bytes_total{kind=\"block\"} 400\n",
+        "weft_held_items{what=\"files\"} 2\n",
+        "weft_limit_items{what=\"files\"} 512\n",
         "weft_refused_items_total{reason=\"a \\\"quoted\\\" reason\"} 8\n",
         "weft_request_sent_bytes_total{protocol=\"sync\",part=\"request\"} 7\n",
         "weft_chain_sync_phase{phase=\"following\"} 1\n",
