@@ -72,7 +72,7 @@ enum Command {
     Peers(peers::PeersArgs),
     /// Have nothing to do with a peer, or with an address or range of addresses, for a time.
     Ban(standing::BanArgs),
-    /// End a ban.
+    /// End a ban, and forgive what a peer did.
     Unban(standing::UnbanArgs),
     /// Never disconnect or ban a peer, whatever it does.
     Trust(standing::TrustArgs),

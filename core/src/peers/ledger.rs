@@ -286,21 +286,31 @@ impl Ledger {
         Ok(())
     }
 
-    /// Ends a ban, and forgives what led to it; `false` when there was none.
+    /// Ends a ban, and forgives what led to it; a peer that is not banned is forgiven what it did. `false` when there was nothing.
     pub fn unban(&mut self, whom: Whom) -> bool {
         match whom {
             Whom::Peer(peer) => {
-                let banned = self.accounts.get(&peer).is_some_and(|account| account.ban.is_some());
-                if banned {
-                    self.accounts.remove(&peer);
+                let blamed = |account: &Account| account.ban.is_some() || account.score < 0;
+                let blamed = self.accounts.get(&peer).is_some_and(blamed);
+                if blamed {
+                    self.forgive(&peer);
                 }
-                banned
+                blamed
             }
             Whom::Range(range) => {
                 self.strikes.remove(&range);
                 self.ranges.remove(&range).is_some()
             }
         }
+    }
+
+    /// Forgets what a peer did, for its host too.
+    fn forgive(&mut self, peer: &PeerId) {
+        self.accounts.remove(peer);
+        self.strikes.retain(|_, peers| {
+            peers.remove(peer);
+            !peers.is_empty()
+        });
     }
 
     /// Trusts a peer, or no longer: a trusted one is never disconnected or banned for what it does. A ban of it ends.
@@ -314,7 +324,9 @@ impl Ledger {
             return Err(TooMany);
         } else {
             self.trusted.insert(peer);
-            self.unban(Whom::Peer(peer));
+            if self.accounts.get(&peer).is_some_and(|account| account.ban.is_some()) {
+                self.forgive(&peer);
+            }
         }
         Ok(())
     }

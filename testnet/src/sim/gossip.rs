@@ -210,7 +210,7 @@ impl<S: Scripts> World<S> {
             Message { index, topic: place, kind, author, author_id, sequence, data, bytes, since: now };
         let message = Arc::new(message);
         let reached = match &self.gossip {
-            Gossip::Flood => self.flood(ix, &message, None),
+            Gossip::Flood => self.flood(ix, &message, &[]),
             Gossip::Mesh(_) => self.mesh_publish(ix, &message),
         };
         if reached == 0 {
@@ -254,6 +254,9 @@ impl<S: Scripts> World<S> {
             peer.seen.duplicates += 1;
             peer.repeats[message.kind].messages += 1;
             peer.repeats[message.kind].bytes += message.bytes as u64;
+            if matches!(self.gossip, Gossip::Flood) {
+                self.came_again(ix, from, message);
+            }
             return None;
         }
         peer.firsts[message.kind].messages += 1;
@@ -292,7 +295,8 @@ impl<S: Scripts> World<S> {
         match &self.gossip {
             Gossip::Mesh(_) => self.mesh_judged(ix, &judging, verdict, in_time),
             Gossip::Flood if verdict == Verdict::Accept && in_time => {
-                self.flood(ix, &judging.message, Some(judging.from));
+                let have = [&judging.also[..], &[judging.from]].concat();
+                self.flood(ix, &judging.message, &have);
             }
             Gossip::Flood => {}
         }

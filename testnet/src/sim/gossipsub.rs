@@ -281,7 +281,8 @@ impl<S: Scripts> World<S> {
         self.submit_to_judge(ix, from, message, id);
     }
 
-    fn came_again(&mut self, ix: PeerIx, from: PeerIx, message: &Message) {
+    /// Another copy came. Who sent it while the first is judged is known to have it.
+    pub(super) fn came_again(&mut self, ix: PeerIx, from: PeerIx, message: &Message) {
         let peer = &mut self.peers[ix.0];
         let waiting = peer.judging.values_mut().find(|judging| judging.message.index == message.index);
         if let Some(judging) = waiting {

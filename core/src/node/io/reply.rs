@@ -112,8 +112,8 @@ pub enum CommandError {
     /// Something about files cannot be done.
     #[error(transparent)]
     Content(#[from] ContentError),
-    /// There is no such ban to end.
-    #[error("that peer or range is not banned")]
+    /// There is no such ban to end, and nothing to forgive.
+    #[error("that peer or range is not banned, and there is nothing to forgive")]
     NotBanned,
     /// A peer does not think about itself.
     #[error("that is this peer itself")]

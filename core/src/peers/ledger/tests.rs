@@ -140,6 +140,30 @@ fn a_person_decides_otherwise() {
 }
 
 #[test]
+fn who_is_forgiven_counts_no_longer_against_its_host() {
+    let mut ledger = Ledger::default();
+    let mut fall =
+        |ledger: &mut Ledger, index| ledger.report(peer(index), Offence::BadProof, Some(host(1)), at(0));
+    fall(&mut ledger, 1);
+    fall(&mut ledger, 2);
+    assert!(ledger.unban(Whom::Peer(peer(1))));
+    assert_eq!(fall(&mut ledger, 3), Consequence::Ban, "it is the second");
+    ledger.trust(peer(2), true).unwrap();
+    assert_eq!(fall(&mut ledger, 4), Consequence::Ban, "that one is the second, too");
+    assert_eq!(fall(&mut ledger, 5), Consequence::BanHost(host(1)));
+}
+
+#[test]
+fn who_is_not_banned_is_forgiven_too() {
+    let mut ledger = Ledger::default();
+    report(&mut ledger, peer(1), Offence::Malformed, 0);
+    assert!(ledger.score(&peer(1), Mono(0)) < 0 && !ledger.is_banned(&peer(1), Mono(0)));
+    assert!(ledger.unban(Whom::Peer(peer(1))));
+    assert_eq!((ledger.score(&peer(1), Mono(0)), ledger.deeds(&peer(1)).count()), (0, 0));
+    assert!(!ledger.unban(Whom::Peer(peer(1))), "there is nothing to forgive");
+}
+
+#[test]
 fn a_restart_keeps_scores_bans_and_their_reasons_and_heals_meanwhile() {
     let mut ledger = Ledger::default();
     let (bad, worse, shunned) = (peer(1), peer(2), peer(3));
