@@ -142,7 +142,7 @@ fn a_person_decides_otherwise() {
 #[test]
 fn who_is_forgiven_counts_no_longer_against_its_host() {
     let mut ledger = Ledger::default();
-    let mut fall =
+    let fall =
         |ledger: &mut Ledger, index| ledger.report(peer(index), Offence::BadProof, Some(host(1)), at(0));
     fall(&mut ledger, 1);
     fall(&mut ledger, 2);
