@@ -143,6 +143,7 @@ fn dashboard() -> impl IntoView {
                 {network::peers()}
                 {invite::card()}
                 {network::this_peer()}
+                {network::refused()}
                 {settings::card()}
                 {begin::card()}
             </div>

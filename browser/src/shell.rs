@@ -246,6 +246,9 @@ impl Shell for Tab {
         if let SwarmEvent::ConnectionEstablished { .. } = event {
             measure::mark(measure::Mark::Connected);
         }
+        if let SwarmEvent::Behaviour(BehaviourEvent::Extra(ExtraEvent::Webrtc(refused))) = event {
+            return vec![Input::Refused(*refused)];
+        }
         reservation::observe(swarm, event)
     }
 

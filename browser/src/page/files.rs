@@ -17,8 +17,8 @@ use crate::files;
 /// How often it is looked what has come.
 const LOOK: std::time::Duration = std::time::Duration::from_millis(700);
 
-const NOTE: &str = "Peers that are connected with this tab directly can fetch what it puts: natives, and other tabs of its \
-                    relay. Strangers cannot, and nobody can once the tab is closed, unless somebody has fetched it before.";
+const NOTE: &str = "Peers that are connected with this tab directly can fetch what it puts, and so can other tabs, which \
+                    reach it over its relay. Nobody can once the tab is closed, unless somebody has fetched it before.";
 
 /// What came of the last thing done: a word for tests and styles, and words for people.
 type Outcome = RwSignal<Option<(&'static str, String)>>;

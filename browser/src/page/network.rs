@@ -207,3 +207,29 @@ pub(super) fn this_peer() -> impl IntoView {
     }
     .into_any()
 }
+
+/// What this tab has refused, and how often; nothing is shown before there is something.
+pub(super) fn refused() -> impl IntoView {
+    let model = expect_context::<Model>();
+    let refusals = Memo::new(move |_| {
+        model.status.with(|status| status.as_ref().map(|status| status.refusals.clone()).unwrap_or_default())
+    });
+    let row = |(reason, count): (String, u64)| {
+        view! {
+            <dt>{reason.clone()}</dt>
+            <dd data-testid="refusal" data-reason=reason>{grouped(count)}</dd>
+        }
+    };
+    move || {
+        let refusals = refusals.get();
+        (!refusals.is_empty()).then(|| {
+            view! {
+                <section class="card" data-in="network" data-testid="refused" aria-labelledby="refused-title">
+                    <h2 id="refused-title">"Refused"</h2>
+                    <p class="dim">"What this tab did not take from others, and how often since it was opened."</p>
+                    <dl class="facts">{refusals.into_iter().map(row).collect_view()}</dl>
+                </section>
+            }
+        })
+    }
+}

@@ -162,11 +162,17 @@ impl Dht {
         let scope = Scope::of(reached_at).unwrap_or(Scope::World);
         let proven = outbound.then_some(reached_at);
         let believed = said.iter().filter(|address| is_believable(self.role, address, scope));
+        let mut is_routable = false;
         for address in proven.into_iter().chain(believed).take(MAX_ADDRESSES) {
             if can_dial(self.role, address) {
                 fx.push(Output::Routable { peer, address: address.clone() });
                 self.refresh.get_or_insert(fx.now.mono + FIRST_REFRESH_MILLIS);
+                is_routable = true;
             }
+        }
+        // Most peers say some addresses that nobody else can use, so only a peer without any other counts.
+        if !is_routable && !said.is_empty() {
+            fx.refuse("address-without-use");
         }
     }
 

@@ -174,6 +174,7 @@ impl Node {
                 // The quota blames; there is nothing to refuse any more.
                 let _ = self.fx.may(peer, Traffic::Table, 0);
             }
+            Input::Refused(what) => self.fx.refuse(what.label()),
             Input::Response { id, outcome } => self.response(id, outcome),
             Input::WorkDone(id, result) => {
                 if let Some(chain) = &mut self.chain {

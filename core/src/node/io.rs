@@ -2,12 +2,14 @@
 
 mod command;
 mod protocol;
+mod refused;
 mod reply;
 
 use libp2p::{Multiaddr, PeerId};
 
 pub use command::{BlockRef, Command, CommandId, ContentCommand, StandingCommand};
 pub use protocol::{InboundId, OutboundId, Protocol, RequestFailure};
+pub use refused::Refused;
 pub use reply::{CommandError, ContentError, Event, Reply};
 
 use super::{
@@ -187,6 +189,8 @@ pub enum Input {
     Online,
     /// A peer wants the distributed hash table to hold something. Whether it does is up to the shell.
     TableTold(PeerId),
+    /// The swarm refused something that others brought.
+    Refused(Refused),
     /// Others can reach us here.
     Listening(Multiaddr),
     /// Others can no longer reach us here.

@@ -102,7 +102,7 @@ impl Seeking {
     /// The table was asked where a peer is.
     pub(super) fn located(
         &mut self,
-        fx: &Effects,
+        fx: &mut Effects,
         connections: &mut Connections,
         peer: PeerId,
         addresses: Vec<Multiaddr>,
@@ -110,11 +110,15 @@ impl Seeking {
         if !self.reached.contains_key(&peer) || !connections.is_free(&peer, fx.now.mono) {
             return;
         }
+        let is_told = !addresses.is_empty();
         let usable: Vec<_> = addresses
             .into_iter()
             .filter(|address| can_dial(self.role, address) && connections.is_believable(address))
             .take(MAX_ADDRESSES)
             .collect();
+        if is_told && usable.is_empty() {
+            fx.refuse("address-without-use");
+        }
         for address in usable {
             connections.found(fx, peer, address, TRIES);
         }

@@ -5,6 +5,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 mod caps;
 mod finding;
+mod offers;
 mod room;
 mod standing;
 mod tabs;

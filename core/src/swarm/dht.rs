@@ -17,7 +17,7 @@ use super::{
     providers::{MAX_STRANGERS, Strangers},
 };
 use crate::{
-    node::{BucketView, DhtAnswer, DhtFailure, DhtId, DhtQuery, dht_protocol},
+    node::{BucketView, DhtAnswer, DhtFailure, DhtId, DhtQuery, Refused, dht_protocol},
     peers::Role,
     primitives::Hash,
 };
@@ -155,12 +155,13 @@ impl Lookups {
     }
 }
 
-/// Another peer asked or told something, and libp2p has answered; what is to be stored is up to us. Returns who told something.
+/// Another peer asked or told something, and libp2p has answered; what is to be stored is up to us. Returns who told something, and what of
+/// it is refused.
 pub(super) fn handled(
     kademlia: &mut Kademlia,
     strangers: &mut Strangers,
     request: InboundRequest,
-) -> Option<PeerId> {
+) -> Option<(PeerId, Option<Refused>)> {
     match request {
         InboundRequest::AddProvider { record: Some(record) } => {
             // libp2p passes on only what providers say of themselves.
@@ -171,14 +172,15 @@ pub(super) fn handled(
                     bucket.is_some_and(|bucket| bucket.iter().any(|it| *it.node.key.preimage() == provider));
                 strangers.add(kademlia.store_mut(), record, in_table)
             });
-            if let Some(Err(refusal)) = held {
+            let refused = held.and_then(Result::err).map(|refusal| {
                 tracing::debug!(%provider, %refusal, "a provider is not remembered");
-            }
-            Some(provider)
+                Refused::DhtRecord
+            });
+            Some((provider, refused))
         }
         InboundRequest::PutRecord { source, .. } => {
             tracing::debug!(%source, "a value is not stored: nobody's are");
-            Some(source)
+            Some((source, Some(Refused::DhtValue)))
         }
         _ => None,
     }

@@ -32,14 +32,14 @@ pub use self::{
     stream::ChannelEvents,
     transport::{Transport as WebrtcTransport, WebrtcError},
 };
-use crate::{primitives::Mono, signalling::Step};
+use crate::{node::Refused, primitives::Mono, signalling::Step};
 
 /// Sending pauses while so many bytes wait in a data channel, and goes on when so few do.
 const HIGH_WATER: usize = 256 << 10;
 /// A [`DataChannel`] tells when no more than so many bytes wait in it.
 pub const LOW_WATER: usize = 64 << 10;
 
-/// Signalling streams that wait for the transport's attention, each way.
+/// Signalling streams that wait for the transport's attention, each way, and refusals that wait to be told.
 const MAX_WAITING: usize = 16;
 
 /// What a platform has of WebRTC.
@@ -101,12 +101,27 @@ pub trait DataChannel: Send + 'static {
     fn waiting(&self) -> usize;
 }
 
-/// Joins the two: the transport asks for a stream to a peer, the behaviour tells of those that others open.
+/// Joins the two: the transport asks for a stream to a peer, the behaviour tells of those that others open, and of what the transport
+/// refused.
 #[must_use]
 pub fn webrtc(local: PeerId, backend: Arc<dyn Backend>) -> (WebrtcTransport, WebrtcBehaviour) {
     let (asks, asked) = mpsc::channel(MAX_WAITING);
     let (opened, incoming) = mpsc::channel(MAX_WAITING);
-    (WebrtcTransport::new(local, backend, asks, incoming), WebrtcBehaviour::new(asked, opened))
+    let (refuse, refused) = mpsc::channel(MAX_WAITING);
+    let refusals = Refusals(refuse);
+    let transport = WebrtcTransport::new(local, backend, asks, incoming, refusals.clone());
+    (transport, WebrtcBehaviour::new(asked, opened, (refusals, refused)))
+}
+
+/// Where it is told what was refused.
+#[derive(Clone)]
+struct Refusals(mpsc::Sender<Refused>);
+
+impl Refusals {
+    fn tell(&mut self, refused: Refused) {
+        // When so many wait to be counted, one more tells nothing new; and nobody counts once the swarm has ended.
+        let _ = self.0.try_send(refused);
+    }
 }
 
 /// The peer that an address says can be reached by `/webrtc`.

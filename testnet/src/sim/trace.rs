@@ -127,6 +127,7 @@ impl Trace {
             Input::SlotLost { .. } => (24, "slot lost"),
             Input::UpgradeFailed { .. } => (25, "upgrade failed"),
             Input::TableTold(_) => (36, "table told"),
+            Input::Refused(_) => (38, "refused"),
         };
         let body: &[u8] = match input {
             Input::Gossip(message) => &message.data,

@@ -80,6 +80,7 @@ async fn a_tab_takes_a_list_from_elsewhere_when_it_knows_who_has_signed_it() {
     tab.client().refresh().await.unwrap();
     let refused = "[...document.querySelectorAll('[data-testid=\"alarm\"]')].some(it => it.textContent.includes('not known here'))";
     tab.until("a stranger's list is refused", refused).await;
+    tab.shows("[data-testid=\"refusal\"][data-reason=\"node-list-stranger\"]").await;
     save(&format!("{url}#{}", elsewhere.peer()), "done").await;
     tab.client().refresh().await.unwrap();
     let found = format!(

@@ -280,6 +280,19 @@ fn addresses_of_nearer_networks_than_ours_are_not_dialled() {
     node.feed(Input::Dht(id, Ok(DhtAnswer::At(addresses.map(|text| text.parse().unwrap()).to_vec()))));
     let dials: Vec<_> = node.outputs.iter().filter(|output| matches!(output, Output::Dial(_))).collect();
     assert!(matches!(dials[..], [Output::Dial(address)] if address.to_string().starts_with("/ip4/8.8.8.8/")));
+    let refused = |node: &Harness| node.node.fx.refusals.get("address-without-use").copied();
+    assert_eq!(refused(&node), None, "one was of use");
+    node.wait(1_000);
+    for (id, query) in node.asked() {
+        let answer = match query {
+            DhtQuery::Providers(_) => DhtAnswer::Providers(vec![peer(3)]),
+            _ => continue,
+        };
+        node.feed(Input::Dht(id, Ok(answer)));
+    }
+    let [(id, DhtQuery::FindPeer(_))] = node.asked()[..] else { panic!() };
+    node.feed(Input::Dht(id, Ok(DhtAnswer::At(vec!["/ip4/127.0.0.1/tcp/22".parse().unwrap()]))));
+    assert_eq!(refused(&node), Some(1));
 }
 
 #[test]

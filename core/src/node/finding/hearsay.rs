@@ -165,7 +165,8 @@ impl Finding {
         let Some(from) = connections.direct_address(&teller) else { return };
         let addresses = self.believed(from, &peer, addresses);
         if addresses.is_empty() {
-            // One that only peers of another kind can dial.
+            // One that only peers of another kind can dial, or nearer than its teller.
+            fx.refuse("address-without-use");
             return;
         }
         let rumour = Rumour { peer, addresses, record: None, found, teller: Group::of(from) };

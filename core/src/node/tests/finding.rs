@@ -215,3 +215,28 @@ fn a_peer_is_tested_in_whichever_network_it_is_and_let_go_when_there_is_another_
     opened(&mut alone, 2, &neighbour);
     assert!(alone.outputs.iter().any(|output| matches!(output, Output::Disconnect(peer) if *peer == id(2))));
 }
+
+#[test]
+fn what_is_refused_is_counted_and_so_are_addresses_of_no_use() {
+    let discovery = Discovery { dht: true, ..Discovery::OFF };
+    let mut alone = Alone::with(Config { discovery, ..config(false) }, MemoryStore::default());
+    let count = |alone: &Alone, why| alone.node.fx.refusals.get(why).copied().unwrap_or_default();
+    for what in [Refused::SignallingMessage, Refused::DhtValue, Refused::DhtValue] {
+        alone.handle(Input::Refused(what));
+    }
+    assert_eq!(["signalling-message", "dht-value"].map(|why| count(&alone, why)), [1, 2]);
+    // One that comes from outside tells of a machine in our own network, and of one that can be dialled.
+    opened(&mut alone, 1, &at(1));
+    for (address, refused) in [("/ip4/192.168.0.1/tcp/80", 1), ("/ip4/9.9.9.9/tcp/1", 1)] {
+        let address = address.parse().unwrap();
+        alone.handle(Input::Discovered { peer: id(1), address, found: Found::Dht });
+        assert_eq!(count(&alone, "address-without-use"), refused);
+    }
+    // Of a peer that says where it is, too, something has to be of use.
+    routable(&mut alone, 2, "/ip4/8.8.8.8/tcp/7");
+    assert_eq!(count(&alone, "address-without-use"), 1);
+    let (agent, protocols) = ("other".to_owned(), vec![dht_protocol(&genesis().hash())]);
+    let addresses = vec!["/ip4/127.0.0.1/tcp/22".parse().unwrap()];
+    alone.handle(Input::Identified { peer: id(2), agent, protocols, addresses });
+    assert_eq!(count(&alone, "address-without-use"), 2);
+}

@@ -5,6 +5,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::*;
 use crate::{
+    content::Cid,
     peers::{PeerRecord, PeersRequest, PeersResponse},
     signalling::PROTOCOL,
 };
@@ -193,4 +194,60 @@ fn a_tab_stays_on_the_circuit_when_there_is_no_direct_way_and_does_not_go_on_try
         Ok(Reply::Status(status)) => assert_eq!(status.refusals.get("no-direct-way"), Some(&3)),
         reply => panic!("{reply:?}"),
     }
+}
+
+/// Takes what was asked of the table.
+fn asked(alone: &mut Alone) -> Vec<(DhtId, DhtQuery)> {
+    let mut asked = Vec::new();
+    alone.outputs.retain(|output| match output {
+        Output::Dht(id, query @ (DhtQuery::Providers(_) | DhtQuery::FindPeer(_))) => {
+            asked.push((*id, *query));
+            false
+        }
+        _ => true,
+    });
+    asked
+}
+
+#[test]
+fn a_tab_reaches_a_provider_that_is_a_tab_too_over_its_relay_and_then_directly() {
+    let mut alone = with(Role::Browser, Discovery { dht: true, ..Discovery::OFF });
+    let (provider, wanted) = (peer(50), Hash([7; 32]));
+    let relay = format!("/ip4/8.8.8.8/tcp/1/ws/p2p/{}", peer(100));
+    let direct = multiaddr(&format!("{relay}/p2p-circuit/webrtc/p2p/{provider}"));
+    let circuit = multiaddr(&format!("{relay}/p2p-circuit/p2p/{provider}"));
+    // Its record, as others passed it on: nobody has another address of it.
+    let address = multiaddr(&format!("{relay}/p2p-circuit/webrtc"));
+    alone.handle(Input::Discovered { peer: provider, address, found: Found::Exchange });
+    let fetch = ContentCommand::Fetch { cid: Cid(wanted), offer: true };
+    alone.ask(Command::Content(fetch)).unwrap();
+    let [(id, DhtQuery::Providers(key))] = asked(&mut alone)[..] else { panic!("nobody is looked for") };
+    assert_eq!(key, wanted);
+    alone.handle(Input::Dht(id, Ok(DhtAnswer::Providers(vec![provider]))));
+    let [(id, DhtQuery::FindPeer(sought))] = asked(&mut alone)[..] else { panic!("nor where it is") };
+    assert_eq!((sought, dialled(&mut alone)), (provider, None));
+    // The table places only those who answer questions there.
+    alone.handle(Input::Dht(id, Ok(DhtAnswer::At(Vec::new()))));
+    assert_eq!(dialled(&mut alone), Some(circuit.clone()), "first of all over the relay");
+
+    let relayed = |connection, link, address| Input::Connected {
+        peer: provider,
+        connection: ConnectionId(connection),
+        link,
+        address,
+        outbound: true,
+    };
+    alone.handle(relayed(1, Link::Relayed, circuit));
+    let protocols = vec![PROTOCOL.into()];
+    alone.handle(Input::Identified { peer: provider, agent: "tab".into(), protocols, addresses: Vec::new() });
+    let content = |alone: &Alone| {
+        alone.outputs.iter().any(
+            |output| matches!(output, Output::Request { peer, protocol: Protocol::Content, .. } if *peer == provider),
+        )
+    };
+    assert!(!content(&alone), "files do not go through relays");
+    assert_eq!(dialled(&mut alone), Some(direct.clone()));
+    alone.handle(relayed(2, Link::Direct, direct));
+    alone.run_to(alone.mono + 1_000);
+    assert!(content(&alone), "it is asked for the file");
 }

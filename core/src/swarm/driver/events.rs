@@ -124,8 +124,11 @@ impl<S: Shell, N: Machine> Engine<S, N> {
             }
             BehaviourEvent::Kademlia(kad::Event::InboundRequest { request }) => {
                 let kademlia = &mut self.swarm.behaviour_mut().kademlia;
-                if let Some(peer) = dht::handled(kademlia, &mut self.strangers, request) {
+                if let Some((peer, refused)) = dht::handled(kademlia, &mut self.strangers, request) {
                     self.feed(Input::TableTold(peer));
+                    if let Some(refused) = refused {
+                        self.feed(Input::Refused(refused));
+                    }
                 }
             }
             BehaviourEvent::Kademlia(kad::Event::RoutingUpdated {

@@ -23,7 +23,8 @@ use libp2p::{
 };
 
 use super::super::direct_only::{is_circuit, is_relayed};
-use crate::signalling::PROTOCOL;
+use super::Refusals;
+use crate::{node::Refused, signalling::PROTOCOL};
 
 /// Streams that others have opened on one connection and nobody has looked at.
 const MAX_OPENED: usize = 2;
@@ -37,23 +38,29 @@ pub(super) struct Ask {
     pub(super) reply: Reply,
 }
 
-/// The part of `/webrtc` that is a behaviour.
+/// The part of `/webrtc` that is a behaviour. It tells what was refused.
 pub struct Behaviour {
     asks: mpsc::Receiver<Ask>,
     opened: mpsc::Sender<(PeerId, Stream)>,
     relayed: BTreeMap<PeerId, Vec<ConnectionId>>,
     notices: VecDeque<(PeerId, ConnectionId, Open)>,
+    refusals: Refusals,
+    refused: mpsc::Receiver<Refused>,
 }
 
 impl Behaviour {
-    pub(super) fn new(asks: mpsc::Receiver<Ask>, opened: mpsc::Sender<(PeerId, Stream)>) -> Self {
-        Self { asks, opened, relayed: BTreeMap::new(), notices: VecDeque::new() }
+    pub(super) fn new(
+        asks: mpsc::Receiver<Ask>,
+        opened: mpsc::Sender<(PeerId, Stream)>,
+        (refusals, refused): (Refusals, mpsc::Receiver<Refused>),
+    ) -> Self {
+        Self { asks, opened, relayed: BTreeMap::new(), notices: VecDeque::new(), refusals, refused }
     }
 }
 
 impl NetworkBehaviour for Behaviour {
     type ConnectionHandler = Either<Handler, dummy::ConnectionHandler>;
-    type ToSwarm = std::convert::Infallible;
+    type ToSwarm = Refused;
 
     fn handle_established_inbound_connection(
         &mut self,
@@ -99,6 +106,7 @@ impl NetworkBehaviour for Behaviour {
             Either::Left(Opened(stream)) => {
                 if self.opened.try_send((peer, stream)).is_err() {
                     tracing::debug!(%peer, "refused: too many peers want a direct connection");
+                    self.refusals.tell(Refused::SignallingTooMany);
                 }
             }
             Either::Right(never) => match never {},
@@ -112,6 +120,9 @@ impl NetworkBehaviour for Behaviour {
                 // Fails when nobody waits any more.
                 None => drop(reply.send(Err("there is no relayed connection to the peer".to_owned()))),
             }
+        }
+        if let Poll::Ready(Some(refused)) = self.refused.poll_next_unpin(cx) {
+            return Poll::Ready(ToSwarm::GenerateEvent(refused));
         }
         match self.notices.pop_front() {
             Some((peer_id, id, open)) => Poll::Ready(ToSwarm::NotifyHandler {

@@ -13,8 +13,11 @@ use futures::{
 use futures_timer::Delay;
 use libp2p::{PeerId, swarm::Stream};
 
-use super::{Backend, ConnectionEvents, Muxer, PeerConnection, WebrtcError};
-use crate::signalling::{Action, Happened, Session, SessionError, Side};
+use super::{Backend, ConnectionEvents, Muxer, PeerConnection, Refusals, WebrtcError};
+use crate::{
+    node::Refused,
+    signalling::{Action, Happened, Session, SessionError, Side},
+};
 
 /// How much of the stream is read at once.
 const CHUNK: usize = 4 << 10;
@@ -22,8 +25,18 @@ const CHUNK: usize = 4 << 10;
 /// How long the other side may take to close its half of a signalling stream that has served its purpose.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What an agreement leaves behind.
+#[derive(Clone)]
+pub(super) struct Ends {
+    /// Where the stream goes to be closed in order.
+    pub(super) done: mpsc::UnboundedSender<Stream>,
+    /// Where it is told what was refused of the other side.
+    pub(super) refusals: Refusals,
+}
+
 /// One agreement under way.
 pub(super) struct Negotiation {
+    side: Side,
     peer: PeerId,
     backend: Arc<dyn Backend>,
     session: Session,
@@ -35,8 +48,7 @@ pub(super) struct Negotiation {
     events: ConnectionEvents,
     timer: Delay,
     is_finished: bool,
-    /// Where the stream goes to be closed in order.
-    done: mpsc::UnboundedSender<Stream>,
+    ends: Ends,
 }
 
 impl Negotiation {
@@ -46,7 +58,7 @@ impl Negotiation {
         peer: PeerId,
         stream: Stream,
         backend: Arc<dyn Backend>,
-        done: mpsc::UnboundedSender<Stream>,
+        ends: Ends,
     ) -> Result<Self, WebrtcError> {
         let events = ConnectionEvents::default();
         let connection = backend.connect(events.clone()).map_err(SessionError::Browser)?;
@@ -54,6 +66,7 @@ impl Negotiation {
         let session = Session::new(side, now);
         let wait = session.poll_timeout().map_or(0, |deadline| deadline - now);
         Ok(Self {
+            side,
             peer,
             backend,
             session,
@@ -64,7 +77,7 @@ impl Negotiation {
             events,
             timer: Delay::new(Duration::from_millis(wait)),
             is_finished: false,
-            done,
+            ends,
         })
     }
 
@@ -149,13 +162,17 @@ impl Future for Negotiation {
             (Err(error), _) => {
                 // Dropped, the stream is reset and the connection closed.
                 (this.stream, this.connection) = (None, None);
+                let was_described = this.session.parts().described.is_some();
+                if let Some(refused) = refused(&error, this.side, was_described) {
+                    this.ends.refusals.tell(refused);
+                }
                 Poll::Ready(Err(error.into()))
             }
             (Ok(()), true) => {
                 let connection = this.connection.take().expect("a future is not polled after its end");
                 if let Some(stream) = this.stream.take() {
                     // Fails only when the transport is gone.
-                    let _ = this.done.unbounded_send(stream);
+                    let _ = this.ends.done.unbounded_send(stream);
                 }
                 let parts = this.session.parts();
                 tracing::info!(peer = %this.peer, ?parts, "a direct connection by WebRTC");
@@ -174,6 +191,25 @@ impl Drop for Negotiation {
     }
 }
 
+/// What was refused of the other side, where an agreement came to nothing for that. That there is no way, or the other side has left, is no
+/// refusal; and who does not answer what we began has refused us.
+const fn refused(error: &SessionError, side: Side, was_described: bool) -> Option<Refused> {
+    match error {
+        SessionError::Malformed(_) | SessionError::OutOfTurn(_) | SessionError::Reflected => {
+            Some(Refused::SignallingMessage)
+        }
+        SessionError::Sdp(_) => Some(Refused::SignallingDescription),
+        SessionError::TooManyCandidates => Some(Refused::SignallingAddresses),
+        SessionError::TimedOut if matches!(side, Side::Answerer) && !was_described => {
+            Some(Refused::SignallingStalled)
+        }
+        SessionError::TimedOut
+        | SessionError::Ended
+        | SessionError::Browser(_)
+        | SessionError::Unreachable => None,
+    }
+}
+
 /// Closes a signalling stream and waits for the other side to do so too: a reset would look to it like failure.
 pub(super) fn goodbye(mut stream: Stream) -> BoxFuture<'static, ()> {
     let close = async move {
@@ -187,4 +223,22 @@ pub(super) fn goodbye(mut stream: Stream) -> BoxFuture<'static, ()> {
         futures::future::select(std::pin::pin!(close), Delay::new(GOODBYE_TIMEOUT)).await;
     }
     .boxed()
+}
+
+#[cfg(test)]
+#[cfg(not(target_arch = "wasm32"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_begins_and_then_says_nothing_has_stalled() {
+        let late = SessionError::TimedOut;
+        assert_eq!(refused(&late, Side::Answerer, false), Some(Refused::SignallingStalled));
+        assert_eq!(refused(&late, Side::Answerer, true), None, "no way was found in time");
+        assert_eq!(refused(&late, Side::Offerer, false), None);
+        for nobodys in [SessionError::Ended, SessionError::Unreachable, SessionError::Browser(String::new())]
+        {
+            assert_eq!(refused(&nobodys, Side::Answerer, false), None, "{nobodys}");
+        }
+    }
 }

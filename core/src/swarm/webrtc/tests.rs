@@ -1,6 +1,7 @@
 //! Two peers behind a real relay, over the memory transport, and browsers that are played.
 
 mod fake;
+mod refusing;
 
 use std::{sync::atomic::AtomicU64, time::Duration};
 

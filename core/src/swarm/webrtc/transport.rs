@@ -21,12 +21,13 @@ use libp2p::{
 };
 
 use super::{
-    Backend, Muxer,
+    Backend, Muxer, Refusals,
     behaviour::Ask,
-    negotiation::{Negotiation, goodbye},
+    negotiation::{Ends, Negotiation, goodbye},
     webrtc_peer,
 };
 use crate::{
+    node::Refused,
     peers::{Allowance, Bucket},
     signalling::{SessionError, Side},
 };
@@ -51,6 +52,19 @@ pub enum WebrtcError {
     /// The swarm has ended.
     #[error("the peer has stopped")]
     Stopped,
+}
+
+/// Why an agreement that another side begins is not gone into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum Denied {
+    #[error("both sides began at once, and ours goes on")]
+    OursGoesOn,
+    #[error("too many want a direct connection at once")]
+    TooMany,
+    #[error("it has begun already")]
+    Begun,
+    #[error("too many wanted one lately")]
+    TooOften,
 }
 
 /// Peers with whom an agreement is under way.
@@ -88,7 +102,8 @@ pub struct Transport {
     outbound: Busy,
     inbound: Busy,
     allowance: Bucket,
-    done: (mpsc::UnboundedSender<Stream>, mpsc::UnboundedReceiver<Stream>),
+    ends: Ends,
+    done: mpsc::UnboundedReceiver<Stream>,
     goodbyes: FuturesUnordered<BoxFuture<'static, ()>>,
 }
 
@@ -98,7 +113,9 @@ impl Transport {
         backend: Arc<dyn Backend>,
         asks: mpsc::Sender<Ask>,
         incoming: mpsc::Receiver<(PeerId, Stream)>,
+        refusals: Refusals,
     ) -> Self {
+        let (to_close, done) = mpsc::unbounded();
         Self {
             local,
             backend,
@@ -108,23 +125,24 @@ impl Transport {
             outbound: Busy::default(),
             inbound: Busy::default(),
             allowance: Bucket::new(INBOUND_ALLOWANCE),
-            done: mpsc::unbounded(),
+            ends: Ends { done: to_close, refusals },
+            done,
             goodbyes: FuturesUnordered::new(),
         }
     }
 
     /// Whether a stream that another side opened is answered, and the mark that it is.
-    fn admit(&mut self, peer: PeerId) -> Result<Mark, &'static str> {
+    fn admit(&mut self, peer: PeerId) -> Result<Mark, Denied> {
         // When both begin at once, what the one with the smaller id began goes on.
         if self.local < peer && self.outbound.lock().contains(&peer) {
-            return Err("both sides began at once, and ours goes on");
+            return Err(Denied::OursGoesOn);
         }
         if self.inbound.lock().len() >= MAX_INBOUND {
-            return Err("too many want a direct connection at once");
+            return Err(Denied::TooMany);
         }
-        let mark = self.inbound.mark(peer).ok_or("it has begun already")?;
+        let mark = self.inbound.mark(peer).ok_or(Denied::Begun)?;
         let now = self.backend.now();
-        if self.allowance.take(INBOUND_COST, now) { Ok(mark) } else { Err("too many wanted one lately") }
+        if self.allowance.take(INBOUND_COST, now) { Ok(mark) } else { Err(Denied::TooOften) }
     }
 }
 
@@ -150,7 +168,7 @@ impl libp2p::core::Transport for Transport {
             return Err(TransportError::MultiaddrNotSupported(address));
         };
         let (mut asks, outbound) = (self.asks.clone(), self.outbound.clone());
-        let (backend, done) = (self.backend.clone(), self.done.0.clone());
+        let (backend, ends) = (self.backend.clone(), self.ends.clone());
         Ok(async move {
             let Some(_mark) = outbound.mark(peer) else {
                 return Err(WebrtcError::NoStream("it is being dialled already".to_owned()));
@@ -161,13 +179,13 @@ impl libp2p::core::Transport for Transport {
                 WebrtcError::NoStream("the relayed connection to the peer was lost".to_owned())
             })?;
             let stream = stream.map_err(WebrtcError::NoStream)?;
-            Negotiation::new(Side::Offerer, peer, stream, backend, done)?.await
+            Negotiation::new(Side::Offerer, peer, stream, backend, ends)?.await
         }
         .boxed())
     }
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<TransportEvent<Upgrade, WebrtcError>> {
-        while let Poll::Ready(Some(stream)) = self.done.1.poll_next_unpin(cx) {
+        while let Poll::Ready(Some(stream)) = self.done.poll_next_unpin(cx) {
             self.goodbyes.push(goodbye(stream));
         }
         while let Poll::Ready(Some(())) = self.goodbyes.poll_next_unpin(cx) {}
@@ -175,14 +193,18 @@ impl libp2p::core::Transport for Transport {
             let mark = match self.admit(peer) {
                 Ok(mark) => mark,
                 Err(reason) => {
-                    tracing::debug!(%peer, reason, "a direct connection was refused");
+                    tracing::debug!(%peer, %reason, "a direct connection was refused");
+                    // That both begin at once is nobody's fault, and one of the two goes on.
+                    if reason != Denied::OursGoesOn {
+                        self.ends.refusals.tell(Refused::SignallingTooMany);
+                    }
                     continue;
                 }
             };
-            let (backend, done) = (self.backend.clone(), self.done.0.clone());
+            let (backend, ends) = (self.backend.clone(), self.ends.clone());
             let upgrade = async move {
                 let _mark = mark;
-                Negotiation::new(Side::Answerer, peer, stream, backend, done)?.await
+                Negotiation::new(Side::Answerer, peer, stream, backend, ends)?.await
             };
             return Poll::Ready(TransportEvent::Incoming {
                 listener_id: self.listener,

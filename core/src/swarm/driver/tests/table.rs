@@ -1,6 +1,12 @@
 //! Who answers others' questions of the distributed hash table, and who only asks.
 
+use libp2p::kad::{self, store::MemoryStore};
+
 use super::*;
+use crate::{
+    node::{DhtAnswer, DhtId, DhtQuery, Refused},
+    swarm::dht,
+};
 
 /// The table, as a person sees it.
 async fn known(peer: &Peer) -> Vec<String> {
@@ -51,5 +57,110 @@ fn who_serves_is_in_the_table_of_those_who_ask_and_they_in_nobodys() {
         .await;
         assert_eq!(known(&a).await, [b.id.to_string()]);
         assert!(known(&b).await.is_empty());
+    });
+}
+
+/// A stranger that speaks the table's protocol under this name says this to a peer. Returns when it has, or cannot.
+async fn tells(
+    spawner: &LocalSpawner,
+    (peer, name): (&Peer, String),
+    told: impl FnOnce(&mut kad::Behaviour<MemoryStore>),
+) {
+    let key = Keypair::generate_ed25519();
+    let id = key.public().to_peer_id();
+    let transport = MemoryTransport::default()
+        .upgrade(Version::V1)
+        .authenticate(noise::Config::new(&key).unwrap())
+        .multiplex(yamux::Config::default())
+        .boxed();
+    let config = kad::Config::new(StreamProtocol::try_from_owned(name).unwrap());
+    let mut behaviour = kad::Behaviour::with_config(id, MemoryStore::new(id), config);
+    behaviour.set_mode(Some(kad::Mode::Client));
+    behaviour.add_address(&peer.id, peer.address.clone());
+    told(&mut behaviour);
+    let idle = swarm::Config::without_executor().with_idle_connection_timeout(Duration::from_secs(60));
+    let mut swarm = Swarm::new(transport, behaviour, id, idle);
+    loop {
+        if let SwarmEvent::Behaviour(kad::Event::OutboundQueryProgressed { result, .. }) =
+            swarm.select_next_some().await
+            && matches!(result, kad::QueryResult::PutRecord(_) | kad::QueryResult::StartProviding(_))
+        {
+            break;
+        }
+    }
+    // Nobody answers who is told of a provider, so it may still be on its way.
+    spawner.spawn_local(swarm.for_each(|_| std::future::ready(()))).unwrap();
+}
+
+/// What a peer refuses of what it is told next for the table, if it does.
+async fn refused(peer: &mut Peer) -> Option<Refused> {
+    peer.told(|input| matches!(input, Input::TableTold(_)).then_some(())).await;
+    match peer.told.next().now_or_never().flatten() {
+        Some(Input::Refused(what)) => Some(what),
+        _ => None,
+    }
+}
+
+fn value() -> kad::Record {
+    kad::Record::new(dht::record_key(&Hash([7; 32])), b"anything".to_vec())
+}
+
+#[test]
+fn a_value_and_a_key_of_another_kind_are_refused_and_that_is_told() {
+    run(|spawner| async move {
+        let mut a = Peer::start(&spawner, Some(chain("ours")));
+        a.put_out(Output::ServeDht(true));
+        let (to, name) = (a.id, crate::node::dht_protocol(&chain("ours").hash()));
+        tells(&spawner, (&a, name.clone()), |kad| {
+            kad.put_record_to(value(), std::iter::once(to), kad::Quorum::One);
+        })
+        .await;
+        assert_eq!(refused(&mut a).await, Some(Refused::DhtValue));
+        for (key, expected) in [
+            (kad::RecordKey::from(vec![7; 34]), Some(Refused::DhtRecord)),
+            (dht::record_key(&Hash([7; 32])), None),
+        ] {
+            tells(&spawner, (&a, name.clone()), |kad| {
+                kad.start_providing(key).unwrap();
+            })
+            .await;
+            assert_eq!(refused(&mut a).await, expected);
+        }
+    });
+}
+
+#[test]
+fn who_is_of_another_chain_gets_nowhere_in_the_table() {
+    run(|spawner| async move {
+        let [mut a, mut b] = ["ours", "theirs"].map(|name| Peer::start(&spawner, Some(chain(name))));
+        for peer in [&a, &b] {
+            peer.put_out(Output::ServeDht(true));
+        }
+        a.dial(&mut b).await;
+        b.told(|input| matches!(input, Input::Identified { .. }).then_some(())).await;
+        let (to, name) = (a.id, crate::node::dht_protocol(&chain("theirs").hash()));
+        tells(&spawner, (&a, name), |kad| {
+            kad.put_record_to(value(), std::iter::once(to), kad::Quorum::One);
+        })
+        .await;
+        // Even who knows where the other one is learns nothing there, and tells it nothing.
+        b.put_out(Output::Routable { peer: a.id, address: a.address.clone() });
+        for (id, query) in [(1, DhtQuery::Provide(Hash([7; 32]))), (2, DhtQuery::Providers(Hash([7; 32])))] {
+            b.put_out(Output::Dht(DhtId(id), query));
+            let outcome = b
+                .told(|input| match input {
+                    Input::Dht(of, outcome) if of == DhtId(id) => Some(outcome),
+                    _ => None,
+                })
+                .await;
+            assert!(
+                !matches!(&outcome, Ok(DhtAnswer::Providers(others)) if others.contains(&a.id)),
+                "{outcome:?}"
+            );
+        }
+        while let Some(input) = a.told.next().now_or_never().flatten() {
+            assert!(!matches!(input, Input::TableTold(_) | Input::Refused(_)), "{input:?}");
+        }
+        assert!(known(&a).await.is_empty());
     });
 }

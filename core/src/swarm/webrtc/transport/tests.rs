@@ -30,8 +30,8 @@ impl Backend for Clock {
 
 fn transport(local: PeerId) -> (Transport, Arc<Clock>) {
     let clock = Arc::new(Clock::default());
-    let ((asks, _), (_, incoming)) = (mpsc::channel(1), mpsc::channel(1));
-    (Transport::new(local, clock.clone(), asks, incoming), clock)
+    let ((asks, _), (_, incoming), (refuse, _)) = (mpsc::channel(1), mpsc::channel(1), mpsc::channel(1));
+    (Transport::new(local, clock.clone(), asks, incoming, Refusals(refuse)), clock)
 }
 
 #[test]
