@@ -46,9 +46,11 @@ async fn main() -> ExitCode {
 async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     // Before anything starts, so that a signal cannot come too early.
     let stopped = stop_signal()?;
-    let (json, listeners) = (options.json, options.addresses().len());
+    // Others are told of those that a person has named, and of no others then.
+    let told = if options.external.is_empty() { options.addresses() } else { options.external.clone() };
+    let (json, count) = (options.json, told.len());
     let mut relay = Relay::start(options).await?;
-    announce(&relay, json, listeners).await?;
+    announce(&relay, json, count).await?;
     tokio::select! {
         () = stopped => {}
         ended = relay.ended() => {
@@ -62,8 +64,8 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Says on standard output that the relay is ready, once it knows the ports it listens on.
-async fn announce(relay: &Relay, json: bool, listeners: usize) -> io::Result<()> {
-    let addresses = relay.addresses(listeners).await;
+async fn announce(relay: &Relay, json: bool, count: usize) -> io::Result<()> {
+    let addresses = relay.addresses(count).await;
     let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
     let http = format!("{}://{}", if relay.is_secure() { "https" } else { "http" }, relay.http_address());
     let rpc = relay.rpc_address().map(|address| format!("http://{address}"));

@@ -27,7 +27,7 @@ pub use namespace::{in_namespace, without_namespaces};
 pub use process::{Process, programs_dir, wait_for};
 pub use rpc::{get, post, rpc};
 pub use run::{Setup, run};
-pub use tab::{Driver, Tab, chromium, missing_for_tabs};
+pub use tab::{Driver, Tab, chromium, missing_for_tabs, signal_all};
 
 use std::{io, path::PathBuf, time::Duration};
 

@@ -27,6 +27,8 @@ mod life;
 mod long;
 #[path = "browser/mixed.rs"]
 mod mixed;
+#[path = "browser/proxy.rs"]
+mod proxy;
 #[path = "browser/routers.rs"]
 mod routers;
 #[path = "browser/secure.rs"]

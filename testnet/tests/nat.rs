@@ -5,6 +5,8 @@
 
 #[path = "nat/asked.rs"]
 mod asked;
+#[path = "nat/kept.rs"]
+mod kept;
 #[path = "nat/street.rs"]
 mod street;
 

@@ -1,5 +1,5 @@
 //! A peer of another family: js-libp2p connects to the relay, pings it, is told what it is, and chats with it and
-//! with a native peer behind it, both ways. It provides and finds in the distributed hash table, and is reached through the relay.
+//! with a native peer behind it, both ways. It provides, finds and serves in the distributed hash table, and is reached through the relay.
 //!
 //! Needs Node, and `npm ci` in `testnet/js`; `cargo xtask test outside` sees to both.
 #![expect(clippy::unwrap_used, reason = "a test may")]
@@ -7,7 +7,7 @@
 use std::{io::Write, path::Path, process::Command};
 
 use serde_json::Value;
-use weft_testnet::live::{Chain, PATIENCE, Ports, Process, wait_for};
+use weft_testnet::live::{Chain, NodeOptions, PATIENCE, Ports, Process, wait_for};
 
 const ROOM: &str = "harbour";
 
@@ -84,20 +84,22 @@ fn dht(chain: &Chain, node: &Process, arguments: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_default()
 }
 
+/// A js peer that takes part in the table of a chain, which it knows one peer of.
+fn in_table(chain: &Chain, name: &str, known: &str, third: Option<&str>) -> Process {
+    let protocol = format!("/weft/{}/kad/1", hex::encode(&chain.hash().unwrap().0[..4]));
+    let mut command = Command::new("node");
+    command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("js"));
+    command.args(["table.mjs", known, &protocol]).args(third);
+    Process::start(name, command, chain.dir()).unwrap()
+}
+
 #[test]
 fn js_libp2p_provides_and_finds_in_the_table_and_is_reached_through_the_relay() {
     let chain = Chain::new(500, 1).unwrap();
     let (relay, natives) = chain.start_all(None, Ports::default()).unwrap();
     let native = &natives[0];
     let address = relay.tcp_addresses()[0].clone();
-    let protocol = format!("/weft/{}/kad/1", hex::encode(&chain.hash().unwrap().0[..4]));
-    let join = |name: &str, circuit: Option<&str>| {
-        let mut command = Command::new("node");
-        command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("js"));
-        command.args(["table.mjs", &address, &protocol]).args(circuit);
-        Process::start(name, command, chain.dir()).unwrap()
-    };
-    let mut js = join("js", None);
+    let mut js = in_table(&chain, "js", &address, None);
     let own = happens(&mut js, "connected", |_| true)["own"].as_str().unwrap().to_owned();
     let reserved = happens(&mut js, "reserved", |_| true)["address"].as_str().unwrap().to_owned();
     let mut input = js.input().unwrap();
@@ -116,7 +118,54 @@ fn js_libp2p_provides_and_finds_in_the_table_and_is_reached_through_the_relay() 
     let found = happens(&mut js, "find", |_| true);
     assert!(found["providers"].to_string().contains(native.peer()), "{found}");
     // And another one reaches it through the relay.
-    let mut other = join("other", Some(&reserved));
+    let mut other = in_table(&chain, "other", &address, Some(&reserved));
     let pinged = happens(&mut other, "pinged", |_| true);
     assert_eq!((pinged["peer"].as_str(), pinged["limited"].as_bool()), (Some(own.as_str()), Some(true)));
+}
+
+#[test]
+fn js_libp2p_serves_the_table_to_ours() {
+    let chain = Chain::new(500, 1).unwrap();
+    let (relay, natives) = chain.start_all(None, Ports::default()).unwrap();
+    let mut js = in_table(&chain, "js", &relay.tcp_addresses()[0], Some("serve"));
+    let at = happens(&mut js, "listening", |_| true)["address"].as_str().unwrap().to_owned();
+    let own = happens(&mut js, "connected", |_| true)["own"].as_str().unwrap().to_owned();
+    let mut input = js.input().unwrap();
+    // Nobody else knows of this.
+    let kept = "5a".repeat(32);
+    writeln!(input, "hold {kept}").unwrap();
+    happens(&mut js, "hold", |_| true);
+
+    // One of ours that knows only js-libp2p, and can be told of others by nothing but the table.
+    let options = NodeOptions { bootstrap: vec![at], ..NodeOptions::default() };
+    let mut command = chain.node_command("asker", &options);
+    command.args(["--no-exchange", "--no-rendezvous", "--outbound", "0"]);
+    let asker = Process::start_ready("asker", command, chain.dir()).unwrap();
+    wait_for("js-libp2p says who provides what it holds", PATIENCE, || {
+        Ok(dht(&chain, &asker, &["providers", &kept]).to_string().contains(&own).then_some(()))
+    })
+    .unwrap();
+    let place = relay.tcp_addresses()[0].split("/p2p/").next().unwrap().to_owned();
+    wait_for("js-libp2p says where the relay is", PATIENCE, || {
+        Ok(dht(&chain, &asker, &["find-peer", relay.peer()]).to_string().contains(&place).then_some(()))
+    })
+    .unwrap();
+
+    // What ours provide is told to it too: it has it, without asking anybody.
+    let mut key = String::new();
+    wait_for("the relay knows that js-libp2p serves", PATIENCE, || {
+        Ok(dht(&chain, &relay, &["table"]).to_string().contains(&own).then_some(()))
+    })
+    .unwrap();
+    for native in [&natives[0], &asker] {
+        let text = format!("song of {}", native.name());
+        wait_for("it is provided", PATIENCE, || {
+            let provided = dht(&chain, native, &["provide", &text]);
+            Ok(provided["key"].as_str().map(|it| key = it.to_owned()))
+        })
+        .unwrap();
+        writeln!(input, "held {key}").unwrap();
+        let held = happens(&mut js, "held", |held| held["key"] == key.as_str());
+        assert_eq!(held["providers"], serde_json::json!([native.peer()]), "{held}");
+    }
 }

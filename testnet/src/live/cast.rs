@@ -198,6 +198,7 @@ pub(super) fn cast(scenario: &Scenario, ground: &Ground, app: &Path) -> Result<V
                 let ports = pages.last().map(|(_, ports)| *ports).unwrap_or_default();
                 let app = tabs.then(|| app.to_owned());
                 Recipe::Relay(RelayOptions {
+                    proxy: None,
                     webrtc_direct: None,
                     app,
                     ports,

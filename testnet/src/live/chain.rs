@@ -59,6 +59,8 @@ pub struct RelayOptions {
     pub host: Option<Ipv4Addr>,
     /// What it shows to browsers: https in place of http then, and wss in place of ws.
     pub certificate: Option<TestCertificate>,
+    /// Where others reach it through a proxy on this machine, which has the certificate in its place.
+    pub proxy: Option<String>,
     /// Where tabs reach it by WebRTC-direct, in place of WebSocket.
     pub webrtc_direct: Option<String>,
     /// Whom to connect to.
@@ -255,7 +257,9 @@ impl Chain {
             command.arg("--tls-cert").arg(&certificate.file).arg("--tls-key").arg(&certificate.key);
         }
         command.args(["--stun", &format!("{host}:0")]);
-        if host.is_loopback() {
+        if let Some(outside) = &options.proxy {
+            command.args(["--external", outside, "--behind-proxy", "127.0.0.0/8"]);
+        } else if host.is_loopback() {
             command.arg("--demo-key").arg(self.faucet_key());
         }
         if let Some(app) = &options.app {

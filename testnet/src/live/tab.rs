@@ -220,6 +220,14 @@ fn signal(name: &str, pids: &[String]) -> Result<(), LiveError> {
     kill.status().map(|_| ()).map_err(LiveError::system("signalling a browser"))
 }
 
+/// Sends a signal, such as `-STOP` or `-CONT`, to the programs that have this argument and to all that they have started.
+///
+/// # Errors
+/// When the system does not pass it on.
+pub fn signal_all(name: &str, argument: &str) -> Result<(), LiveError> {
+    signal(name, &browsers(|it| it == argument))
+}
+
 /// One tab, in a browser of its own.
 #[derive(Debug)]
 pub struct Tab {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use weft_testnet::live::{PATIENCE, Process, in_namespace, wait_for};
+use weft_testnet::live::{PATIENCE, Process, in_namespace, signal_all, wait_for};
 
 use super::{Network, ROOM, invite::silent};
 
@@ -21,6 +21,8 @@ const NAMES: [&str; 2] = ["firefox-esr", "firefox"];
 /// One tab in a Firefox of its own.
 struct Firefox {
     process: Process,
+    /// Where it keeps its profile, which its programs were told.
+    profile: String,
     /// It ends with this.
     input: Option<ChildStdin>,
     /// How many answers there were.
@@ -30,6 +32,8 @@ struct Firefox {
 impl Drop for Firefox {
     fn drop(&mut self) {
         self.input = None;
+        // What stands still does not end.
+        let _ = signal_all("-CONT", &self.profile);
         // Else it is killed, and its browser is left behind.
         let _ = self.process.wait(GOODBYE);
     }
@@ -46,10 +50,20 @@ impl Firefox {
         let dir = network.chain.dir();
         let mut command = Command::new("node");
         command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("js"));
-        command.args(["firefox.mjs", program()]).arg(dir.join(format!("profile-{name}"))).arg(url);
+        let profile = dir.join(format!("profile-{name}")).display().to_string();
+        command.args(["firefox.mjs", program(), &profile, url]);
         let mut process = Process::start(name, command, dir).unwrap();
         let input = process.input();
-        Self { process, input, answers: 0 }
+        Self { process, profile, input, answers: 0 }
+    }
+
+    /// Lets it stand still, until [`Self::resume`].
+    fn pause(&self) {
+        signal_all("-STOP", &self.profile).unwrap();
+    }
+
+    fn resume(&self) {
+        signal_all("-CONT", &self.profile).unwrap();
     }
 
     fn evaluate(&mut self, expression: &str) -> Value {
@@ -94,6 +108,15 @@ impl Firefox {
     fn click(&mut self, id: &str) {
         let click = format!("(document.querySelector('[data-testid=\"{id}\"]').click(), true)");
         self.until(&format!("{id} is there"), &click);
+    }
+
+    /// Waits until it follows the chain at `height` or above.
+    fn follows(&mut self, height: u64) {
+        let follows = format!(
+            "document.querySelector('[data-testid=\"sync-state\"]').dataset.phase === 'following' && \
+             Math.max(...[...document.querySelectorAll('[data-testid=\"block\"]')].map(b => +b.dataset.height)) >= {height}"
+        );
+        self.until(&format!("the tab follows the chain at {height}"), &follows);
     }
 
     fn peer(&mut self) -> String {
@@ -148,7 +171,14 @@ fn two_tabs_in_firefox_reach_each_other_directly_and_go_on_without_the_relay() {
     two.only_direct(&first);
     one.join();
     two.join();
+    two.follows(1);
+    // The second stands still while the chain grows, and nobody but the first can tell it of that.
+    two.pause();
+    let height = network.relay.height().unwrap() + 4;
+    one.follows(height);
     network.relay.kill();
+    two.resume();
+    two.follows(height);
     one.say("without a relay");
     two.hears(&first, "without a relay");
     two.say("and back");
