@@ -46,9 +46,10 @@ async fn main() -> ExitCode {
 async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     // Before anything starts, so that a signal cannot come too early.
     let stopped = stop_signal()?;
-    // Others are told of those that a person has named, and of no others then.
-    let told = if options.external.is_empty() { options.addresses() } else { options.external.clone() };
-    let (json, count) = (options.json, told.len());
+    // Those it listens on, and those at which a person says that others reach it.
+    let listens = options.addresses();
+    let named = options.external.iter().filter(|address| !listens.contains(address));
+    let (json, count) = (options.json, listens.len() + named.count());
     let mut relay = Relay::start(options).await?;
     announce(&relay, json, count).await?;
     tokio::select! {
