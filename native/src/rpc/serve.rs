@@ -40,9 +40,13 @@ pub(super) async fn serve<S>(
     builder.timer(TokioTimer::new()).header_read_timeout(limits.idle);
     let mut stopped = pin!(stop.clone().shutdown());
     loop {
-        let entering = async { (places.clone().acquire_owned().await, listener.accept().await) };
-        let (place, accepted) = tokio::select! {
-            entered = entering => entered,
+        // A place is taken only by who comes, so that the metrics do not count one for nobody.
+        let entering = async {
+            drop(places.acquire().await);
+            listener.accept().await
+        };
+        let accepted = tokio::select! {
+            accepted = entering => accepted,
             () = &mut stopped => return,
         };
         let (stream, from) = match accepted {
@@ -56,6 +60,8 @@ pub(super) async fn serve<S>(
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%from, %error, "an RPC connection will be slow");
         }
+        // Nobody else takes any, so it is still there.
+        let place = places.clone().acquire_owned().await;
         let service = TowerToHyperService::new(service(from.ip()));
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         let stopped = stop.clone().shutdown();
