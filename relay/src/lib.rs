@@ -214,7 +214,7 @@ impl Relay {
             if options.external.is_empty() { External::Listening } else { External::Known(options.external) };
         let id = key.public().to_peer_id();
         let services = Services {
-            relay: Passing::new(id, options.limits.config()),
+            relay: Passing::new(id, options.limits.config(), options.limits.of_host()),
             dial_back: DialBack::new(options.behind_proxy),
         };
         let (tally, guests) = (services.relay.tally(), GuestBook::new());

@@ -16,6 +16,11 @@ pub struct RelayLimits {
     #[arg(long, value_name = "COUNT", default_value_t = 1024)]
     pub max_reservations: u32,
 
+    /// For so many peers of one IP address, or one /64 of IPv6. Nobody in this machine's own network is counted: a proxy there speaks for all
+    /// who come through it.
+    #[arg(long, value_name = "COUNT", default_value_t = 128, value_parser = value_parser!(u32).range(1..))]
+    pub max_reservations_per_ip: u32,
+
     /// How many seconds a slot lasts unless it is renewed.
     #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = value_parser!(u32).range(60..))]
     pub reservation_seconds: u32,
@@ -49,6 +54,11 @@ pub struct RelayLimits {
 }
 
 impl RelayLimits {
+    /// For how many peers of one host slots are kept.
+    pub(crate) fn of_host(&self) -> usize {
+        usize::try_from(self.max_reservations_per_ip).unwrap_or(usize::MAX)
+    }
+
     /// The library's words for it.
     pub(crate) fn config(&self) -> relay::Config {
         let size = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);

@@ -376,11 +376,11 @@ async fn holds(relay: &Relay, what: &str, expected: [u64; 2]) {
 async fn metrics_tell_how_much_it_does_for_others_and_how_much_it_may() {
     let fixture = Fixture::new();
     let (relay, through) = limited(&fixture, &["--rpc", "127.0.0.1:0", "--max-reservations", "9"]).await;
-    holds(&relay, "slots of others", [0, 9]).await;
+    holds(&relay, "peers with slots", [0, 9]).await;
     let one = resident(&through).await;
     let mut guest = client();
     join(&mut guest, &through, one).await.unwrap();
-    holds(&relay, "slots of others", [1, 9]).await;
+    holds(&relay, "peers with slots", [1, 9]).await;
     holds(&relay, "circuits of others", [1, 256]).await;
     drop(guest);
     holds(&relay, "circuits of others", [0, 256]).await;
