@@ -304,6 +304,12 @@ impl TransactionRelay {
         self.peers.insert(peer, Peer { dialled: opened == OpenedBy::Us, ..Peer::new(salt, greeting, link) });
     }
 
+    /// Whether this side opened the connection over which a peer exchanges transactions with it.
+    #[must_use]
+    pub fn is_dialled(&self, peer: &PeerId) -> bool {
+        self.peers.get(peer).is_some_and(|peer| peer.dialled)
+    }
+
     /// A peer is there with whom no transactions are exchanged. It is told so in a `Hello`, as by a light peer: with a fee that no
     /// transaction pays. Whatever it asks or brings in spite of that is refused.
     pub fn peer_connected_for_blocks(&mut self, peer: PeerId, now: Mono) {

@@ -168,15 +168,21 @@ impl Chain {
         seek.search = Some(search);
     }
 
-    /// In turn the one that has brought such blocks most often, and one by lot.
+    /// In turn the one that has brought such blocks most often, and one by lot. Every other lot is among those that this side dialled: who
+    /// holds blocks back can connect to us under as many names as he likes, and is dialled no more often than others.
     fn whom_to_ask(&self, fx: &mut Effects, asked: &BTreeSet<PeerId>) -> Option<PeerId> {
         let rested = self.scheduler.rested(fx.now.mono).filter(|(peer, _)| !asked.contains(peer));
         let rested: Vec<(PeerId, u32)> = rested.collect();
-        let drawn = fx.random().checked_rem(rested.len() as u64)?;
         let best = rested.iter().max_by_key(|(_, found)| *found).filter(|(_, found)| *found > 0);
-        match best {
-            Some((peer, _)) if asked.len().is_multiple_of(2) => Some(*peer),
-            _ => Some(rested[drawn as usize].0),
+        if let Some((peer, _)) = best.filter(|_| asked.len().is_multiple_of(2)) {
+            return Some(*peer);
         }
+        let ours = rested.iter().filter(|(peer, _)| asked.len() % 4 < 2 && self.relay.is_dialled(peer));
+        let mut among: Vec<PeerId> = ours.map(|(peer, _)| *peer).collect();
+        if among.is_empty() {
+            among = rested.into_iter().map(|(peer, _)| peer).collect();
+        }
+        let drawn = fx.random().checked_rem(among.len() as u64)?;
+        Some(among[drawn as usize])
     }
 }
