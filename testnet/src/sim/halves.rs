@@ -13,10 +13,10 @@
 use std::{
     cmp::Reverse,
     collections::BTreeMap,
-    mem,
+    hint, mem,
     sync::{
         Arc,
-        mpsc::{self, Receiver, Sender},
+        mpsc::{self, Receiver, RecvError, Sender, TryRecvError},
     },
     thread,
 };
@@ -42,6 +42,9 @@ const WORTHWHILE: Micros = 2_000;
 /// Names that the other half gives to requests and verdicts begin here.
 const NAMES: u64 = 1 << 40;
 
+/// How often a thread looks whether the other is done before it goes to sleep, which takes longer than most waits last.
+const LOOKS: u32 = 10_000;
+
 /// The second half, as it goes from thread to thread.
 type Other = Box<World<Unscripted>>;
 
@@ -57,7 +60,7 @@ impl Helper {
         let (begin, begun) = mpsc::channel::<(Other, Micros)>();
         let (ended, end) = mpsc::channel();
         thread::spawn(move || {
-            for (mut other, until) in begun {
+            while let Ok((mut other, until)) = receive(&begun) {
                 other.run_before(until);
                 if ended.send(other).is_err() {
                     return;
@@ -66,6 +69,18 @@ impl Helper {
         });
         Self { begin, end }
     }
+}
+
+/// Waits for what comes next.
+fn receive<T>(from: &Receiver<T>) -> Result<T, RecvError> {
+    for _ in 0..LOOKS {
+        match from.try_recv() {
+            Ok(it) => return Ok(it),
+            Err(TryRecvError::Disconnected) => return Err(RecvError),
+            Err(TryRecvError::Empty) => hint::spin_loop(),
+        }
+    }
+    from.recv()
 }
 
 /// What there is besides the world itself, which runs the first half.
@@ -283,7 +298,7 @@ impl<S: Scripts> World<S> {
             // The thread is there, and gives the half back, unless something panicked that never may happen: then so does this one.
             halves.helper.begin.send((halves.other, until)).expect("the other half has not failed");
             self.run_before(until);
-            halves.other = halves.helper.end.recv().expect("the other half has not failed");
+            halves.other = receive(&halves.helper.end).expect("the other half has not failed");
             halves.exchange(self);
             halves.measure(self);
         };
