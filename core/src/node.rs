@@ -119,8 +119,8 @@ impl Node {
         fx.unbounded = config.without.quotas;
         let known: Vec<_> = config.bootstrap.iter().filter_map(last_peer).collect();
         let (names, bootstrap) = std::mem::take(&mut config.bootstrap).into_iter().partition(is_name);
-        let mut connections =
-            Connections::new((config.local, config.role), bootstrap, (config.max_inbound, group_key), &fx);
+        let room = (config.max_inbound, config.discovery.guards.eviction);
+        let mut connections = Connections::new((config.local, config.role), bootstrap, room, group_key, &fx);
         connections.proxies = std::mem::take(&mut config.proxies);
         connections.restore(&mut fx);
         let seeds = Seeds::new(config.role, names, &mut fx);

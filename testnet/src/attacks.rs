@@ -16,6 +16,7 @@ mod consensus;
 mod data;
 mod gossip;
 mod reading;
+mod slots;
 mod spam;
 pub(crate) mod sybil;
 
@@ -70,7 +71,7 @@ impl Attack {
 
 /// All of them, in the order of the table.
 pub const ATTACKS: &[&[Attack]] =
-    &[gossip::ATTACKS, spam::ATTACKS, data::ATTACKS, consensus::ATTACKS, book::ATTACKS];
+    &[gossip::ATTACKS, spam::ATTACKS, data::ATTACKS, consensus::ATTACKS, book::ATTACKS, slots::ATTACKS];
 
 /// The attack of this name.
 #[must_use]

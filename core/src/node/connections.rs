@@ -76,6 +76,8 @@ pub(super) struct Connections {
     asked_for: BTreeSet<PeerId>,
     /// The most connections that others opened.
     max_inbound: usize,
+    /// Whether somebody makes room for a newcomer when there are as many.
+    evicts: bool,
     /// Where proxies are through which others come.
     pub(super) proxies: Vec<AddressRange>,
     /// Orders groups of addresses in a way that nobody else knows.
@@ -105,7 +107,8 @@ impl Connections {
     pub(super) fn new(
         (local, role): (PeerId, Role),
         bootstrap: Vec<Multiaddr>,
-        (max_inbound, group_key): (usize, [u8; 32]),
+        (max_inbound, evicts): (usize, bool),
+        group_key: [u8; 32],
         fx: &Effects,
     ) -> Self {
         let mut dialer = Dialer::default();
@@ -124,6 +127,7 @@ impl Connections {
             role,
             asked_for: BTreeSet::new(),
             max_inbound,
+            evicts,
             proxies: Vec::new(),
             group_key,
             heal: Mono(0),

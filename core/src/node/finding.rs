@@ -73,6 +73,9 @@ impl Discovery {
     /// other connections he knows.
     #[must_use]
     pub const fn for_blocks(&self) -> usize {
+        if !self.guards.for_blocks {
+            return 0;
+        }
         if self.outbound >= 4 * MAX_FOR_BLOCKS { MAX_FOR_BLOCKS } else { self.outbound / 4 }
     }
 
@@ -182,7 +185,7 @@ impl Finding {
         }
         if discovery.outbound > 0 {
             finding.look = Some(fx.now.mono + LOOK_MILLIS);
-            finding.feeler = Some(fx.now.mono + FEELER_MILLIS);
+            finding.feeler = guards.feelers.then_some(fx.now.mono + FEELER_MILLIS);
         }
         finding
     }

@@ -14,12 +14,26 @@ pub struct Guards {
     pub anchors: bool,
     /// One connection of our own to each network.
     pub diversity: bool,
+    /// Now and then a peer that it has only heard of is dialled, to see whether it is there.
+    pub feelers: bool,
+    /// The last of its own connections are for blocks only, so that nobody finds out who is there.
+    pub for_blocks: bool,
+    /// While all places are taken, somebody without virtues makes room for a newcomer.
+    pub eviction: bool,
     /// How large the book is, if not as the peer's role has it.
     pub shape: Option<BookShape>,
 }
 
 impl Guards {
     /// All of them.
-    pub const ALL: Self =
-        Self { groups: true, test_before_evict: true, anchors: true, diversity: true, shape: None };
+    pub const ALL: Self = Self {
+        groups: true,
+        test_before_evict: true,
+        anchors: true,
+        diversity: true,
+        feelers: true,
+        for_blocks: true,
+        eviction: true,
+        shape: None,
+    };
 }

@@ -35,6 +35,8 @@ const QUIET: u64 = 10 * MINUTE;
 const TELLS: u64 = 150 * MINUTE;
 /// How long after its restart the victim's connections are looked at.
 const SETTLES: u64 = 3 * MINUTE;
+/// The same where what counts is how soon it has connections: one dialled where nobody is fails at once here, and takes long in earnest.
+const HURRIES: u64 = MINUTE / 6;
 /// How many connections of its own a peer keeps.
 const OWN: usize = 8;
 
@@ -87,6 +89,17 @@ pub(super) const ATTACKS: &[Attack] = &[
             "a peer may have several connections of its own to one network",
         )
     },
+    Attack {
+        run: |setting| {
+            let off = |guards: &mut Guards| guards.feelers = false;
+            besieged(setting, &Plan { off, nobody_there: true, ..PLAN })
+        },
+        ..attack(
+            "book-nobody",
+            "the same as book-groups, and nobody is at the 240 addresses; all that the peer was connected to leave before it starts again; of its eight connections those count that it has after ten seconds",
+            "nobody is dialled only to see whether he is there, so that none but those it was connected to are tried",
+        )
+    },
 ];
 
 const fn attack(name: &'static str, about: &'static str, defence: &'static str) -> Attack {
@@ -101,9 +114,11 @@ struct Plan {
     /// Switches off what it is about.
     off: fn(&mut Guards),
     one_network: bool,
+    /// The tellers tell of addresses where nobody is, and whom the victim was connected to is gone when it starts again.
+    nobody_there: bool,
 }
 
-const PLAN: Plan = Plan { lacks: |_| {}, off: |_| {}, one_network: false };
+const PLAN: Plan = Plan { lacks: |_| {}, off: |_| {}, one_network: false, nobody_there: false };
 
 /// The least mean share of honest peers among the victim's own connections: one of eight.
 const LEAST: f64 = 1.0 / OWN as f64;
@@ -172,6 +187,9 @@ fn honest_share(seed: u64, guards: Guards, plan: &Plan) -> f64 {
     });
     world.run_for(QUIET);
     records.borrow_mut().extend(sybils.iter().map(|ix| world.record(*ix)));
+    if plan.nobody_there {
+        sybils[TELLERS..].iter().for_each(|ix| world.kill(*ix));
+    }
     let end = world.elapsed() + TELLS;
     while world.elapsed() < end {
         for teller in &sybils[..TELLERS] {
@@ -183,9 +201,13 @@ fn honest_share(seed: u64, guards: Guards, plan: &Plan) -> f64 {
         world.run_for(MINUTE);
     }
     // Whom it was told of by a person is not to help it.
-    introducers.into_iter().for_each(|ix| world.kill(ix));
+    let mut gone: BTreeSet<PeerIx> = introducers.into_iter().collect();
+    if plan.nobody_there {
+        gone.extend(world.neighbours(victim).into_iter().filter(|ix| honest.contains(ix)));
+    }
+    gone.into_iter().for_each(|ix| world.kill(ix));
     world.restart(victim, Keep::All).expect("what a peer left lets it start");
-    world.run_for(SETTLES);
+    world.run_for(if plan.nobody_there { HURRIES } else { SETTLES });
     let Ok(Reply::Peers(views)) = world.command(victim, Command::Peers) else { return 0.0 };
     let own: BTreeSet<PeerIx> = views
         .into_iter()
@@ -193,5 +215,7 @@ fn honest_share(seed: u64, guards: Guards, plan: &Plan) -> f64 {
         .map(|view| world.find(&view.peer))
         .collect();
     let to_honest = own.iter().filter(|ix| honest.contains(ix)).count();
-    to_honest as f64 / own.len().max(1) as f64
+    // Where nobody else is there, what counts is how many it found.
+    let of = if plan.nobody_there { OWN } else { own.len().max(1) };
+    to_honest as f64 / of as f64
 }

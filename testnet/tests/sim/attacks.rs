@@ -65,4 +65,7 @@ defended! {
     tried_peers_pushed_out: "book-eviction",
     a_restart_under_siege: "book-restart",
     many_in_one_network: "book-network",
+    addresses_where_nobody_is: "book-nobody",
+    places_that_are_held: "held-places",
+    known_links_cut: "known-links",
 }

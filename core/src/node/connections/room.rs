@@ -76,7 +76,7 @@ impl Connections {
             })
             .collect();
         let newcomer = Some(newcomer).filter(|newcomer| !self.keeps_its_place(newcomer));
-        let evicted = to_leave(&guests, &self.group_key);
+        let evicted = self.evicts.then(|| to_leave(&guests, &self.group_key)).flatten();
         fx.refuse(if evicted.is_some() { "inbound-evicted" } else { "inbound-full" });
         let Some(leaves) = evicted.or(newcomer) else { return };
         tracing::debug!(peer = %leaves, "there is no room: a peer that had connected to us leaves");
