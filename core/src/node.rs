@@ -16,7 +16,7 @@ pub mod metrics;
 mod offers;
 mod pruning;
 mod reaching;
-pub(crate) mod rendezvous;
+pub mod rendezvous;
 mod rooms;
 mod seeds;
 mod seeking;

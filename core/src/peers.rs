@@ -6,6 +6,7 @@
 mod book;
 mod bucket;
 mod dialer;
+mod doh;
 mod exchange;
 mod found;
 mod guards;
@@ -30,6 +31,7 @@ mod uploads;
 pub use book::{Book, BookShape, Row, Rumour};
 pub use bucket::{Allowance, Bucket};
 pub use dialer::Dialer;
+pub use doh::{texts_in, texts_question};
 pub use exchange::{
     EXCHANGE_ALLOWANCE, EXCHANGE_COST, MAX_RECORDS, PeersRequest, PeersResponse, verify_records,
 };

@@ -30,11 +30,13 @@ mod traffic;
 mod webrtc;
 
 pub use behaviour::{Behaviour, BehaviourEvent, swarm};
+pub use codec::{Codec, Oversized};
 pub use driver::{Driver, Machine};
 pub use gossip::Meshing;
 pub use handle::{Events, Handle, Notice};
 pub use limits::Limits;
 pub use shell::{Inbox, InputSender, Shell, inputs};
+pub use trace::{FindNode, Near};
 pub use webrtc::{
     Backend, ChannelEvents, ConnectionEvents, DataChannel, DirectError, DirectTransport, LOW_WATER, Muxer,
     PeerConnection, WebrtcBehaviour, WebrtcError, WebrtcTransport, webrtc, webrtc_peer,

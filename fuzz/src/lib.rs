@@ -9,13 +9,17 @@
 
 mod mutate;
 mod sample;
+mod steps;
 mod targets;
 
 use std::fmt;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 pub use mutate::Mutator;
-pub use targets::{chain, content, gossip, mempool, node, relay, signalling, state, store, stun, sync, text};
+pub use targets::{
+    chain, content, fetch, gossip, mempool, node, peers, relay, rendezvous, signalling, state, store, stun,
+    swarm, sync, text,
+};
 use weft_core::primitives::{decode, encode};
 
 /// A target with valid inputs.
@@ -77,6 +81,19 @@ pub const TARGETS: &[Target] = &[
     Target { name: "mempool", run: mempool::mempool, seeds: mempool::mempool_seeds },
     Target { name: "signalling", run: signalling::session, seeds: signalling::session_seeds },
     Target { name: "data_channel", run: signalling::channel, seeds: signalling::channel_seeds },
+    Target { name: "meeting_message", run: rendezvous::message, seeds: rendezvous::message_seeds },
+    Target { name: "meeting_record", run: rendezvous::record, seeds: rendezvous::record_seeds },
+    Target { name: "meeting_place", run: rendezvous::place, seeds: rendezvous::place_seeds },
+    Target { name: "meeting_guest", run: rendezvous::guest, seeds: rendezvous::guest_seeds },
+    Target { name: "peer_exchange", run: peers::exchange, seeds: peers::exchange_seeds },
+    Target { name: "address_book", run: peers::book, seeds: peers::book_seeds },
+    Target { name: "invite", run: peers::invite, seeds: peers::invite_seeds },
+    Target { name: "names", run: peers::names, seeds: peers::names_seeds },
+    Target { name: "resolver", run: peers::resolver, seeds: peers::resolver_seeds },
+    Target { name: "fetch", run: fetch::fetch, seeds: fetch::fetch_seeds },
+    Target { name: "frame", run: swarm::frame, seeds: swarm::frame_seeds },
+    Target { name: "find_node", run: swarm::find_node, seeds: swarm::find_node_seeds },
+    Target { name: "agreement", run: signalling::agreement, seeds: signalling::agreement_seeds },
     Target { name: "node", run: node::node, seeds: node::node_seeds },
 ];
 

@@ -1,6 +1,6 @@
 //! Every bit of every proof counts: flipped one by one, each makes its verifier refuse.
 
-use weft_fuzz::{chain, gossip, state, sync};
+use weft_fuzz::{chain, gossip, peers, rendezvous, state, sync};
 
 /// A verifier, an input that it takes, and how many bytes at its beginning are the question and not the answer.
 type Verifier = (&'static str, fn(&[u8]) -> bool, Vec<u8>, usize);
@@ -26,6 +26,8 @@ fn verifiers() -> Vec<Verifier> {
         ("range", state::range_proof, state::range_proof_seeds().swap_remove(1), 64),
         ("empty range", state::range_proof, state::range_proof_seeds().swap_remove(2), 64),
         ("fragment", sync::fragments, sync::fragments_seeds().swap_remove(2), 0),
+        ("peer's record", peers::exchange, first(peers::exchange_seeds()), 0),
+        ("peer's record at a rendezvous", rendezvous::record, first(rendezvous::record_seeds()), 0),
         ("checkpoint", sync::checkpoint, first(sync::checkpoint_seeds()), 0),
         ("pivot", sync::pivot, first(sync::pivot_seeds()), 0),
         ("changes", sync::journey, first(sync::journey_seeds()), 1),

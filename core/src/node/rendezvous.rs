@@ -6,7 +6,7 @@
 
 mod message;
 mod point;
-pub(crate) mod record;
+mod record;
 #[cfg(test)]
 mod tests;
 
@@ -15,9 +15,9 @@ use std::collections::BTreeMap;
 use libp2p::PeerId;
 
 pub(super) use self::message::{MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES};
-use self::{
-    message::{MAX_TOLD, Request, Response},
-    point::Point,
+use self::{message::MAX_TOLD, point::Point};
+pub use self::{
+    message::{Refusal, Registration, Request, Response},
     record::{RecordFault, sign, verify},
 };
 use super::{

@@ -258,7 +258,7 @@ impl Book {
             return;
         }
         entry.tried = now.0;
-        entry.failures += 1;
+        entry.failures = entry.failures.saturating_add(1);
         self.changed.insert(*peer);
         if entry.is_useless(now) {
             self.remove(peer);

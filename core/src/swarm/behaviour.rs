@@ -106,7 +106,7 @@ impl<X: NetworkBehaviour> Behaviour<X> {
             DirectOnly::new(
                 role,
                 request_response::Behaviour::with_codec(
-                    Codec { protocol },
+                    Codec::new(protocol),
                     name.map(|name| (name, support.clone())),
                     request_response::Config::default()
                         .with_request_timeout(REQUEST_TIMEOUT)

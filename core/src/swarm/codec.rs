@@ -10,7 +10,15 @@ use crate::node::Protocol;
 /// One protocol's framing. What the bytes mean is the node's business.
 #[derive(Clone, Copy, Debug)]
 pub struct Codec {
-    pub(super) protocol: Protocol,
+    protocol: Protocol,
+}
+
+impl Codec {
+    /// That of this protocol.
+    #[must_use]
+    pub const fn new(protocol: Protocol) -> Self {
+        Self { protocol }
+    }
 }
 
 /// A frame that its sender, or we, made larger than the protocol allows.

@@ -9,7 +9,7 @@ use libp2p::{
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use crate::{
-    node::rendezvous::record::{sign, verify},
+    node::rendezvous::{sign, verify},
     primitives::{SecretKey, Wall},
 };
 

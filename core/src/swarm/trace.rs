@@ -14,7 +14,7 @@ use libp2p::{
     request_response::{self, OutboundRequestId, ProtocolSupport},
 };
 
-use self::message::{FindNode, Near};
+pub use self::message::{FindNode, Near};
 use super::direct_only::DirectOnly;
 use crate::{
     node::{DhtAnswer, DhtId, DhtTarget, TraceStep, TraceView, dht_protocol},

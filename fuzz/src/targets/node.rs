@@ -1,6 +1,6 @@
 //! A whole peer that joins the sample chain, and hears whatever the bytes say.
 //!
-//! The input's first byte chooses how the peer joins. Then come steps: a kind, a length of four bytes, and so many bytes.
+//! The input's first byte chooses how the peer joins. Then come steps.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -18,7 +18,10 @@ use weft_core::{
 };
 
 use super::gossip::peer;
-use crate::sample::sample;
+use crate::{
+    sample::sample,
+    steps::{step, steps},
+};
 
 const PROTOCOLS: [Protocol; 4] = [Protocol::Sync, Protocol::Archive, Protocol::Transactions, Protocol::Chat];
 const STRATEGIES: [Strategy; 3] = [Strategy::Full, Strategy::Light, Strategy::Snap];
@@ -38,6 +41,37 @@ const RENDEZVOUS: u8 = 13; // and the last
 const KINDS: u8 = 14;
 const SECOND_PEER: u8 = 0x80;
 
+/// A peer of this kind on the sample chain.
+pub(super) fn config(role: Role) -> Config {
+    Config {
+        local: peer(9),
+        role,
+        genesis: Some(sample().chain.chain.genesis.clone()),
+        key: Some(SecretKey::from_seed([9; 32])),
+        discovery: Discovery::of(Role::Native),
+        slots: Role::Native.slots(),
+        validator: None,
+        bootstrap: Vec::new(),
+        lists: NodeLists::default(),
+        strategy: Strategy::Full,
+        prune: Prune::Archive,
+        mempool_bytes: 1 << 20,
+        tx_mode: TxMode::default(),
+        max_inbound: 4,
+        proxies: Vec::new(),
+        upload: Role::Native.upload(),
+        max_jobs: 4,
+        without: Without::default(),
+    }
+}
+
+/// It starts a moment after the last block of the sample.
+pub(super) fn start(config: Config) -> (Node, Now) {
+    let now = Now { mono: Mono(1_000), wall: Wall(sample().chain.now().0 + 100) };
+    let node = Node::new(config, Box::new(MemoryStore::default()), [7; 32], now);
+    (node.expect("a sound genesis"), now)
+}
+
 /// A peer with the shell's side of it: every effect ends at once.
 struct Shell {
     node: Node,
@@ -53,29 +87,7 @@ struct Shell {
 
 impl Shell {
     fn new(strategy: Strategy) -> Self {
-        let config = Config {
-            local: peer(9),
-            role: Role::Browser,
-            genesis: Some(sample().chain.chain.genesis.clone()),
-            key: Some(SecretKey::from_seed([9; 32])),
-            discovery: Discovery::of(Role::Native),
-            slots: Role::Native.slots(),
-            validator: None,
-            bootstrap: Vec::new(),
-            lists: NodeLists::default(),
-            strategy,
-            prune: Prune::Archive,
-            mempool_bytes: 1 << 20,
-            tx_mode: TxMode::default(),
-            max_inbound: 4,
-            proxies: Vec::new(),
-            upload: Role::Native.upload(),
-            max_jobs: 4,
-            without: Without::default(),
-        };
-        let now = Now { mono: Mono(1_000), wall: Wall(sample().chain.now().0 + 100) };
-        let node =
-            Node::new(config, Box::new(MemoryStore::default()), [7; 32], now).expect("a sound genesis");
+        let (node, now) = start(Config { strategy, ..config(Role::Browser) });
         let mut shell = Self {
             node,
             archive: MemoryArchive::default(),
@@ -193,32 +205,15 @@ impl Shell {
     }
 }
 
-/// The steps in an input.
-fn steps(mut data: &[u8]) -> Vec<(u8, &[u8])> {
-    let mut steps = Vec::new();
-    while let Some(([kind, len @ ..], rest)) = data.split_first_chunk::<5>() {
-        let len = usize::try_from(u32::from_le_bytes(*len)).unwrap_or(usize::MAX).min(rest.len());
-        let (bytes, rest) = rest.split_at(len);
-        steps.push((((kind & !SECOND_PEER) % KINDS) | (kind & SECOND_PEER), bytes));
-        data = rest;
-    }
-    steps
-}
-
 /// See the [module](self).
 pub fn node(data: &[u8]) -> bool {
     let Some((how, data)) = data.split_first() else { return false };
     let mut shell = Shell::new(STRATEGIES[usize::from(*how) % STRATEGIES.len()]);
     for (kind, bytes) in steps(data) {
-        shell.step(kind, bytes);
+        shell.step(((kind & !SECOND_PEER) % KINDS) | (kind & SECOND_PEER), bytes);
     }
     shell.wait(60_000);
     true
-}
-
-fn encoded(kind: u8, data: &[u8]) -> Vec<u8> {
-    let len = u32::try_from(data.len()).expect("a small step");
-    [&[kind][..], &len.to_le_bytes(), data].concat()
 }
 
 fn announced(block: &Block) -> Vec<u8> {
@@ -245,7 +240,7 @@ fn joining(how: u8) -> Vec<u8> {
             }
         };
         joiner.step(kind, &data);
-        seed.extend(encoded(kind, &data));
+        seed.extend(step(kind, &data));
         if joiner.height == server.height {
             break;
         }
@@ -255,7 +250,7 @@ fn joining(how: u8) -> Vec<u8> {
 
 /// Gossip of the first blocks, questions of all kinds, and whole joinings.
 pub fn node_seeds() -> Vec<Vec<u8>> {
-    let blocks = sample().chain.blocks[..20].iter().flat_map(|block| encoded(BLOCK, &announced(block)));
+    let blocks = sample().chain.blocks[..20].iter().flat_map(|block| step(BLOCK, &announced(block)));
     let mut asked: Vec<u8> = [0].into_iter().chain(blocks.clone()).collect();
     for (kind, seeds) in [
         (REQUEST, super::sync::request_seeds()),
@@ -268,7 +263,7 @@ pub fn node_seeds() -> Vec<Vec<u8>> {
         // Who is in the namespace `a`?
         (RENDEZVOUS, vec![vec![8, 3, 42, 3, 10, 1, b'a']]),
     ] {
-        seeds.iter().for_each(|seed| asked.extend(encoded(kind, seed)));
+        seeds.iter().for_each(|seed| asked.extend(step(kind, seed)));
     }
     vec![asked, joining(0), joining(1), joining(2)]
 }

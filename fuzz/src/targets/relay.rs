@@ -1,6 +1,6 @@
 //! A transaction relay that hears, and is answered, whatever the bytes say.
 //!
-//! The input's first byte chooses the mode. Then come steps: a kind, a length of four bytes, and so many bytes.
+//! The input's first byte chooses the mode. Then come steps.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -11,7 +11,10 @@ use weft_core::{
 };
 
 use super::gossip::{peer, transactions_seeds};
-use crate::sample::sample;
+use crate::{
+    sample::sample,
+    steps::{step, steps},
+};
 
 const MODES: [TxMode; 3] = [TxMode::Push, TxMode::Pull, TxMode::PushPull];
 const INTAKES: [Intake; 3] = [Intake::Nothing, Intake::Later, Intake::All];
@@ -161,21 +164,12 @@ impl Bench {
 
 /// See the [module](self).
 pub fn relay(data: &[u8]) -> bool {
-    let Some((mode, mut data)) = data.split_first() else { return false };
+    let Some((mode, data)) = data.split_first() else { return false };
     let mut bench = Bench::new(MODES[usize::from(*mode) % MODES.len()]);
-    for _ in 0..MAX_STEPS {
-        let Some(([kind, len @ ..], rest)) = data.split_first_chunk::<5>() else { break };
-        let len = usize::try_from(u32::from_le_bytes(*len)).unwrap_or(usize::MAX).min(rest.len());
-        let (bytes, rest) = rest.split_at(len);
+    for (kind, bytes) in steps(data).take(MAX_STEPS) {
         bench.step(((kind & !SECOND_PEER) % KINDS) | (kind & SECOND_PEER), bytes);
-        data = rest;
     }
     true
-}
-
-fn encoded(kind: u8, data: &[u8]) -> Vec<u8> {
-    let len = u32::try_from(data.len()).expect("a small step");
-    [&[kind][..], &len.to_le_bytes(), data].concat()
 }
 
 /// In each mode: both peers greet, everything is asked and answered, some of it is kept, and time goes by.
@@ -184,7 +178,7 @@ pub fn relay_seeds() -> Vec<Vec<u8>> {
     let done = TxResponse::Done.to_bytes();
     let seed = |mode: u8| {
         let mut seed = vec![mode];
-        let mut add = |kind, data: &[u8]| seed.extend(encoded(kind, data));
+        let mut add = |kind, data: &[u8]| seed.extend(step(kind, data));
         for bit in [0, SECOND_PEER] {
             add(REQUEST | bit, &messages[0]);
             add(RESPONSE, &done);

@@ -23,7 +23,7 @@ const DISCOVERED: u64 = 4;
 
 /// Why a rendezvous point refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Refusal(pub(super) u64);
+pub struct Refusal(pub(super) u64);
 
 impl Refusal {
     pub(super) const NAMESPACE: Self = Self(100);
@@ -35,24 +35,49 @@ impl Refusal {
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Request {
-    Register { namespace: String, record: Vec<u8>, seconds: Option<u64> },
-    Unregister { namespace: String },
-    Discover { namespace: Option<String>, limit: Option<u64>, cookie: Vec<u8> },
+pub enum Request {
+    /// To be found by others.
+    Register {
+        /// By those who ask for this.
+        namespace: String,
+        /// Who and where the asker is, [signed](super::sign).
+        record: Vec<u8>,
+        /// For so long.
+        seconds: Option<u64>,
+    },
+    /// To be found no longer.
+    Unregister {
+        /// Where it registered.
+        namespace: String,
+    },
+    /// To be told of others.
+    Discover {
+        /// Those who registered there.
+        namespace: Option<String>,
+        /// So many at most.
+        limit: Option<u64>,
+        /// What the last answer came with, to be told only of who came since.
+        cookie: Vec<u8>,
+    },
 }
 
 /// A peer that wants to be found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Registration {
-    pub(super) namespace: String,
-    pub(super) record: Vec<u8>,
-    pub(super) seconds: u64,
+pub struct Registration {
+    /// Where it registered.
+    pub namespace: String,
+    /// Who and where it is, [signed](super::sign).
+    pub record: Vec<u8>,
+    /// For how much longer.
+    pub seconds: u64,
 }
 
 /// What is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Response {
+pub enum Response {
+    /// For so many seconds.
     Registered(Result<u64, Refusal>),
+    /// These, and a cookie.
     Discovered(Result<(Vec<Registration>, Vec<u8>), Refusal>),
 }
 
@@ -118,7 +143,9 @@ fn registration(part: &[u8]) -> Result<(String, Vec<u8>, Option<u64>), Malformed
 }
 
 impl Request {
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
+    /// The bytes on the wire.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
         let mut part = Vec::new();
         match self {
             Self::Register { namespace, record, seconds } => {
@@ -144,7 +171,11 @@ impl Request {
         }
     }
 
-    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
         let (kind, part) = parts(bytes)?;
         match kind {
             REGISTER => {
@@ -178,7 +209,9 @@ impl Request {
 }
 
 impl Response {
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
+    /// The bytes on the wire.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
         let mut part = Vec::new();
         match self {
             Self::Registered(outcome) => {
@@ -203,7 +236,11 @@ impl Response {
         }
     }
 
-    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
+    /// Reads a response.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
         let (kind, part) = parts(bytes)?;
         match kind {
             REGISTERED => {

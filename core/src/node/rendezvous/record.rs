@@ -43,7 +43,8 @@ impl Form {
 }
 
 /// What the peer with this key says of itself; addresses past the most, and those that are too long, are left out.
-pub(crate) fn sign(key: &SecretKey, local: &PeerId, now: Wall, addresses: &[Multiaddr]) -> Vec<u8> {
+#[must_use]
+pub fn sign(key: &SecretKey, local: &PeerId, now: Wall, addresses: &[Multiaddr]) -> Vec<u8> {
     let mut payload = Vec::new();
     put_bytes(&mut payload, 1, &local.to_bytes());
     // Of two records the one with the higher number counts; libp2p takes seconds.
@@ -65,7 +66,7 @@ pub(crate) fn sign(key: &SecretKey, local: &PeerId, now: Wall, addresses: &[Mult
 
 /// Why a record tells nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RecordFault {
+pub enum RecordFault {
     /// It is in a form, or signed with a kind of key, that is not known here: another implementation's perhaps.
     Unread,
     /// It is not signed by the peer it names, which whoever passes it on could see.
@@ -73,7 +74,10 @@ pub(crate) enum RecordFault {
 }
 
 /// Whose record this is, and where that peer says it is. Addresses of a kind that is not known here are left out.
-pub(crate) fn verify(record: &[u8]) -> Result<(PeerId, Vec<Multiaddr>), RecordFault> {
+///
+/// # Errors
+/// Why it tells nothing.
+pub fn verify(record: &[u8]) -> Result<(PeerId, Vec<Multiaddr>), RecordFault> {
     let read = read(record).ok_or(RecordFault::Unread)?;
     let is_signed = read.key.verify_foreign(&read.signed, &read.signature);
     let addresses = read.addresses.into_iter().filter_map(|bytes| Multiaddr::try_from(bytes).ok());

@@ -16,8 +16,10 @@ const MAX_ADDRESSES: usize = 8;
 /// A peer, and where it is said to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Near {
-    pub(super) peer: PeerId,
-    pub(super) addresses: Vec<Multiaddr>,
+    /// Who.
+    pub peer: PeerId,
+    /// Where; only such as can be dialled by somebody.
+    pub addresses: Vec<Multiaddr>,
 }
 
 /// A question for those nearest to a key, and its answer.

@@ -111,7 +111,7 @@ fn one_connection_has_so_many_questions_open_whatever_the_other_side_allows_itse
         let mut victim = Peer::start(&spawner, Some(chain("ours")));
         let (protocol, surplus) = (Protocol::Sync, 36);
         let name = protocol.name(Some(&chain("ours").hash())).unwrap();
-        let (_, stranger) = stranger(Codec { protocol }, name, 2 * (OF_CONNECTION + surplus));
+        let (_, stranger) = stranger(Codec::new(protocol), name, 2 * (OF_CONNECTION + surplus));
         let (ends, mut ended) = mpsc::unbounded();
         let at = victim.address.clone().with(Part::P2p(victim.id));
         spawner.spawn_local(pester(stranger, at, OF_CONNECTION + surplus, ends)).unwrap();
