@@ -39,7 +39,9 @@ pub use found::Found;
 pub use guards::Guards;
 pub(crate) use identity::peer_id;
 pub use invite::{Invite, InviteError, MAX_INVITE_BYTES};
-pub use ledger::{Ban, Cause, Consequence, Deed, Ledger, MAX_BAN_MILLIS, Stored, TooMany, Whom};
+pub use ledger::{
+    Ban, Cause, Consequence, Deed, Ledger, MAX_BAN_MILLIS, Stored, StoredStrikes, TooMany, Whom,
+};
 pub use list_sources::{Believed, ListSource, ListSourceError, ListSources, MAX_LIST_SOURCES};
 pub use names::{MAX_TEXT_BYTES, MAX_TEXTS, NameError, Names, is_name};
 pub use node_list::{ListedPeer, MAX_NODE_LIST_BYTES, NodeList, NodeListError};

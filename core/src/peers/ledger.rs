@@ -5,14 +5,19 @@
 //! nothing to replace, so when several peers from one [host](AddressRange::of_host) were banned, the host is.
 
 mod account;
+mod strikes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use libp2p::PeerId;
 
 pub use account::{Deed, Stored};
+pub use strikes::StoredStrikes;
 
-use self::account::Account;
+use self::{
+    account::Account,
+    strikes::{MAX_HOSTS, Strikes},
+};
 use super::{AddressRange, Offence, Service, Severity};
 use crate::primitives::{Held, Mono, Now};
 
@@ -30,16 +35,12 @@ const BAN_BELOW: i64 = -50 * SCALE;
 const BAN_MILLIS: u64 = 24 * 60 * 60 * 1000;
 /// How long that of a host does. Shorter, since others may have its address next, or share it.
 const HOST_BAN_MILLIS: u64 = 60 * 60 * 1000;
-/// So many peers of a host are banned by the ledger, within the time a ban lasts, before the host is.
-const HOST_STRIKES: usize = 3;
 /// The longest ban: a year.
 pub const MAX_BAN_MILLIS: u64 = 366 * 24 * 60 * 60 * 1000;
 /// The most peers remembered; past it the one with the best score is forgotten.
 const MAX_ACCOUNTS: usize = 4096;
 /// The most of them that are banned by the ledger; past it the ban that would end first does, so that the others still have scores.
 const MAX_BANS: usize = 2048;
-/// The most hosts whose banned peers are counted; past it the one that was quiet longest is forgotten.
-const MAX_HOSTS: usize = 1024;
 /// The most hosts that the ledger bans at a time; past it the ban that would end first does.
 const MAX_HOST_BANS: usize = 256;
 /// The most peers, and the most ranges, that a person bans at a time, and the most peers that a person trusts. None of these gives way.
@@ -110,8 +111,7 @@ pub struct Ledger {
     accounts: BTreeMap<PeerId, Account>,
     ranges: BTreeMap<AddressRange, Ban>,
     trusted: BTreeSet<PeerId>,
-    /// Which peers of a host were banned, and when.
-    strikes: BTreeMap<AddressRange, BTreeMap<PeerId, Mono>>,
+    strikes: Strikes,
     /// Bans that gave way to others, until this is told.
     given_way: Vec<Whom>,
     /// No ban ends before this; none at all without it.
@@ -168,19 +168,9 @@ impl Ledger {
 
     /// Counts a banned peer of a host, and says whether that bans the host.
     fn strike(&mut self, host: AddressRange, peer: PeerId, now: Mono) -> bool {
-        if !self.strikes.contains_key(&host) && self.strikes.len() >= MAX_HOSTS {
-            let quiet = self.strikes.iter().min_by_key(|(_, peers)| peers.values().max().copied());
-            if let Some(quiet) = quiet.map(|(host, _)| *host) {
-                self.strikes.remove(&quiet);
-            }
-        }
-        let peers = self.strikes.entry(host).or_default();
-        peers.retain(|_, at| now - *at < BAN_MILLIS);
-        peers.insert(peer, now);
-        if peers.len() < HOST_STRIKES {
+        if !self.strikes.add(host, peer, now) {
             return false;
         }
-        self.strikes.remove(&host);
         let until = now + HOST_BAN_MILLIS;
         let ban = self.ranges.entry(host).or_insert(Ban { until, cause: Cause::Host });
         ban.until = ban.until.max(until);
@@ -298,7 +288,7 @@ impl Ledger {
                 blamed
             }
             Whom::Range(range) => {
-                self.strikes.remove(&range);
+                self.strikes.forget(&range);
                 self.ranges.remove(&range).is_some()
             }
         }
@@ -307,10 +297,7 @@ impl Ledger {
     /// Forgets what a peer did, for its host too.
     fn forgive(&mut self, peer: &PeerId) {
         self.accounts.remove(peer);
-        self.strikes.retain(|_, peers| {
-            peers.remove(peer);
-            !peers.is_empty()
-        });
+        self.strikes.forgive(peer);
     }
 
     /// Trusts a peer, or no longer: a trusted one is never disconnected or banned for what it does. A ban of it ends.
@@ -389,6 +376,22 @@ impl Ledger {
     pub fn stored_range(&self, range: &AddressRange, now: Now) -> Option<(u64, bool)> {
         let ban = self.ranges.get(range).filter(|ban| now.mono < ban.until)?;
         Some((now.wall.0.saturating_add(ban.until - now.mono), ban.cause == Cause::Person))
+    }
+
+    /// The hosts of whose banned peers there is something else to be kept since the last call.
+    pub fn take_struck(&mut self) -> BTreeSet<AddressRange> {
+        self.strikes.take_changed()
+    }
+
+    /// What is to be kept of the banned peers of a host; `None` when nothing.
+    #[must_use]
+    pub fn stored_strikes(&self, host: &AddressRange, now: Now) -> Option<StoredStrikes> {
+        self.strikes.stored(host, now)
+    }
+
+    /// Takes up what was kept of the banned peers of a host.
+    pub fn restore_strikes(&mut self, host: AddressRange, stored: &StoredStrikes, now: Now) {
+        self.strikes.restore(host, stored, now);
     }
 
     /// Takes up what was kept of a peer.

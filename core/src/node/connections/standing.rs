@@ -10,7 +10,7 @@ use crate::{
         BanView, BansView, CommandError, CommandId, DeedView, Event, Link, Output, Reply, StandingCommand,
         effects::Effects,
     },
-    peers::{AddressRange, Consequence, Stored, Whom},
+    peers::{AddressRange, Consequence, Stored, StoredStrikes, Whom},
     primitives::{Now, decode, encode},
     store::{Batch, Seq, Table},
 };
@@ -23,6 +23,8 @@ const ACCOUNT: u8 = b'a';
 const RANGE: u8 = b'r';
 /// A peer that is trusted.
 const TRUSTED: u8 = b't';
+/// A host that is not banned yet, with its [banned peers](StoredStrikes).
+const HOST: u8 = b'h';
 
 /// So many peers of one host count as neighbours of each other; each one more costs every one of them a point in gossip (P6).
 const NEIGHBOURS: usize = 8;
@@ -33,6 +35,8 @@ const MAX_CROWDING: i32 = 9;
 #[derive(Debug, Default)]
 pub(super) struct Written {
     rows: BTreeSet<Whom>,
+    /// Hosts with banned peers.
+    hosts: BTreeSet<AddressRange>,
     pub(super) changed: BTreeSet<Whom>,
     /// Commands that are answered once this much is durable.
     waiting: Vec<(Seq, CommandId)>,
@@ -78,6 +82,13 @@ impl Connections {
                 let kept = self.ledger.stored_range(&range, now).is_some();
                 kept && self.written.rows.insert(Whom::Range(range))
             }
+            HOST => {
+                let Ok(host) = decode::<AddressRange>(key, 64) else { return false };
+                let Ok(strikes) = decode::<StoredStrikes>(value, 1024) else { return false };
+                self.ledger.restore_strikes(host, &strikes, now);
+                let kept = self.ledger.stored_strikes(&host, now).is_some();
+                kept && self.written.hosts.insert(host)
+            }
             TRUSTED => PeerId::from_bytes(key).is_ok_and(|peer| self.ledger.trust(peer, true).is_ok()),
             _ => false,
         }
@@ -112,8 +123,27 @@ impl Connections {
                 None => {}
             }
         }
+        self.write_down_hosts(fx.now, &mut batch);
         if !batch.is_empty() {
             fx.apply(batch);
+        }
+    }
+
+    /// The same for hosts with banned peers, so that others from there cannot wait for a restart.
+    fn write_down_hosts(&mut self, now: Now, batch: &mut Batch) {
+        let faded = self.written.hosts.iter().filter(|host| self.ledger.stored_strikes(host, now).is_none());
+        let mut changed: BTreeSet<_> = faded.copied().collect();
+        changed.append(&mut self.ledger.take_struck());
+        for host in changed {
+            let key = [&[HOST], encode(&host).as_slice()].concat();
+            match self.ledger.stored_strikes(&host, now) {
+                Some(strikes) => {
+                    self.written.hosts.insert(host);
+                    batch.put(STANDING, key, encode(&strikes));
+                }
+                None if self.written.hosts.remove(&host) => batch.delete(STANDING, key),
+                None => {}
+            }
         }
     }
 

@@ -147,10 +147,7 @@ fn a_restart_keeps_who_is_banned_and_who_is_trusted() {
     let before = listed(&mut alone);
     assert_eq!((before.bans.len(), before.trusted.clone()), (2, vec![friend.to_string()]));
 
-    let now = Now { mono: Mono(0), wall: alone.now().wall };
-    let node = Node::new(config(false), Box::new(store), [8; 32], now).unwrap();
-    let mut alone = Alone { node, mono: 0, outputs: VecDeque::new() };
-    alone.drain();
+    let mut alone = again(&store, alone.now().wall);
     assert_eq!(bans(&mut alone), [Whom::Peer(bad), net], "the shell is told again");
     meet(&mut alone, 1, "/ip4/9.8.7.6/tcp/1", Link::Direct);
     assert!(is_shown_out(&alone, bad));
@@ -160,6 +157,42 @@ fn a_restart_keeps_who_is_banned_and_who_is_trusted() {
     assert_eq!(view.deeds[0].offence, "malformed");
     meet(&mut alone, 3, "/ip4/9.8.7.4/tcp/1", Link::Direct);
     assert!(shown(&mut alone, friend).trusted);
+}
+
+/// Another life of the peer with this store, at this time.
+fn again(store: &Kept, wall: Wall) -> Alone {
+    let now = Now { mono: Mono(0), wall };
+    let node = Node::new(config(false), Box::new(store.clone()), [8; 32], now).unwrap();
+    let mut alone = Alone { node, mono: 0, outputs: VecDeque::new() };
+    alone.drain();
+    alone
+}
+
+#[test]
+fn a_restart_between_them_does_not_spare_the_host_of_three_banned_peers() {
+    let (store, host) = (Kept::default(), range("9.8.7.6"));
+    let fall = |alone: &mut Alone, seed: u8| {
+        let bad = meet(alone, seed, &format!("/ip4/9.8.7.6/tcp/{seed}"), Link::Direct);
+        babble(alone, bad, 6);
+        leave(alone, seed);
+    };
+    let mut alone = Alone::new(false, store.clone());
+    fall(&mut alone, 1);
+    let mut alone = again(&store, alone.now().wall);
+    fall(&mut alone, 2);
+    let mut alone = again(&store, alone.now().wall);
+    assert_eq!(bans(&mut alone).len(), 2);
+    fall(&mut alone, 3);
+    assert_eq!(bans(&mut alone), [Whom::Peer(peer(3)), host]);
+    // The three are answered for: after the hour nothing is left of them, in this life or the next.
+    let rows = |key: u8| store.range(Table("peers/standing"), &[key], 1).first().map(|row| row.0[0]);
+    assert_ne!(rows(b'h'), Some(b'h'));
+    let mut alone = again(&store, alone.now().wall);
+    alone.run_to(HOUR + 1);
+    bans(&mut alone);
+    fall(&mut alone, 4);
+    assert_eq!(bans(&mut alone), [Whom::Peer(peer(4))]);
+    assert_eq!(rows(b'h'), Some(b'h'));
 }
 
 #[test]

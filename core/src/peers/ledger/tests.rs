@@ -197,6 +197,62 @@ fn a_restart_keeps_scores_bans_and_their_reasons_and_heals_meanwhile() {
     assert_eq!(deeds, [Deed { offence: Offence::BadProof, at: at(0).wall }]);
 }
 
+/// The next start of a ledger, that much later.
+fn restarted(ledger: &Ledger, host: AddressRange, millis: u64) -> (Ledger, Now) {
+    let later = Now { mono: Mono(7), wall: Wall(at(millis).wall.0) };
+    let mut next = Ledger::default();
+    if let Some(strikes) = ledger.stored_strikes(&host, at(0)) {
+        let bytes = encode(&strikes);
+        next.restore_strikes(host, &decode(&bytes, 1024).unwrap(), later);
+    }
+    (next, later)
+}
+
+#[test]
+fn a_restart_keeps_what_speaks_against_a_host_for_as_long_as_it_counts() {
+    let mut ledger = Ledger::default();
+    for index in 1..=2 {
+        let consequence = ledger.report(peer(index), Offence::BadProof, Some(host(1)), at(0));
+        assert_eq!(consequence, Consequence::Ban);
+    }
+    assert_eq!(ledger.take_struck(), BTreeSet::from([host(1)]));
+    assert!(ledger.take_struck().is_empty() && ledger.stored_strikes(&host(2), at(0)).is_none());
+    let (mut next, now) = restarted(&ledger, host(1), 24 * HOUR - 1);
+    let third = next.report(peer(3), Offence::BadProof, Some(host(1)), now);
+    assert_eq!(third, Consequence::BanHost(host(1)));
+    assert_eq!(next.stored_strikes(&host(1), now), None, "they have been answered for");
+    assert_eq!(next.take_struck(), BTreeSet::from([host(1)]));
+
+    let (mut next, now) = restarted(&ledger, host(1), 24 * HOUR);
+    let third = next.report(peer(3), Offence::BadProof, Some(host(1)), now);
+    assert_eq!(third, Consequence::Ban, "that was long ago");
+
+    // A clock that was set back keeps them a day, and no longer.
+    let mut next = Ledger::default();
+    let strikes = ledger.stored_strikes(&host(1), at(0)).unwrap();
+    next.restore_strikes(host(1), &strikes, Now { mono: Mono(0), wall: Wall(1) });
+    let day = |mono| Now { mono: Mono(mono), wall: Wall(1 + mono) };
+    assert!(next.stored_strikes(&host(1), day(24 * HOUR - 1)).is_some());
+    assert_eq!(next.stored_strikes(&host(1), day(24 * HOUR)), None);
+}
+
+#[test]
+fn who_is_forgiven_after_a_restart_counts_no_longer_either() {
+    let mut ledger = Ledger::default();
+    for index in 1..=2 {
+        ledger.report(peer(index), Offence::BadProof, Some(host(1)), at(0));
+    }
+    let (mut next, now) = restarted(&ledger, host(1), HOUR);
+    next.restore(peer(1), ledger.stored(&peer(1), at(0)).unwrap(), now);
+    assert!(next.unban(Whom::Peer(peer(1))));
+    assert_eq!(next.take_struck(), BTreeSet::from([host(1)]));
+    assert_eq!(next.stored_strikes(&host(1), now).unwrap().len(), 1);
+    let third = next.report(peer(3), Offence::BadProof, Some(host(1)), now);
+    assert_eq!(third, Consequence::Ban, "it is the second");
+    next.unban(Whom::Range(host(1)));
+    assert_eq!(next.stored_strikes(&host(1), now), None);
+}
+
 #[test]
 fn a_clock_that_was_set_back_makes_no_ban_longer() {
     let mut ledger = Ledger::default();
