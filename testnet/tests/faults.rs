@@ -82,6 +82,50 @@ fn a_peer_whose_clock_is_set_follows_again_once_it_is_right_and_blames_nobody() 
     nobody_is_blamed(&[&node, &validator]);
 }
 
+/// Whether a validator has a block among the last of the chain that another peer has, above this height.
+fn has_proposed(validator: &Process, peer: &Process, above: u64) -> bool {
+    let key = validator.chain().unwrap().validator;
+    let blocks = peer.blocks(64).unwrap();
+    blocks.iter().any(|block| block.height.0 > above && Some(block.proposer) == key)
+}
+
+#[test]
+fn a_validator_whose_clock_is_set_signs_nothing_twice_and_proposes_again_once_it_is_right() {
+    let chain = Chain::new(SLOT_MILLIS, 4).unwrap();
+    let mut first = chain.node("first", &options(Some(0), &[])).unwrap();
+    let second = chain.node("second", &options(Some(1), &[&first])).unwrap();
+    let third = chain.node("third", &options(Some(2), &[&first, &second])).unwrap();
+    let three = options(Some(3), &[&first, &second, &third]);
+    let (mut set, file) = with_clock(&chain, "set", &three, "+0");
+    let proposes = |set: &mut Process, first: &Process, above: u64| {
+        wait_for("the validator with the other clock proposes", PATIENCE, || {
+            set.check()?;
+            Ok(has_proposed(set, first, above).then_some(()))
+        })
+        .unwrap();
+    };
+    proposes(&mut set, &first, 0);
+    for time in ["+3600s", "-3600s"] {
+        // Three of four are enough for the others, and it has its turn meanwhile.
+        fs::write(&file, time).unwrap();
+        let finalised = first.chain().unwrap().finalised.0;
+        first.finalise(finalised + 16).unwrap();
+        nobody_is_blamed(&[&first, &second, &third, &set]);
+        fs::write(&file, "+0").unwrap();
+        let height = first.height().unwrap();
+        proposes(&mut set, &first, height);
+        set.finalise(finalised + 16).unwrap();
+        set.reach(height).unwrap();
+    }
+    nobody_is_blamed(&[&first, &second, &third, &set]);
+    for peer in [&first, &second, &third, &set] {
+        // Whoever signs two headers for a slot, or votes that contradict, is put out for good by whoever sees them.
+        let authorities = peer.authorities().unwrap();
+        assert_eq!((authorities.set_id, authorities.authorities.len()), (0, 4));
+        assert!(authorities.pending.is_empty());
+    }
+}
+
 /// Lets a program write no file beyond its first byte, as on a disk without room, or lifts that again.
 fn disk(process: &Process, full: bool) {
     let limit = if full { "--fsize=1:" } else { "--fsize=unlimited:" };

@@ -27,6 +27,7 @@ mod seek;
 mod serve;
 mod services;
 mod settling;
+mod signed;
 mod storage;
 mod undone;
 
@@ -157,8 +158,8 @@ impl Chain {
         let Opened { tree, tries, written, restore, own, light, joined } =
             storage::open(&genesis, config.strategy, fx)?;
         let proposer = config.validator.clone().map(|key| {
-            let last_signed = storage::last_signed(&*fx.store, &key.public());
-            Proposer::new(key, last_signed)
+            let signed = storage::signed(&*fx.store, &key.public());
+            Proposer::new(key, signed)
         });
         let voted = config.validator.as_ref().and_then(|key| storage::last_vote(&*fx.store, &key.public()));
         let gadget = Gadget::open(voted, fx);

@@ -193,6 +193,11 @@ impl World {
 }
 
 impl<S: Scripts> World<S> {
+    /// Sets one peer's clock on the wall so many milliseconds ahead of the others', or behind them.
+    pub fn set_skew(&mut self, ix: PeerIx, millis: i64) {
+        self.peers[ix.0].skew = millis;
+    }
+
     /// What the clocks on the wall show now, in milliseconds since the Unix epoch. Stepping them is allowed.
     pub fn set_wall(&mut self, wall: u64) {
         self.epoch = wall - self.now / 1000;

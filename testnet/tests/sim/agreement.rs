@@ -1,5 +1,6 @@
 //! Validators and followers make one chain of what each of them sees.
 
+use weft_core::node::{BlockRef, Command, Reply};
 use weft_testnet::{
     fixture::{address, key},
     sim::{Keep, Network},
@@ -49,6 +50,39 @@ fn clocks_that_are_a_little_off_do_no_harm() {
     town.world.run_for(30 * SLOT);
     town.converge(25, 2 * SLOT);
     town.world.check_all();
+}
+
+#[test]
+fn a_validator_whose_clock_was_an_hour_off_proposes_again_and_has_signed_nothing_twice() {
+    const HOUR: i64 = 60 * 60 * 1000;
+    for seed in seeds(2) {
+        let mut town = Town::new(seed, 4, 2);
+        town.world.run_for(20 * SLOT);
+        let (honest, set) = (town.validators[0], town.validators[3]);
+        let key = town.chain.validators[3].public();
+        for skew in [HOUR, -HOUR, HOUR] {
+            town.world.set_skew(set, skew);
+            town.world.run_for(40 * SLOT);
+            town.world.set_skew(set, 0);
+            town.world.run_for(10 * SLOT);
+            let above = town.world.chain(honest).height.0;
+            town.world.run_for(24 * SLOT);
+            let head = town.world.chain(honest).height.0;
+            let proposed = (above + 1..=head).filter(|height| {
+                let block = town.block(honest, BlockRef::Height(*height));
+                block.is_ok_and(|block| block.summary.proposer == key)
+            });
+            assert!(proposed.count() >= 4, "six turns, and it hardly proposes; seed {seed}, {skew}");
+        }
+        town.converge(150, 5 * SLOT);
+        town.world.check_all();
+        for ix in town.all() {
+            let Ok(Reply::Authorities(view)) = town.world.command(ix, Command::Authorities) else {
+                panic!("{ix:?} does not tell who the authorities are");
+            };
+            assert_eq!((view.set_id, view.authorities.len(), view.pending.len()), (0, 4, 0));
+        }
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{Chain, Promise, Purpose, storage};
+use super::{Chain, Promise, Purpose, signed::Signed, storage};
 use crate::{
     chain::{
         Ballot, Block, Body, ConsensusRecord, Header, Link, MAX_BLOCK_TRANSACTIONS, SignedBallot,
@@ -22,16 +22,15 @@ use crate::{
 /// The proposing half of a validator.
 pub(super) struct Proposer {
     key: SecretKey,
-    /// The last slot signed for, ever.
-    last_signed: Slot,
-    /// The last slot tried in this run.
-    last_tried: Slot,
+    signed: Signed,
+    /// The slot that was tried last in this run.
+    last_tried: Option<Slot>,
     pub(super) building: bool,
 }
 
 impl Proposer {
-    pub(super) fn new(key: SecretKey, last_signed: Slot) -> Self {
-        Self { key, last_signed, last_tried: last_signed, building: false }
+    pub(super) fn new(key: SecretKey, signed: Signed) -> Self {
+        Self { key, signed, last_tried: None, building: false }
     }
 
     pub(super) fn public(&self) -> PublicKey {
@@ -52,7 +51,7 @@ impl Chain {
     pub(super) fn propose(&mut self, fx: &mut Effects) {
         let slot = self.slot(fx);
         let Some(proposer) = &self.proposer else { return };
-        if slot <= proposer.last_signed.max(proposer.last_tried) || proposer.building {
+        if !proposer.signed.may_sign(slot) || proposer.last_tried == Some(slot) || proposer.building {
             return;
         }
         let head = self.tree.head();
@@ -71,7 +70,7 @@ impl Chain {
         let context = self.context_for(&head, slot);
         let Some(proposer) = self.proposer.as_mut().filter(|proposer| our_turn(proposer)) else { return };
         proposer.building = true;
-        proposer.last_tried = slot;
+        proposer.last_tried = Some(slot);
         let candidates = Arc::new(self.mempool.best(MAX_BLOCK_TRANSACTIONS, BLOCK_ROOM));
         self.jobs.urgent(fx, Purpose::Build(head, slot), Job::Build { trie, context, candidates });
     }
@@ -89,7 +88,7 @@ impl Chain {
         proposer.building = false;
         if head != parent && slot == now_slot {
             // Somebody's block came in between: build on that, while the slot lasts.
-            proposer.last_tried = proposer.last_signed;
+            proposer.last_tried = None;
             self.propose(fx);
             return;
         }
@@ -127,9 +126,10 @@ impl Chain {
         let Some(proposer) = &mut self.proposer else { return };
         let header = UnsignedHeader::new(height, slot, parent, roots, set_id, proposer.public());
         // From here on the slot is spent.
-        proposer.last_signed = slot;
+        proposer.signed.sign(slot);
         let mut batch = Batch::default();
-        batch.put(storage::SIGNED, proposer.public().0, encode(&slot));
+        batch.put(storage::SIGNED, proposer.public().0, encode(&proposer.signed.last));
+        batch.put(storage::OPEN, proposer.public().0, encode(&proposer.signed.open));
         let header = header.sign(&proposer.key, &self.id);
         let seq = fx.apply_now(batch);
         let block = Block { header, body };

@@ -15,6 +15,7 @@ use super::{
     Archived, Chain, history,
     light::{Begun, Light},
     row,
+    signed::Signed,
 };
 use crate::{
     chain::{Certificate, Change, Checkpoint, ConsensusRecord, Genesis, Header, Link, Mmr, Transaction},
@@ -40,6 +41,8 @@ const JOINED_KEY: &[u8] = b"joined";
 const PRUNED_KEY: &[u8] = b"pruned";
 /// Validator key to the last slot it signed a header for.
 pub(super) const SIGNED: Table = Table("node/signed");
+/// Validator key to slots before that for which it signed none, where a clock that was ahead has passed them over.
+pub(super) const OPEN: Table = Table("node/open");
 /// Validator key to the link of its last vote.
 pub(super) const VOTED: Table = Table("node/voted");
 /// One row, under no key: the change that this peer's authority asks for.
@@ -86,10 +89,11 @@ pub(super) struct Opened {
     pub(super) joined: Joined,
 }
 
-/// The last slot that this key has signed a header for.
-pub(super) fn last_signed(store: &dyn Store, key: &PublicKey) -> Slot {
-    let bytes = store.get(SIGNED, &key.0);
-    bytes.and_then(|bytes| decode(&bytes, 8).ok()).unwrap_or_default()
+/// The slots that this key has signed headers for.
+pub(super) fn signed(store: &dyn Store, key: &PublicKey) -> Signed {
+    let (last, open) = (store.get(SIGNED, &key.0), store.get(OPEN, &key.0));
+    let last = last.and_then(|bytes| decode(&bytes, 8).ok()).unwrap_or_default();
+    Signed { last, open: open.and_then(|bytes| decode(&bytes, 16).ok()).unwrap_or_default() }
 }
 
 /// The link that this key has voted for last.
