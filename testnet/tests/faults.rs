@@ -278,4 +278,5 @@ fn what_a_disk_kept_of_a_write_that_was_torn_is_gone_on_from_or_refused_in_words
         writer.reach(height + 2).unwrap();
     }
     println!("{went_on} of 8 went on");
+    assert!(went_on > 0, "a disk that is copied at the wrong moment is of no use at all");
 }
