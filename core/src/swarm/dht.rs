@@ -1,6 +1,6 @@
 //! libp2p's Kademlia as the node knows it: lookups by the node's names, and the table as a person sees it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use libp2p::{
     Multiaddr, PeerId, StreamProtocol,
@@ -14,18 +14,20 @@ use libp2p::{
 
 use super::{
     direct_only::DirectOnly,
-    providers::{MAX_STRANGERS, Strangers},
+    providers::{LAPSE_MILLIS, MAX_STRANGERS, Strangers},
 };
 use crate::{
     node::{BucketView, DhtAnswer, DhtFailure, DhtId, DhtQuery, Refused, dht_protocol},
     peers::Role,
-    primitives::Hash,
+    primitives::{Hash, Mono},
 };
 
 /// The most keys for which we are a provider ourselves.
 const MAX_OWN: usize = 512;
 /// The most providers of one key that are remembered.
 pub(super) const MAX_PROVIDERS: usize = 20;
+/// How often our own are told again.
+const RENEWAL: Duration = Duration::from_secs(12 * 60 * 60);
 /// The most bytes of a message: some hundred addresses.
 const MAX_MESSAGE: usize = 16 << 10;
 
@@ -49,6 +51,8 @@ fn config(genesis: &Hash) -> kad::Config {
         // Values are stored for nobody, and providers only by the rules in `handled`.
         .set_record_filtering(StoreInserts::FilterBoth)
         .set_max_packet_size(MAX_MESSAGE)
+        .set_provider_record_ttl(Some(Duration::from_millis(LAPSE_MILLIS)))
+        .set_provider_publication_interval(Some(RENEWAL))
         // The node says when.
         .set_periodic_bootstrap_interval(None);
     config
@@ -161,6 +165,7 @@ pub(super) fn handled(
     kademlia: &mut Kademlia,
     strangers: &mut Strangers,
     request: InboundRequest,
+    now: Mono,
 ) -> Option<(PeerId, Option<Refused>)> {
     match request {
         InboundRequest::AddProvider { record: Some(record) } => {
@@ -170,7 +175,7 @@ pub(super) fn handled(
                 let bucket = kademlia.kbucket(provider);
                 let in_table =
                     bucket.is_some_and(|bucket| bucket.iter().any(|it| *it.node.key.preimage() == provider));
-                strangers.add(kademlia.store_mut(), record, in_table)
+                strangers.add(kademlia.store_mut(), record, in_table, now)
             });
             let refused = held.and_then(Result::err).map(|refusal| {
                 tracing::debug!(%provider, %refusal, "a provider is not remembered");

@@ -1,5 +1,7 @@
 //! Which provider records of strangers are held: so many of each peer, and all together so many that there is always room for our
-//! own. When there are too many the oldest of whoever has most gives way; what is renewed in time is never the oldest.
+//! own. When there are too many the oldest of whoever has most gives way; what is renewed in time is never the oldest. What is not renewed
+//! in two days lapses. libp2p tells nobody of it then, but forgets it only when somebody asks for its key, and until then it would keep
+//! others out.
 
 use std::collections::BTreeMap;
 
@@ -13,10 +15,12 @@ use libp2p::{
 };
 
 use super::dht::MAX_PROVIDERS;
-use crate::primitives::Held;
+use crate::primitives::{Held, Mono};
 
 /// The most records of strangers.
 pub(super) const MAX_STRANGERS: usize = 3_584;
+/// How long a record is good for that is not renewed.
+pub(super) const LAPSE_MILLIS: u64 = 48 * 60 * 60 * 1000;
 /// The most of one peer: rooms, ranges of blocks, snapshots and files.
 const MAX_OF_PEER: usize = 256;
 
@@ -34,8 +38,8 @@ pub(super) enum Refusal {
 /// See the [module](self).
 #[derive(Debug, Default)]
 pub(super) struct Strangers {
-    /// In the order they were told or renewed.
-    order: BTreeMap<u64, (PeerId, RecordKey)>,
+    /// In the order they were told or renewed, and when that was.
+    order: BTreeMap<u64, (PeerId, RecordKey, Mono)>,
     places: BTreeMap<PeerId, BTreeMap<Vec<u8>, u64>>,
     next: u64,
 }
@@ -63,11 +67,13 @@ impl Strangers {
         store: &mut MemoryStore,
         mut record: ProviderRecord,
         in_table: bool,
+        now: Mono,
     ) -> Result<(), Refusal> {
         let (peer, key) = (record.provider, record.key.clone());
         if !is_ours(&key) {
             return Err(Refusal::Key);
         }
+        self.lapse(store, now);
         // Where it is we ask for when we need it, and its own word for it may be long.
         record.addresses.clear();
         // libp2p tells nobody of a provider without an address, but for those whose address the table has; and who only asks is in no table.
@@ -95,14 +101,25 @@ impl Strangers {
         if !taken {
             return Err(Refusal::Providers);
         }
-        self.order.insert(self.next, (peer, key.clone()));
+        self.order.insert(self.next, (peer, key.clone(), now));
         self.places.entry(peer).or_default().insert(key.to_vec(), self.next);
         self.next += 1;
         Ok(())
     }
 
+    /// Forgets what was not renewed in time.
+    fn lapse(&mut self, store: &mut MemoryStore, now: Mono) {
+        while let Some((place, told)) =
+            self.order.first_key_value().map(|(place, (.., told))| (*place, *told))
+            && now - told >= LAPSE_MILLIS
+            && let Some((peer, key)) = self.forget(place)
+        {
+            store.remove_provider(&key, &peer);
+        }
+    }
+
     fn forget(&mut self, place: u64) -> Option<(PeerId, RecordKey)> {
-        let (peer, key) = self.order.remove(&place)?;
+        let (peer, key, _) = self.order.remove(&place)?;
         if let Some(held) = self.places.get_mut(&peer) {
             held.remove(key.as_ref());
             if held.is_empty() {
@@ -136,6 +153,8 @@ mod tests {
     };
     use crate::primitives::Hash;
 
+    const NOW: Mono = Mono(1_000);
+
     fn peer(number: u32) -> PeerId {
         let id = [[0, 36, 8, 1, 18, 32].as_slice(), &Hash::of(&number.to_le_bytes()).0].concat();
         PeerId::from_bytes(&id).unwrap()
@@ -150,11 +169,11 @@ mod tests {
     fn one_peer_fills_no_store_and_keeps_nobody_else_out() {
         let (mut strangers, mut store) = (Strangers::default(), memory_store(peer(0)));
         for key in 0..MAX_OF_PEER as u32 {
-            assert_eq!(strangers.add(&mut store, record(1, key), true), Ok(()));
+            assert_eq!(strangers.add(&mut store, record(1, key), true, NOW), Ok(()));
         }
-        assert_eq!(strangers.add(&mut store, record(1, 70_000), true), Err(Refusal::Peer));
-        assert_eq!(strangers.add(&mut store, record(1, 3), true), Ok(()), "what is renewed is held");
-        assert_eq!(strangers.add(&mut store, record(2, 3), true), Ok(()));
+        assert_eq!(strangers.add(&mut store, record(1, 70_000), true, NOW), Err(Refusal::Peer));
+        assert_eq!(strangers.add(&mut store, record(1, 3), true, NOW), Ok(()), "what is renewed is held");
+        assert_eq!(strangers.add(&mut store, record(2, 3), true, NOW), Ok(()));
         assert!(store.providers(&record(1, 3).key).iter().all(|held| held.addresses.is_empty()));
     }
 
@@ -164,7 +183,7 @@ mod tests {
         for (number, in_table, addresses) in
             [(1, true, Vec::new()), (2, false, vec![Protocol::P2p(peer(2)).into()])]
         {
-            strangers.add(&mut store, record(number, 1), in_table).unwrap();
+            strangers.add(&mut store, record(number, 1), in_table, NOW).unwrap();
             let held = store.providers(&record(1, 1).key);
             assert_eq!(
                 held.into_iter().find(|held| held.provider == peer(number)).unwrap().addresses,
@@ -176,10 +195,10 @@ mod tests {
     #[test]
     fn however_many_there_are_the_largest_gives_way_and_our_own_have_room() {
         let (mut strangers, mut store) = (Strangers::default(), memory_store(peer(0)));
-        assert_eq!(strangers.add(&mut store, record(1, 1), true), Ok(()));
+        assert_eq!(strangers.add(&mut store, record(1, 1), true, NOW), Ok(()));
         for number in 0..40 {
             for key in 0..200 {
-                strangers.add(&mut store, record(100 + number, 1_000 * number + key), true).unwrap();
+                strangers.add(&mut store, record(100 + number, 1_000 * number + key), true, NOW).unwrap();
             }
         }
         assert_eq!(strangers.order.len(), MAX_STRANGERS);
@@ -188,6 +207,30 @@ mod tests {
         for key in 0..512 {
             assert!(store.add_provider(record(0, 1_000_000 + key)).is_ok(), "our own, number {key}");
         }
+    }
+
+    #[test]
+    fn what_is_not_told_again_within_two_days_lapses_and_keeps_nobody_out() {
+        let (mut strangers, mut store) = (Strangers::default(), memory_store(peer(0)));
+        let mut add = |number, key, after| {
+            let added = strangers.add(&mut store, record(number, key), true, NOW + after);
+            (added, strangers.order.len(), store.providers(&record(0, 1).key).len())
+        };
+        // One key with as many providers as it may have, and a peer with as many keys.
+        for number in 0..MAX_PROVIDERS as u32 {
+            assert_eq!(add(1 + number, 1, 0).0, Ok(()));
+        }
+        for key in 1..MAX_OF_PEER as u32 {
+            assert_eq!(add(1, 1 + key, 1).0, Ok(()));
+        }
+        let all = MAX_PROVIDERS + MAX_OF_PEER - 1;
+        // One of them tells it again after half of the time.
+        assert_eq!(add(2, 1, LAPSE_MILLIS / 2), (Ok(()), all, MAX_PROVIDERS));
+        assert_eq!(add(50, 1, LAPSE_MILLIS - 1), (Err(Refusal::Providers), all, MAX_PROVIDERS));
+        assert_eq!(add(1, 70_000, LAPSE_MILLIS - 1), (Err(Refusal::Peer), all, MAX_PROVIDERS));
+        assert_eq!(add(50, 1, LAPSE_MILLIS), (Ok(()), MAX_OF_PEER + 1, 2), "it, and who told it again");
+        assert_eq!(add(1, 70_000, LAPSE_MILLIS + 1), (Ok(()), 3, 2));
+        assert_eq!(add(51, 1, LAPSE_MILLIS * 3 / 2), (Ok(()), 3, 2), "who told it twice lapses too");
     }
 
     /// Poisoning of the key space, with what is here against it and without.
@@ -213,16 +256,16 @@ mod tests {
             let both = ours.clone();
             flood(Box::new(move |record| {
                 let (strangers, store) = &mut *both.borrow_mut();
-                strangers.add(store, record, true).is_ok()
+                strangers.add(store, record, true, NOW).is_ok()
             }));
             let (strangers, store) = &mut *ours.borrow_mut();
-            assert_eq!(strangers.add(store, honest.clone(), true), Ok(()), "it is let in");
+            assert_eq!(strangers.add(store, honest.clone(), true, NOW), Ok(()), "it is let in");
             assert_eq!(store.providers(&key).len(), 1, "and stays");
         }
         let both = ours.clone();
         flood(Box::new(move |record| {
             let (strangers, store) = &mut *both.borrow_mut();
-            strangers.add(store, record, true).is_ok()
+            strangers.add(store, record, true, NOW).is_ok()
         }));
         assert_eq!(ours.borrow().1.providers(&key).len(), 1, "whoever has most gives way");
     }
@@ -231,13 +274,16 @@ mod tests {
     fn what_is_refused_pushes_nobody_out() {
         let (mut strangers, mut store) = (Strangers::default(), memory_store(peer(0)));
         for number in 0..MAX_PROVIDERS as u32 {
-            strangers.add(&mut store, record(1 + number, 1), true).unwrap();
+            strangers.add(&mut store, record(1 + number, 1), true, NOW).unwrap();
         }
         for number in 0..(MAX_STRANGERS - MAX_PROVIDERS) as u32 {
-            strangers.add(&mut store, record(1_000 + number, 1_000 + number), true).unwrap();
+            strangers.add(&mut store, record(1_000 + number, 1_000 + number), true, NOW).unwrap();
         }
         for number in 0..50 {
-            assert_eq!(strangers.add(&mut store, record(100_000 + number, 1), true), Err(Refusal::Providers));
+            assert_eq!(
+                strangers.add(&mut store, record(100_000 + number, 1), true, NOW),
+                Err(Refusal::Providers)
+            );
         }
         assert_eq!(strangers.order.len(), MAX_STRANGERS);
         assert_eq!(store.providers(&record(1, 1).key).len(), MAX_PROVIDERS);
@@ -248,12 +294,12 @@ mod tests {
         let (mut strangers, mut store) = (Strangers::default(), memory_store(peer(0)));
         for bytes in [vec![], vec![7; 34], [&[0x1e, 0x20][..], &[7; 33]].concat()] {
             let other = ProviderRecord { key: RecordKey::from(bytes), ..record(1, 1) };
-            assert_eq!(strangers.add(&mut store, other, true), Err(Refusal::Key));
+            assert_eq!(strangers.add(&mut store, other, true, NOW), Err(Refusal::Key));
         }
         for number in 0..20 {
-            assert_eq!(strangers.add(&mut store, record(1 + number, 1), true), Ok(()));
+            assert_eq!(strangers.add(&mut store, record(1 + number, 1), true, NOW), Ok(()));
         }
-        assert_eq!(strangers.add(&mut store, record(50, 1), true), Err(Refusal::Providers));
+        assert_eq!(strangers.add(&mut store, record(50, 1), true, NOW), Err(Refusal::Providers));
         assert_eq!(strangers.order.len(), 20);
     }
 }

@@ -132,7 +132,7 @@ async fn run(
                 }
             }
             SwarmEvent::Behaviour(kad::Event::InboundRequest { request }) => {
-                handled(swarm.behaviour_mut(), &mut strangers, request);
+                handled(swarm.behaviour_mut(), &mut strangers, request, Mono(0));
             }
             SwarmEvent::Behaviour(kad::Event::OutboundQueryProgressed { id, result, stats, step }) => {
                 let mut waiting = waiting.borrow_mut();

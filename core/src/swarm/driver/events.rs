@@ -123,8 +123,8 @@ impl<S: Shell, N: Machine> Engine<S, N> {
                 self.trace();
             }
             BehaviourEvent::Kademlia(kad::Event::InboundRequest { request }) => {
-                let kademlia = &mut self.swarm.behaviour_mut().kademlia;
-                if let Some((peer, refused)) = dht::handled(kademlia, &mut self.strangers, request) {
+                let (kademlia, now) = (&mut self.swarm.behaviour_mut().kademlia, self.shell.now().mono);
+                if let Some((peer, refused)) = dht::handled(kademlia, &mut self.strangers, request, now) {
                     self.feed(Input::TableTold(peer));
                     if let Some(refused) = refused {
                         self.feed(Input::Refused(refused));
