@@ -25,7 +25,8 @@
 //! - network: `peers`, `peer` (`data-peer`) with `peer-transport` and `peer-score`, which opens `peer-deeds` with `deed`s or `no-deeds`, `peer-id`, `chain`, `state-root`, `relay`
 //!   (`data-reserved`), `storage` (`data-opened-at`: the height that the stored chain had, empty
 //!   when none is kept), `strategy` (`data-strategy`: the one in use), `strategy-snap`, `strategy-warp`, `strategy-fast`, `strategy-full`, `strategy-light`,
-//!   `strategy-checkpoint`, `strategy-hash`, `strategy-explained`, `strategy-save`, `strategy-result` (`data-state`)
+//!   `strategy-checkpoint`, `strategy-hash`, `strategy-explained`, `strategy-save`, `strategy-result` (`data-state`),
+//!   `ways` (`data-on`: the names of the ways to find peers that are in use), with a box `way-` and its name for each, `ways-none`, `ways-save`, `ways-result` (`data-state`)
 //! - on a narrow page, `section-chain`, `section-wallet`, `section-chat` and `section-network` switch between them
 //!
 //! `window.weft.debug()` tells what was measured: see `measure`. A page opened with `?log=told` also logs what it gets to the console.

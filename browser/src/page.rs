@@ -18,6 +18,7 @@ mod settings;
 mod sync;
 mod table;
 mod wallet;
+mod ways;
 
 use std::sync::Arc;
 
@@ -145,6 +146,7 @@ fn dashboard() -> impl IntoView {
                 {network::this_peer()}
                 {network::refused()}
                 {settings::card()}
+                {ways::card()}
                 {begin::card()}
             </div>
         </main>

@@ -1,8 +1,11 @@
 //! What the page needs to know of the running peer beside what it asks: who this tab is, and on which chain.
 
+use std::collections::BTreeSet;
+
 use libp2p::{Multiaddr, PeerId};
 use weft_core::{
     chain::Genesis,
+    node::Way,
     primitives::{Address, Hash, Height, SecretKey},
     swarm::Handle,
     sync::Strategy,
@@ -24,8 +27,10 @@ pub(crate) struct Session {
     pub(crate) chain: Hash,
     /// The key of the demo's faucet, where there is one.
     pub(crate) faucet: Option<SecretKey>,
-    /// The relays this tab begins with.
+    /// The relays that the page's server names.
     pub(crate) relays: Vec<Multiaddr>,
+    /// The ways to find peers that are switched off.
+    pub(crate) off: BTreeSet<Way>,
     /// How this tab joins the chain, or has.
     pub(crate) strategy: Strategy,
     /// The height of the chain that was stored when this tab was opened; `None` when it keeps nothing.

@@ -1,9 +1,11 @@
 //! What the person has chosen, kept by the browser for all tabs of this page.
 
+use std::collections::BTreeSet;
+
 use libp2p::{Multiaddr, PeerId};
 use web_sys::Storage;
 use weft_core::{
-    node::Role,
+    node::{Role, Way},
     peers::{ListSource, MAX_LIST_SOURCES},
     sync::Strategy,
 };
@@ -23,6 +25,8 @@ const SIGNERS: &str = "weft-list-signers";
 const RESOLVER: &str = "weft-resolver";
 /// Who is asked unless the person has chosen another.
 pub(crate) const USUAL_RESOLVER: &str = "https://cloudflare-dns.com/dns-query";
+/// The names of the ways to find peers that are switched off.
+const WAYS_OFF: &str = "weft-ways-off";
 /// The most signers of this page's server that are remembered: whoever moves a relay changes its key now and then.
 const MAX_SIGNERS: usize = 8;
 /// The most peers to begin with.
@@ -137,4 +141,19 @@ pub(crate) fn resolver() -> String {
 /// In words, when the browser does not keep it.
 pub(crate) fn keep_resolver(resolver: &str) -> Result<(), String> {
     keep(RESOLVER, resolver)
+}
+
+/// The ways to find peers that are switched off; none unless the person has done so.
+pub(crate) fn ways_off() -> BTreeSet<Way> {
+    let kept = item(WAYS_OFF).unwrap_or_default();
+    kept.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+/// Keeps which ways to find peers are switched off.
+///
+/// # Errors
+/// In words, when the browser does not keep it.
+pub(crate) fn keep_ways_off(off: &BTreeSet<Way>) -> Result<(), String> {
+    let lines: Vec<_> = off.iter().map(ToString::to_string).collect();
+    keep(WAYS_OFF, &lines.join("\n"))
 }

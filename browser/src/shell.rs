@@ -4,7 +4,7 @@ mod lifecycle;
 mod reservation;
 mod webrtc;
 
-use std::{rc::Rc, sync::Arc};
+use std::{collections::BTreeSet, rc::Rc, sync::Arc};
 
 use libp2p::{
     Multiaddr, PeerId, Swarm, Transport,
@@ -18,7 +18,9 @@ use send_wrapper::SendWrapper;
 use weft_core::{
     chain::Genesis,
     gossip::TxMode,
-    node::{ArchiveId, Config, Discovery, Input, Job, Node, NodeLists, Role, StartError, Without, WorkId},
+    node::{
+        ArchiveId, Config, Discovery, Input, Job, Node, NodeLists, Role, StartError, Way, Without, WorkId,
+    },
     peers::MAX_NODE_LIST_BYTES,
     primitives::{Hash, Now, SecretKey},
     store::{ArchiveRequest, Seq, Store},
@@ -53,7 +55,8 @@ pub(crate) enum Condition {
     Storage(String),
 }
 
-/// Starts the peer with this key on this chain, joining it this way; it runs until the tab is closed. With `keep` it goes on from what an earlier
+/// Starts the peer with this key on this chain, joining it this way and finding others in all ways but those that are `off`; it runs
+/// until the tab is closed. With `keep` it goes on from what an earlier
 /// tab stored, and stores what it does itself; then `true` comes back, unless the browser refuses.
 ///
 /// # Errors
@@ -62,7 +65,7 @@ pub(crate) async fn start(
     key: &Keypair,
     genesis: Genesis,
     strategy: Strategy,
-    (bootstrap, lists): (Vec<Multiaddr>, NodeLists),
+    (bootstrap, lists, off): (Vec<Multiaddr>, NodeLists, &BTreeSet<Way>),
     stun: Vec<String>,
     keep: bool,
     tell: impl Fn(Condition) + 'static,
@@ -81,7 +84,7 @@ pub(crate) async fn start(
     let swarm =
         weft_core::swarm::swarm(transport(key, signalled, direct, relayed)?, behaviour, local, config);
     let workers = workers::room();
-    let config = Config {
+    let mut config = Config {
         local,
         role: Role::Browser,
         genesis: Some(genesis),
@@ -101,6 +104,7 @@ pub(crate) async fn start(
         max_jobs: workers * 2,
         without: Without::default(),
     };
+    off.iter().for_each(|way| config.switch_off(*way));
     let (sender, inbox) = inputs();
     let (node, storage, alarm) = if keep {
         wasm_bindgen_futures::spawn_local(storage::ask_to_persist());

@@ -8,7 +8,7 @@ use libp2p::{Multiaddr, multiaddr::Protocol};
 use serde::Deserialize;
 use weft_core::{
     chain::Genesis,
-    node::{Command, NodeLists, Reply, Role},
+    node::{Command, NodeLists, Reply, Role, Way},
     peers::{
         ListSource, MAX_NODE_LIST_BYTES, NodeList, NodeListError, Scope, can_dial, is_circuit,
         is_webrtc_direct,
@@ -71,6 +71,7 @@ pub(crate) async fn start(
     step("Starting the peer");
     let chain = genesis.hash();
     let mut lists = lists();
+    let off = settings::ways_off();
     let own = bootstrap.and_then(|list| Ok((dialable(&list, &chain)?, list.stun_uris(), list.signer())));
     let (relays, stun) = match own {
         Ok((relays, stun, signer)) => {
@@ -81,8 +82,8 @@ pub(crate) async fn start(
             (relays, stun)
         }
         // Somebody else may have the list. The node says so when nobody has.
-        Err(error) if lists.sources.len() > 1 => {
-            tracing::warn!(error, "this page's server gives no list of peers; others are asked");
+        Err(error) if lists.sources.len() > 1 || off.contains(&Way::Bootstrap) => {
+            tracing::warn!(error, "this page's server gives no list of peers");
             (Vec::new(), Vec::new())
         }
         Err(error) => return Err(error),
@@ -95,7 +96,8 @@ pub(crate) async fn start(
     }
     let bootstrap = relays.iter().cloned().chain(settings::peers()).collect();
     let (handle, kept) =
-        shell::start(&identity.peer, genesis.clone(), strategy, (bootstrap, lists), stun, keep, tell).await?;
+        shell::start(&identity.peer, genesis.clone(), strategy, (bootstrap, lists, &off), stun, keep, tell)
+            .await?;
     let opened_at = if kept { height(&handle).await } else { None };
     let session = Session {
         handle,
@@ -106,6 +108,7 @@ pub(crate) async fn start(
         chain,
         faucet,
         relays,
+        off,
         strategy,
         opened_at,
     };

@@ -27,6 +27,7 @@ mod told;
 mod upgrades;
 mod view;
 mod waking;
+mod ways;
 mod without;
 mod work;
 
@@ -44,6 +45,7 @@ pub use lists::NodeLists;
 pub use pruning::{ParsePruneError, Prune};
 pub use reaching::UpgradeCounts;
 pub use view::*;
+pub use ways::{ParseWayError, Way};
 pub use without::Without;
 pub use work::*;
 

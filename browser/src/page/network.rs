@@ -1,7 +1,7 @@
 //! Who this tab is connected to, and how; and what it is itself.
 
 use leptos::prelude::*;
-use weft_core::node::{DeedView, LinkState, LinkView, PeerView};
+use weft_core::node::{DeedView, LinkState, LinkView, PeerView, Way};
 
 use super::{
     model::Model,
@@ -152,7 +152,8 @@ pub(super) fn this_peer() -> impl IntoView {
     let Some(session) = session() else { return ().into_any() };
     let peer = session.peer.to_string();
     let chain = session.chain.to_string();
-    let relays: Vec<_> = session.relays.iter().map(ToString::to_string).collect();
+    let begun_with = session.relays.iter().filter(|_| !session.off.contains(&Way::Bootstrap));
+    let relays: Vec<_> = begun_with.map(ToString::to_string).collect();
     let reserved = Memo::new(move |_| {
         model.status.with(|status| {
             status

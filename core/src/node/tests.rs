@@ -11,6 +11,7 @@ mod standing;
 mod tabs;
 mod uploads;
 mod waking;
+mod ways;
 
 use std::collections::VecDeque;
 
