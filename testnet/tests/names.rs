@@ -44,12 +44,18 @@ fn a_node_that_is_told_a_name_finds_whom_it_stands_for_also_when_that_changes() 
         })
         .unwrap()
     };
-    assert!(found(&mut asks, first.peer()).links.iter().all(|link| link.outbound));
+    let view = found(&mut asks, first.peer());
+    assert!(view.links.iter().all(|link| link.outbound));
+    assert_eq!(view.found, ["dns"]);
+    let mut peers = chain.weft();
+    peers.args(["peers", "--why", "--rpc", asks.rpc_address().trim_start_matches("http://")]);
+    let said = String::from_utf8(peers.output().unwrap().stdout).unwrap();
+    assert!(said.contains("dns") && said.contains(first.peer()), "{said}");
     assert_eq!(asks.status().unwrap().alarms, Vec::<String>::new());
     asks.reach(2).unwrap();
 
     names.set("_dnsaddr.more.example", records(&second));
     first.kill();
-    found(&mut asks, second.peer());
+    assert_eq!(found(&mut asks, second.peer()).found, ["dns"]);
     second.check().unwrap();
 }
