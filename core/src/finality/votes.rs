@@ -174,3 +174,57 @@ impl VotePool {
         forgotten.into_keys().collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+    use crate::{
+        chain::CHECKPOINT_INTERVAL,
+        primitives::{Hash, SecretKey},
+    };
+
+    /// A vote of an authority for the checkpoint so many steps up. Nobody looks at its signature.
+    fn vote(by: u8, step: u64, branch: u8) -> Vote {
+        let at = |step: u64, branch| Checkpoint {
+            height: Height(step * CHECKPOINT_INTERVAL),
+            hash: Hash([branch; 32]),
+        };
+        let by = SecretKey::from_seed([by; 32]).public();
+        Vote { link: Link { source: at(0, 0), target: at(step, branch) }, by, signature: Signature([0; 64]) }
+    }
+
+    #[test]
+    fn of_one_authority_so_many_votes_are_held_the_highest_and_two_of_a_height() {
+        let mut pool = VotePool::default();
+        let most = MAX_OF_VOTER as u64;
+        for step in 2..most + 2 {
+            assert_eq!(pool.add(vote(1, step, 1)), Counted::Counts);
+        }
+        assert_eq!(pool.held().count, MAX_OF_VOTER);
+        assert!(!pool.is_news(&vote(1, 1, 1)), "it would be the first to go");
+        assert!(pool.is_news(&vote(2, 1, 1)), "of another authority it is news");
+        assert_eq!(pool.add(vote(1, most + 2, 1)), Counted::Counts);
+        assert_eq!(pool.held().count, MAX_OF_VOTER);
+        assert!(
+            pool.by_voter.values().flatten().all(|vote| vote.link.target.height.0 > 2 * CHECKPOINT_INTERVAL)
+        );
+        assert!(matches!(pool.add(vote(1, 50, 2)), Counted::Equivocation(_)));
+        assert_eq!(pool.add(vote(1, 50, 3)), Counted::Nothing, "two prove it");
+    }
+
+    #[test]
+    fn votes_are_held_so_far_below_what_is_final() {
+        let mut pool = VotePool::default();
+        let at = KEEP_BELOW / CHECKPOINT_INTERVAL;
+        for step in [1, 2, at] {
+            pool.add(vote(1, step, 1));
+        }
+        pool.finalised(Height(KEEP_BELOW + 2 * CHECKPOINT_INTERVAL));
+        let heights: Vec<_> =
+            pool.by_voter.values().flatten().map(|vote| vote.link.target.height.0).collect();
+        assert_eq!(heights, [2 * CHECKPOINT_INTERVAL, KEEP_BELOW]);
+    }
+}

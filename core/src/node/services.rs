@@ -4,22 +4,28 @@
 //! A key is BLAKE3 of a text and of what it is about: `weft/room/1/` and the room's name; `weft/archive/1/`, the genesis hash and the
 //! number of a range of [`RANGE`] heights, as eight bytes, little endian; `weft/snapshot/1/` and the genesis hash.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::RangeInclusive};
 
 use super::{chain::Chain, dht::Dht, effects::Effects, offers::Offers, rooms::Rooms, seeking::Seeking};
 use crate::{
     gossip::Room,
-    primitives::{Hash, Hasher, Mono},
+    primitives::{Hash, Hasher, Height, Mono},
 };
 
 /// The heights of one range: who has all of its blocks says so. Six days of slots of two seconds.
 pub(super) const RANGE: u64 = 1 << 18;
 /// The most ranges that one peer offers, the newest.
-pub(super) const MAX_RANGES: u64 = 64;
+const MAX_RANGES: u64 = 64;
 /// How often it is looked what is served and what is missing.
 const LOOK_MILLIS: u64 = 2_000;
 /// So many connected peers that have something are enough.
 const ENOUGH: usize = 4;
+
+/// The ranges of which a peer says that it has them, when it has all blocks from `oldest` to `head`.
+pub(super) fn offered_ranges(oldest: Height, head: Height) -> RangeInclusive<u64> {
+    let newest = head.0 / RANGE;
+    oldest.0.div_ceil(RANGE).max(newest.saturating_sub(MAX_RANGES - 1))..=newest
+}
 
 /// The key of a room.
 fn room_key(room: &Room) -> Hash {
@@ -99,5 +105,14 @@ mod tests {
             of(&[b"weft/archive/1/", &[7; 32], &[2, 1, 0, 0, 0, 0, 0, 0]])
         );
         assert_eq!(snapshot_key(&genesis), of(&[b"weft/snapshot/1/", &[7; 32]]));
+    }
+
+    #[test]
+    fn so_many_ranges_are_offered_the_newest_and_none_that_is_not_whole() {
+        let ranges = |oldest, head| offered_ranges(Height(oldest), Height(head));
+        assert_eq!(ranges(0, 64 * RANGE - 1), 0..=63);
+        assert_eq!(ranges(0, 64 * RANGE), 1..=64);
+        assert_eq!(ranges(10 * RANGE + 1, 64 * RANGE), 11..=64);
+        assert_eq!((ranges(0, 0), ranges(1, 5).count()), (0..=0, 0));
     }
 }

@@ -7,6 +7,7 @@ mod caps;
 mod finding;
 mod offers;
 mod room;
+mod serving;
 mod standing;
 mod tabs;
 mod uploads;

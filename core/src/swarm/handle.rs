@@ -132,6 +132,18 @@ mod tests {
     }
 
     #[test]
+    fn so_many_questions_wait_for_attention_and_who_asks_one_more_waits_itself() {
+        let (handle, mut asks) = handle();
+        for number in 0..MAX_ASKS {
+            assert!(handle.subscribe().now_or_never().is_some(), "{number}");
+        }
+        let mut late = Box::pin(handle.subscribe());
+        assert!(late.as_mut().now_or_never().is_none());
+        assert!(asks.next().now_or_never().flatten().is_some());
+        assert!(late.as_mut().now_or_never().is_some(), "there is room again");
+    }
+
+    #[test]
     fn a_slow_subscriber_loses_events_and_is_told_how_many() {
         let (sender, receiver) = mpsc::channel(MAX_EVENTS);
         let (mut subscribers, mut events) = (Subscribers::default(), Events(receiver));

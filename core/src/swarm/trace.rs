@@ -252,4 +252,28 @@ mod tests {
         };
         assert!(view.steps.len() == 1 && view.steps[0].failed.is_some());
     }
+
+    /// A lookup that is begun with so many peers, none of whom can be reached, and goes on first at this time.
+    fn watched(peers: usize, at: u64) -> TraceView {
+        let mut tracer = tracer(Role::Native, Some(&Hash([1; 32])), request_response::Config::default());
+        let mut traces = Traces::default();
+        let table = (0..peers).map(|_| (PeerId::random(), Vec::new())).collect();
+        traces.begin(PeerId::random(), DhtId(1), DhtTarget::Key(Hash([2; 32])), table, Mono(0));
+        let Some((_, DhtAnswer::Trace(view))) = traces.go_on(&mut tracer, |_| false, Mono(at)) else {
+            panic!("somebody was asked");
+        };
+        *view
+    }
+
+    #[test]
+    fn a_lookup_asks_so_many_and_for_so_long_and_then_ends() {
+        let asked = |peers, at| watched(peers, at).steps.len();
+        assert_eq!([asked(MAX_STEPS, 0), asked(MAX_STEPS + 1, 0)], [MAX_STEPS; 2]);
+        assert_eq!([asked(3, LONGEST_MILLIS), asked(3, LONGEST_MILLIS + 1)], [3, 0]);
+    }
+
+    #[test]
+    fn so_many_peers_are_remembered_whoever_tells_of_them() {
+        assert_eq!([watched(MAX_HEARD, 0).known, watched(MAX_HEARD + 1, 0).known], [MAX_HEARD; 2]);
+    }
 }

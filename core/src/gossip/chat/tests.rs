@@ -184,6 +184,17 @@ fn memory_is_bounded_in_lines_and_bytes() {
 }
 
 #[test]
+fn what_was_heard_is_known_again_sixteen_times_as_long_as_it_is_shown() {
+    let mut rooms = in_lobby(LOCAL);
+    let most = 16 * MAX_LINES as u64;
+    for number in 0..=most {
+        assert!(matches!(hear(&mut rooms, 1, number, "hi", at(number)), Heard::New(_)), "{number}");
+    }
+    assert_eq!(hear(&mut rooms, 1, 1, "hi", at(most + 1)), Heard::Known);
+    assert!(matches!(hear(&mut rooms, 1, 0, "hi", at(most + 1)), Heard::New(_)), "the oldest is forgotten");
+}
+
+#[test]
 fn a_request_is_answered_with_the_latest_or_refused() {
     let mut rooms = in_lobby(LOCAL);
     for number in 0..10 {

@@ -190,6 +190,16 @@ fn a_refusal_is_forgotten_in_time() {
 }
 
 #[test]
+fn so_many_refusals_are_remembered_and_the_oldest_gives_way() {
+    let mut relay = relay([1]);
+    let most = MAX_REFUSED as u64;
+    (0..most).for_each(|nonce| _ = relay.refused(&transaction(nonce).id(), Mono(0)));
+    assert!(receive(&mut relay, 1, &[0, most - 1]).is_empty());
+    relay.refused(&transaction(most).id(), Mono(0));
+    assert_eq!(receive(&mut relay, 1, &[0, 1, most]), [0]);
+}
+
+#[test]
 fn requests_are_bounded_in_size_and_in_flight() {
     let mut relay = relay([1]);
     for nonce in 0..3 * MAX_BATCH_COUNT as u64 {

@@ -4,7 +4,7 @@ use super::Chain;
 use crate::{
     node::{
         SyncPhase,
-        services::{MAX_RANGES, RANGE, archive_key, snapshot_key},
+        services::{RANGE, archive_key, offered_ranges, snapshot_key},
     },
     primitives::{Hash, Height, Mono},
 };
@@ -14,9 +14,7 @@ impl Chain {
     pub(in crate::node) fn served_keys(&self) -> impl Iterator<Item = Hash> + '_ {
         let has_state = !self.is_light() && !self.starting;
         let snapshot = (has_state && self.pivots.newest().is_some()).then(|| snapshot_key(&self.id));
-        let newest = self.head_height().0 / RANGE;
-        let whole = self.oldest().0.div_ceil(RANGE);
-        let ranges = whole.max(newest.saturating_sub(MAX_RANGES - 1))..=newest;
+        let ranges = offered_ranges(self.oldest(), self.head_height());
         snapshot
             .into_iter()
             .chain(ranges.filter(move |_| has_state).map(|range| archive_key(&self.id, range)))

@@ -320,6 +320,40 @@ fn a_provider_that_the_table_cannot_place_is_dialled_where_others_said_it_is() {
 }
 
 #[test]
+fn of_those_said_to_have_a_file_so_many_are_remembered_and_dialled_at_so_many_places() {
+    let mut node = Harness::new();
+    node.command(fetch(sample().0.cid())).unwrap();
+    let [(id, DhtQuery::Providers(_))] = node.asked()[..] else { panic!("nobody is looked for") };
+    node.feed(Input::Dht(id, Ok(DhtAnswer::Providers((100..125).map(peer).collect()))));
+    let sought = node.asked();
+    assert_eq!(sought.len(), 16);
+    let held = |node: &Harness, what| {
+        let held = node.node.held().find(|held| held.what == what).expect("it is counted");
+        (held.count, held.limit)
+    };
+    assert_eq!(held(&node, "peers named for what they have"), (20, 20));
+    assert_eq!(held(&node, "peers dialled for what they have"), (16, 16));
+
+    let (id, DhtQuery::FindPeer(whom)) = sought[0] else { panic!("it is asked where it is") };
+    let addresses = (1..=4).map(|port| format!("/ip4/8.8.8.8/tcp/{port}").parse().unwrap()).collect();
+    node.feed(Input::Dht(id, Ok(DhtAnswer::At(addresses))));
+    let mut dialled = Vec::new();
+    // Each dial fails at once, until nothing is dialled any more.
+    for _ in 0..100 {
+        let dials = node.outputs.extract_if(.., |output| matches!(output, Output::Dial(_)));
+        for dial in dials.collect::<Vec<_>>() {
+            let Output::Dial(address) = dial else { unreachable!() };
+            node.feed(Input::DialFailed { address: address.clone(), reason: "nobody".to_owned() });
+            dialled.push(address.to_string());
+        }
+        node.wait(1_000);
+    }
+    dialled.sort();
+    let at = |port| format!("/ip4/8.8.8.8/tcp/{port}/p2p/{whom}");
+    assert_eq!(dialled, [1, 1, 2, 2, 3, 3].map(at), "three places, twice each");
+}
+
+#[test]
 fn a_fetch_that_brings_nothing_ends_and_says_why() {
     let mut node = Harness::new();
     let cid = sample().0.cid();

@@ -7,13 +7,13 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use super::{
     MAX_POINTS, RENDEZVOUS_PROTOCOL, Rendezvous,
     message::{MAX_TOLD, Refusal, Registration, Request, Response},
-    point::{MAX_OF_GROUP, Point},
+    point::{MAX_OF_GROUP, MAX_REGISTRATIONS, Point},
     record::{sign, verify},
 };
 use crate::{
     node::effects::Effects,
     peers::{Group, Uploads, peer_id},
-    primitives::{Mono, Now, SecretKey, Wall},
+    primitives::{Held, Mono, Now, SecretKey, Wall},
     store::MemoryStore,
 };
 
@@ -56,6 +56,10 @@ impl Place {
         let (store, uploads) = (Box::new(MemoryStore::default()), Uploads::new(1 << 20));
         let fx = Effects::new(store, ChaCha8Rng::from_seed([1; 32]), uploads, now);
         Self { point: Point::new(NAMESPACE.to_owned(), 7), fx }
+    }
+
+    fn refused(&self, why: &str) -> u64 {
+        self.fx.refusals.get(why).copied().unwrap_or_default()
     }
 
     fn pass(&mut self, millis: u64) {
@@ -183,6 +187,41 @@ fn one_network_has_a_share_of_the_places() {
     // Who is there already may renew.
     let renewed = place.point.asked(&mut place.fx, peer(0), crowd, request(0, None));
     assert_eq!(renewed, Some(Response::Registered(Ok(7200))));
+}
+
+#[test]
+fn so_many_are_registered_and_one_more_is_when_somebody_leaves() {
+    let mut place = Place::new();
+    let most = MAX_REGISTRATIONS as u16;
+    (0..most).for_each(|number| assert_eq!(place.register(number), Ok(7200), "{number}"));
+    // All who came have paused since, so that it is not the count of those who ask that is full.
+    place.pass(10_000);
+    assert_eq!(place.register(most), Err(Refusal::UNAVAILABLE));
+    assert_eq!(
+        (place.refused("rendezvous-registration"), place.refused("rendezvous-asked-too-often")),
+        (1, 0)
+    );
+    assert_eq!(place.register(0), Ok(7200), "who is there may renew");
+    place.ask(1, Request::Unregister { namespace: NAMESPACE.to_owned() });
+    assert_eq!(place.register(most), Ok(7200));
+    let [Held { count, limit, .. }, ..] = place.point.held();
+    assert_eq!((count, limit), (MAX_REGISTRATIONS, MAX_REGISTRATIONS));
+}
+
+#[test]
+fn the_questions_of_so_many_are_counted_and_one_more_waits_until_they_have_paused() {
+    let mut place = Place::new();
+    let [.., Held { limit, .. }] = place.point.held();
+    let looks = |place: &mut Place, number| {
+        let request = Request::Discover { namespace: None, limit: None, cookie: Vec::new() };
+        matches!(place.ask(number, request), Some(Response::Discovered(Ok(_))))
+    };
+    let most = u16::try_from(limit).unwrap();
+    assert!((0..most).all(|number| looks(&mut place, number)));
+    assert!(!looks(&mut place, most) && looks(&mut place, 0), "who is counted is not kept out");
+    assert_eq!(place.refused("rendezvous-asked-too-often"), 1);
+    place.pass(10_000);
+    assert!(looks(&mut place, most));
 }
 
 #[test]

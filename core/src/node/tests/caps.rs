@@ -149,6 +149,28 @@ fn a_thousand_votes_wait_for_their_signatures_check_and_further_ones_do_not() {
 }
 
 #[test]
+fn votes_are_taken_so_far_above_the_head_and_no_further() {
+    let mut alone = Alone::new(false, MemoryStore::default());
+    let (peer, chain) = (alone.meet(0), genesis().hash());
+    let judged = |alone: &mut Alone, height: u64| {
+        let link = VoteLink {
+            source: Checkpoint { height: Height(0), hash: chain },
+            target: Checkpoint { height: Height(height), hash: Hash::of(&height.to_le_bytes()) },
+        };
+        alone.outputs.clear();
+        alone.handle(gossip(Topic::Vote, peer, height, encode(&Vote::sign(link, &key(1), &chain))));
+        alone.outputs.iter().find_map(|output| match output {
+            Output::Judge { verdict, .. } => Some(*verdict),
+            _ => None,
+        })
+    };
+    assert_eq!(alone.height(), 0);
+    assert_eq!(judged(&mut alone, 1_024), Some(Verdict::Accept));
+    assert_eq!(judged(&mut alone, 1_024 + 16), Some(Verdict::Ignore), "the next checkpoint");
+    assert_eq!(held(&alone, "votes of an authority").0, 1);
+}
+
+#[test]
 fn so_many_own_transactions_are_kept() {
     const ACCOUNTS: u8 = 65;
     let payer = |number: u8| SecretKey::from_seed([100 + number; 32]);

@@ -72,6 +72,43 @@ fn a_relay_tells_tabs_of_the_tabs_that_are_connected_to_it_and_of_no_others() {
     assert!(ask(&mut relay_node, 6, tabs[1], None).iter().all(|record| record.peer() != Some(other)));
 }
 
+#[test]
+fn a_relay_keeps_so_many_tabs_to_tell_of_and_takes_another_when_one_leaves() {
+    const MOST: u16 = 1_024;
+    let discovery = Discovery { exchange: true, ..Discovery::OFF };
+    let config = Config { role: Role::Relay, discovery, max_inbound: 2_048, ..config(false) };
+    let mut alone = Alone::with(config, MemoryStore::default());
+    let told = [multiaddr(&format!("{}/p2p-circuit/webrtc", relay()))];
+    // A tab that comes says where it is.
+    let comes = |alone: &mut Alone, number: u16| {
+        let mut seed = [200; 32];
+        seed[..2].copy_from_slice(&number.to_le_bytes());
+        let key = SecretKey::from_seed(seed);
+        let (peer, connection) = (crate::peers::peer_id(&key.public()).unwrap(), ConnectionId(number.into()));
+        let address = multiaddr(&format!("/ip4/10.{}.{}.1/tcp/1/ws", number / 256, number % 256));
+        alone.handle(Input::Connected { peer, connection, link: Link::Direct, address, outbound: false });
+        let own = PeerRecord::sign(&key, &genesis().hash(), Wall(10_000), &told);
+        alone.outputs.clear();
+        ask(alone, number.into(), peer, Some(own));
+        peer
+    };
+    let held = |alone: &Alone| {
+        let guests = alone.node.held().find(|held| held.what == "connected tabs to tell of").unwrap();
+        (guests.count, guests.limit)
+    };
+    let first = comes(&mut alone, 0);
+    (1..MOST).for_each(|number| _ = comes(&mut alone, number));
+    assert_eq!(held(&alone), (1_024, 1_024));
+    let late = comes(&mut alone, MOST);
+    assert_eq!(held(&alone), (1_024, 1_024));
+    alone.handle(Input::Disconnected { peer: late, connection: ConnectionId(MOST.into()) });
+    assert_eq!(held(&alone).0, 1_024, "it was none of them");
+    alone.handle(Input::Disconnected { peer: first, connection: ConnectionId(0) });
+    assert_eq!(held(&alone).0, 1_023);
+    comes(&mut alone, MOST + 1);
+    assert_eq!(held(&alone).0, 1_024);
+}
+
 /// Waits for a dial, and says where to.
 fn dialled(alone: &mut Alone) -> Option<Multiaddr> {
     let at = alone.outputs.iter().position(|output| matches!(output, Output::Dial(_)))?;

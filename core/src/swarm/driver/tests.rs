@@ -30,6 +30,7 @@ use libp2p::{
     yamux,
 };
 
+mod calls;
 mod closing;
 mod large;
 mod slow;
