@@ -168,6 +168,7 @@ impl Node {
             Input::Request { id, peer, protocol, body } => self.request(id, peer, protocol, &body),
             Input::Oversized { peer, protocol } => {
                 tracing::debug!(%peer, protocol = protocol.label(), "a request is larger than any may be");
+                self.fx.refuse("request-oversized");
                 self.fx.offend(peer, Offence::Malformed);
             }
             Input::TableTold(peer) => {

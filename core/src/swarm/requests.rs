@@ -10,7 +10,7 @@ use crate::{
     primitives::Held,
 };
 
-/// Requests from others that wait for our answer, over all peers. More are refused unheard.
+/// Requests from others that wait for our answer, over all peers. More are refused unheard, and counted.
 pub(super) const MAX_INBOUND: usize = 1024;
 
 struct Waiting {

@@ -17,6 +17,10 @@ pub enum Refused {
     DhtRecord,
     /// A value for the distributed hash table, which holds none.
     DhtValue,
+    /// A request that came while as many as may be waited for our answer.
+    RequestUnheard,
+    /// An answer to us that is larger than its protocol allows.
+    AnswerOversized,
 }
 
 impl Refused {
@@ -31,6 +35,8 @@ impl Refused {
             Self::SignallingTooMany => "signalling-too-many",
             Self::DhtRecord => "dht-record",
             Self::DhtValue => "dht-value",
+            Self::RequestUnheard => "request-unheard",
+            Self::AnswerOversized => "answer-oversized",
         }
     }
 }

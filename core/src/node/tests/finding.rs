@@ -225,6 +225,9 @@ fn what_is_refused_is_counted_and_so_are_addresses_of_no_use() {
         alone.handle(Input::Refused(what));
     }
     assert_eq!(["signalling-message", "dht-value"].map(|why| count(&alone, why)), [1, 2]);
+    let (peer, protocol) = (id(9), Protocol::Sync);
+    alone.handle(Input::Oversized { peer, protocol });
+    assert_eq!(count(&alone, "request-oversized"), 1);
     // One that comes from outside tells of a machine in our own network, and of one that can be dialled.
     opened(&mut alone, 1, &at(1));
     for (address, refused) in [("/ip4/192.168.0.1/tcp/80", 1), ("/ip4/9.9.9.9/tcp/1", 1)] {

@@ -10,7 +10,7 @@ use libp2p::{
 
 use super::{Engine, Machine};
 use crate::{
-    node::{GossipMessage, Input, Link, Protocol},
+    node::{GossipMessage, Input, Link, Protocol, Refused, RequestFailure},
     peers::Found,
     swarm::{
         BehaviourEvent, Shell,
@@ -30,6 +30,14 @@ const MAX_PROTOCOLS: usize = 128;
 
 /// The most addresses of a peer that are passed on.
 const MAX_ADDRESSES: usize = 16;
+
+/// What a peer says of itself, as far as it is passed on.
+fn identified(peer: PeerId, info: identify::Info) -> Input {
+    let agent = info.agent_version.chars().take(MAX_AGENT).collect();
+    let protocols = info.protocols.iter().take(MAX_PROTOCOLS).map(ToString::to_string).collect();
+    let addresses = info.listen_addrs.into_iter().take(MAX_ADDRESSES).collect();
+    Input::Identified { peer, agent, protocols, addresses }
+}
 
 impl<S: Shell, N: Machine> Engine<S, N> {
     pub(super) fn swarm_event(&mut self, event: SwarmEvent<BehaviourEvent<S::Extra>>) {
@@ -107,10 +115,7 @@ impl<S: Shell, N: Machine> Engine<S, N> {
     pub(super) fn behaviour_event(&mut self, event: BehaviourEvent<S::Extra>) {
         match event {
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
-                let agent = info.agent_version.chars().take(MAX_AGENT).collect();
-                let protocols = info.protocols.iter().take(MAX_PROTOCOLS).map(ToString::to_string).collect();
-                let addresses = info.listen_addrs.into_iter().take(MAX_ADDRESSES).collect();
-                self.feed(Input::Identified { peer: peer_id, agent, protocols, addresses });
+                self.feed(identified(peer_id, info));
             }
             BehaviourEvent::Kademlia(kad::Event::OutboundQueryProgressed { id, result, step, .. }) => {
                 if let Some((id, outcome)) = self.lookups.went_on(id, result, step.last) {
@@ -197,7 +202,10 @@ impl<S: Shell, N: Machine> Engine<S, N> {
                     self.traffic.of(protocol).was_asked.add(body.len());
                     match self.requests.received(protocol, request_id, channel) {
                         Some(id) => self.feed(Input::Request { id, peer, protocol, body }),
-                        None => tracing::warn!(%peer, ?protocol, "refused: too many requests wait"),
+                        None => {
+                            tracing::warn!(%peer, ?protocol, "refused: too many requests wait");
+                            self.feed(Input::Refused(Refused::RequestUnheard));
+                        }
                     }
                 }
                 Message::Response { request_id, response } => {
@@ -211,7 +219,11 @@ impl<S: Shell, N: Machine> Engine<S, N> {
                 tracing::debug!(%peer, ?protocol, %error, "a request failed");
                 if let Some(id) = self.requests.answered(protocol, request_id) {
                     self.traffic.of(protocol).failed += 1;
-                    self.feed(Input::Response { id, outcome: Err(failure(&error)) });
+                    let failure = failure(&error);
+                    if failure == RequestFailure::TooLarge {
+                        self.feed(Input::Refused(Refused::AnswerOversized));
+                    }
+                    self.feed(Input::Response { id, outcome: Err(failure) });
                 }
             }
             request_response::Event::InboundFailure { peer, request_id, error, .. } => {
@@ -220,5 +232,39 @@ impl<S: Shell, N: Machine> Engine<S, N> {
             }
             request_response::Event::ResponseSent { .. } => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use libp2p::{Multiaddr, StreamProtocol, identity::Keypair};
+
+    use super::*;
+
+    #[test]
+    fn of_what_a_peer_says_of_itself_so_much_is_passed_on() {
+        // The name's length, and how many protocols and addresses.
+        let passed_on = |[agent, protocols, addresses]: [usize; 3]| {
+            let public_key = Keypair::generate_ed25519().public();
+            let peer = public_key.to_peer_id();
+            let protocol = |at| StreamProtocol::try_from_owned(format!("/some/{at}")).unwrap();
+            let address = |at| format!("/ip4/8.8.8.8/tcp/{at}").parse::<Multiaddr>().unwrap();
+            let info = identify::Info {
+                public_key,
+                protocol_version: String::new(),
+                agent_version: "é".repeat(agent),
+                listen_addrs: (0..addresses).map(address).collect(),
+                protocols: (0..protocols).map(protocol).collect(),
+                observed_addr: address(1),
+                signed_peer_record: None,
+            };
+            let Input::Identified { agent, protocols, addresses, .. } = identified(peer, info) else {
+                panic!("it is said")
+            };
+            [agent.chars().count(), protocols.len(), addresses.len()]
+        };
+        let most = [MAX_AGENT, MAX_PROTOCOLS, MAX_ADDRESSES];
+        assert_eq!(passed_on(most), most);
+        assert_eq!(passed_on(most.map(|most| most + 1)), most);
     }
 }

@@ -43,8 +43,8 @@ use crate::{
     chain::{Authority, Genesis},
     gossip::{Room, Topic},
     node::{
-        ArchiveId, GossipId, GossipMessage, InboundId, Job, OutboundId, Protocol, RequestFailure, Role,
-        Verdict, WorkId,
+        ArchiveId, GossipId, GossipMessage, InboundId, Job, OutboundId, Protocol, Refused, RequestFailure,
+        Role, Verdict, WorkId,
     },
     peers::{Found, Whom},
     primitives::{Address, PublicKey, Wall},

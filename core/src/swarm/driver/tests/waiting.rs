@@ -62,6 +62,10 @@ fn so_many_questions_wait_for_an_answer_and_further_ones_are_dropped_unheard() {
                 "dropped at once"
             );
         }
+        let unheard = |input| matches!(input, Input::Refused(Refused::RequestUnheard)).then_some(());
+        for _ in 0..surplus {
+            victim.told(unheard).await;
+        }
         for id in heard {
             victim.put_out(Output::Respond { id, body: b"at last".to_vec() });
         }
