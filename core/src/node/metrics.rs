@@ -13,6 +13,7 @@ use std::fmt::Write as _;
 pub use snapshot::{ChainSnapshot, Count, Delays, GossipTraffic, RequestTraffic, Snapshot};
 
 use super::{SyncPhase, Verdict};
+use crate::gossip::{RelayCounts, TxBytes};
 
 /// The content type of what [`render`] writes.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -117,7 +118,7 @@ pub fn render(snapshot: &Snapshot) -> String {
 }
 
 /// Every metric there is.
-pub static METRICS: [Metric; 46] = [
+pub static METRICS: [Metric; 48] = [
     Metric {
         name: "weft_connected_peers",
         kind: Kind::Gauge,
@@ -412,6 +413,20 @@ pub static METRICS: [Metric; 46] = [
         },
     },
     Metric {
+        name: "weft_relay_sent_bytes",
+        kind: Kind::Counter,
+        help: "Bytes of requests and responses about transactions sent, by kind of message.",
+        labels: &["kind"],
+        read: |s, out| relayed(s, out, |relay| &relay.bytes_sent),
+    },
+    Metric {
+        name: "weft_relay_received_bytes",
+        kind: Kind::Counter,
+        help: "Bytes of requests and responses about transactions received, by kind of message.",
+        labels: &["kind"],
+        read: |s, out| relayed(s, out, |relay| &relay.bytes_received),
+    },
+    Metric {
         name: "weft_relay_compared_sketches",
         kind: Kind::Counter,
         help: "Sketches of mempools compared with a peer's, by whether the difference came out.",
@@ -524,6 +539,12 @@ type Traffics<T> = std::collections::BTreeMap<&'static str, T>;
 
 fn each<T>(traffics: &Traffics<T>, out: &mut Samples<'_>, read: impl Fn(&T) -> u64) {
     traffics.iter().for_each(|(name, traffic)| out.add(&[name], read(traffic)));
+}
+
+fn relayed(snapshot: &Snapshot, out: &mut Samples<'_>, read: impl Fn(&RelayCounts) -> &TxBytes) {
+    if let Some(chain) = &snapshot.chain {
+        read(&chain.relay).by_kind().iter().for_each(|(kind, bytes)| out.add(&[kind], *bytes));
+    }
 }
 
 fn parts(snapshot: &Snapshot, out: &mut Samples<'_>, read: impl Fn(&RequestTraffic) -> [u64; 2]) {

@@ -37,7 +37,11 @@ fn full() -> Snapshot {
             fee_floor: 1500,
             pool: crate::mempool::PoolCounts { evicted: 4, ..Default::default() },
             blocks: crate::node::BlockCounts { at_once: 3, fell_back: 1, ..Default::default() },
-            relay: Default::default(),
+            relay: crate::gossip::RelayCounts {
+                bytes_sent: crate::gossip::TxBytes { push: 500, fee_filter: 9, ..Default::default() },
+                bytes_received: crate::gossip::TxBytes { symbols: 640, ..Default::default() },
+                ..Default::default()
+            },
             jobs_running: 1,
             jobs_waiting: 0,
             delays,
@@ -120,6 +124,10 @@ fn the_text_is_as_openmetrics_has_it() {
         "weft_chain_sync_phase{phase=\"light\"} 0\n",
         "weft_mempool_floor_units 1500\n",
         "weft_mempool_moved_transactions_total{event=\"evicted\"} 4\n",
+        "weft_relay_sent_bytes_total{kind=\"push\"} 500\n",
+        "weft_relay_sent_bytes_total{kind=\"fee-filter\"} 9\n",
+        "weft_relay_sent_bytes_total{kind=\"symbols\"} 0\n",
+        "weft_relay_received_bytes_total{kind=\"symbols\"} 640\n",
         "weft_block_rebuilt_blocks_total{outcome=\"at-once\"} 3\n",
         "weft_chain_block_delay_seconds_bucket{le=\"0.025\"} 2\n",
         "weft_chain_block_delay_seconds_bucket{le=\"0.05\"} 3\n",
