@@ -14,6 +14,7 @@ mod mempool;
 mod model;
 mod network;
 mod parts;
+mod passing;
 mod settings;
 mod sync;
 mod table;
@@ -147,6 +148,7 @@ fn dashboard() -> impl IntoView {
                 {network::refused()}
                 {settings::card()}
                 {ways::card()}
+                {passing::card()}
                 {begin::card()}
             </div>
         </main>

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use libp2p::{Multiaddr, PeerId};
 use weft_core::{
     chain::Genesis,
+    gossip::TxMode,
     node::Way,
     primitives::{Address, Hash, Height, SecretKey},
     swarm::Handle,
@@ -33,6 +34,8 @@ pub(crate) struct Session {
     pub(crate) off: BTreeSet<Way>,
     /// How this tab joins the chain, or has.
     pub(crate) strategy: Strategy,
+    /// How it passes transactions on.
+    pub(crate) tx_mode: TxMode,
     /// The height of the chain that was stored when this tab was opened; `None` when it keeps nothing.
     pub(crate) opened_at: Option<Height>,
 }

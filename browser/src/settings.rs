@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use libp2p::{Multiaddr, PeerId};
 use web_sys::Storage;
 use weft_core::{
+    gossip::TxMode,
     node::{Role, Way},
     peers::{ListSource, MAX_LIST_SOURCES},
     sync::Strategy,
@@ -23,6 +24,8 @@ const PEERS: &str = "weft-peers";
 const LISTS: &str = "weft-node-lists";
 const SIGNERS: &str = "weft-list-signers";
 const RESOLVER: &str = "weft-resolver";
+/// The name of the way in which transactions are passed on.
+const TX_MODE: &str = "weft-tx-mode";
 /// Who is asked unless the person has chosen another.
 pub(crate) const USUAL_RESOLVER: &str = "https://cloudflare-dns.com/dns-query";
 /// The names of the ways to find peers that are switched off.
@@ -156,4 +159,17 @@ pub(crate) fn ways_off() -> BTreeSet<Way> {
 pub(crate) fn keep_ways_off(off: &BTreeSet<Way>) -> Result<(), String> {
     let lines: Vec<_> = off.iter().map(ToString::to_string).collect();
     keep(WAYS_OFF, &lines.join("\n"))
+}
+
+/// How this tab is to pass transactions on: as chosen, or as everybody does when nothing was.
+pub(crate) fn tx_mode() -> TxMode {
+    item(TX_MODE).and_then(|name| name.parse().ok()).unwrap_or_default()
+}
+
+/// Keeps the choice of how to pass transactions on.
+///
+/// # Errors
+/// In words, when the browser does not keep it.
+pub(crate) fn keep_tx_mode(mode: TxMode) -> Result<(), String> {
+    keep(TX_MODE, &mode.to_string())
 }

@@ -17,7 +17,6 @@ use libp2p::{
 use send_wrapper::SendWrapper;
 use weft_core::{
     chain::Genesis,
-    gossip::TxMode,
     node::{
         ArchiveId, Config, Discovery, Input, Job, Node, NodeLists, Role, StartError, Way, Without, WorkId,
     },
@@ -35,7 +34,7 @@ use crate::{
     clock::{self, Turns},
     doh,
     download::download,
-    in_words, measure, random,
+    in_words, measure, random, settings,
     storage::{self, Opened, Storage},
     workers::{self, Report, Workers},
 };
@@ -97,7 +96,7 @@ pub(crate) async fn start(
         strategy,
         prune: Role::Browser.prune(),
         mempool_bytes: MEMPOOL_BYTES,
-        tx_mode: TxMode::default(),
+        tx_mode: settings::tx_mode(),
         max_inbound: Limits::of(Role::Browser).guests(),
         proxies: Vec::new(),
         upload: Role::Browser.upload(),

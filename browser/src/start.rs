@@ -110,6 +110,7 @@ pub(crate) async fn start(
         relays,
         off,
         strategy,
+        tx_mode: settings::tx_mode(),
         opened_at,
     };
     Ok(Started { session, guest: identity.guest })
