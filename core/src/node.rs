@@ -260,6 +260,11 @@ impl Node {
         self.chain.as_ref().map(Chain::relay_counts)
     }
 
+    /// Whom the node thought ill of when it last did something, and how ill: points below 0.
+    pub fn blamed(&self) -> impl Iterator<Item = (PeerId, i32)> + '_ {
+        self.connections.blamed(self.fx.now.mono)
+    }
+
     /// How much the node holds of what strangers bring, and how much it may.
     pub fn held(&self) -> impl Iterator<Item = Held> {
         let finding = self.finding.held().chain(self.rendezvous.held()).chain([self.seeds.held()]);

@@ -4,6 +4,9 @@
 //! from one event to the next. All chance comes from one seed: the same seed and the same calls give the same run, byte
 //! for byte, which [`World::trace`] attests. A run that panics prints its seed.
 //!
+//! What must hold in every run is looked at after every step of a peer, and in a world of many peers now and then: see
+//! [`World::check_when_asked`].
+//!
 //! What is real: every decision a peer makes. What is a model: links (delay, jitter, loss, bandwidth with a queue at each
 //! end, whether a peer can be dialled), the disk's writer, the duration of jobs, and gossip: a flood, or
 //! [gossipsub as its specification says](gossipsub).

@@ -487,6 +487,10 @@ impl Connections {
         self.ledger.held().chain([self.dialer.held(), self.upgrades.held(), own])
     }
 
+    pub(super) fn blamed(&self, now: Mono) -> impl Iterator<Item = (PeerId, i32)> + '_ {
+        self.ledger.blamed(now)
+    }
+
     /// What metrics tell of peers.
     pub(super) fn measure(&self, snapshot: &mut Snapshot) {
         snapshot.direct_peers = self.direct().count() as u64;

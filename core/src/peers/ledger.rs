@@ -215,6 +215,12 @@ impl Ledger {
         i32::try_from(score / SCALE).expect("between the floor and the ceiling")
     }
 
+    /// Whose score is below 0, and what it is.
+    pub fn blamed(&self, now: Mono) -> impl Iterator<Item = (PeerId, i32)> + '_ {
+        let blamed = self.accounts.iter().filter(|(_, account)| account.score < 0);
+        blamed.map(move |(peer, _)| (*peer, self.score(peer, now))).filter(|(_, score)| *score < 0)
+    }
+
     /// The last offences of a peer, the oldest first.
     pub fn deeds(&self, peer: &PeerId) -> impl Iterator<Item = &Deed> {
         self.accounts.get(peer).into_iter().flat_map(|account| &account.deeds)

@@ -62,6 +62,7 @@ impl<S: Scripts> World<S> {
         }
         self.schedule_commit(ix);
         self.schedule_wake(ix);
+        self.check_step(ix);
     }
 
     fn schedule_wake(&mut self, ix: PeerIx) {

@@ -143,7 +143,8 @@ impl Halves {
         }
         (other.epoch, other.network, other.partition) = (first.epoch, first.network, first.partition);
         (other.blame_allowed, other.conflict_allowed) = (first.blame_allowed, first.conflict_allowed);
-        other.whole_blocks = first.whole_blocks;
+        (other.checks_steps, other.whole_blocks) = (first.checks_steps, first.whole_blocks);
+        other.refuses_requests = first.refuses_requests;
         other.sides.clone_from(&first.sides);
         other.dns.clone_from(&first.dns);
         other.lists.clone_from(&first.lists);
@@ -207,12 +208,14 @@ impl World {
             watch: Watch::default(),
             measure: None,
             ids: Ids::default(),
+            checks_steps: self.checks_steps,
             blame_allowed: self.blame_allowed,
             conflict_allowed: self.conflict_allowed,
             connections: 0,
             inbound: NAMES,
             gossip: self.gossip.clone(),
             whole_blocks: self.whole_blocks,
+            refuses_requests: self.refuses_requests,
             names: self.names.clone(),
             dns: self.dns.clone(),
             lists: self.lists.clone(),

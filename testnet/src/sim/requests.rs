@@ -14,6 +14,11 @@ use super::{
 const TIMEOUT: Micros = 10_000_000;
 
 impl<S: Scripts> World<S> {
+    /// From now on every request is refused before the node it is for hears of it: what gets around does so by gossip.
+    pub fn refuse_requests(&mut self) {
+        self.refuses_requests = true;
+    }
+
     pub(super) fn request(
         &mut self,
         ix: PeerIx,
@@ -45,6 +50,8 @@ impl<S: Scripts> World<S> {
 
         if !self.share(ix, to, protocol) {
             self.turn_down(ix, to, id, RequestFailure::Unsupported);
+        } else if self.refuses_requests {
+            self.turn_down(ix, to, id, RequestFailure::ConnectionLost);
         } else {
             // Of what is too large only the length is read.
             let read = if body.len() > protocol.max_request() { 0 } else { body.len() };

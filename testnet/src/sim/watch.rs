@@ -1,4 +1,10 @@
 //! What must hold in every run, checked as it happens.
+//!
+//! What a peer says and does is held against all that was said before, whenever it is: nobody honest signs two headers for a slot,
+//! contradicts its votes, calls another block final than others do, rejects what the honest pass on, or bans them. What a peer holds and
+//! thinks is looked at after every step of it: no more than its limits allow, and nothing ill of the honest. That costs a walk over some
+//! fifty counts, so a world of many peers may leave it to [`World::check_held`] and [`World::check_standings`]
+//! ([`World::check_when_asked`]). That no score falls without a reason only these two see.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,7 +15,7 @@ use borsh::BorshDeserialize;
 use weft_core::{
     chain::{Header, Link, Vote},
     gossip::Topic,
-    node::{Command, DeedView, Event, Reply},
+    node::{Command, DeedView, Event, Node, Reply},
     peers::Offence,
     primitives::{Hash, Height, Held, PublicKey, SecretKey, Slot},
 };
@@ -39,6 +45,13 @@ pub(super) struct Watch {
     finalised: BTreeMap<Height, Hash>,
     /// What peers thought of others when they were last looked at, as far as it was bad, and what for.
     standings: BTreeMap<(PeerIx, PeerIx), (i32, Vec<DeedView>)>,
+}
+
+/// Checks that a peer holds no more than it may.
+fn check_held(ix: PeerIx, node: &Node) {
+    for Held { what, count, limit } in node.held() {
+        assert!(count <= limit, "{ix:?} holds {count} of \"{what}\", and may hold {limit}");
+    }
 }
 
 impl Watch {
@@ -170,12 +183,27 @@ impl<S: Scripts> World<S> {
         up.into_iter().for_each(|ix| self.check_standings(ix));
     }
 
+    /// From now on what peers hold and think is looked at when somebody asks, and no longer after every step: in a scenario of many
+    /// peers every five virtual seconds.
+    pub fn check_when_asked(&mut self) {
+        self.checks_steps = false;
+    }
+
     /// Checks that every peer that is up holds no more than it may of what others bring: mempools, queues and caches. It costs little
     /// and changes nothing.
     pub fn check_held(&self) {
         for (ix, node) in self.nodes().filter_map(|ix| Some((ix, self.node(ix)?))) {
-            for Held { what, count, limit } in node.held() {
-                assert!(count <= limit, "{ix:?} holds {count} of \"{what}\", and may hold {limit}");
+            check_held(ix, node);
+        }
+    }
+
+    /// Checks what a peer holds and thinks, now that it has done something.
+    pub(super) fn check_step(&self, ix: PeerIx) {
+        let Some(node) = self.node(ix).filter(|_| self.checks_steps) else { return };
+        check_held(ix, node);
+        for (other, score) in node.blamed() {
+            if let Some(other) = self.by_id.get(&other) {
+                self.watch_blame(ix, *other, &format!("gives a score of {score} to"));
             }
         }
     }

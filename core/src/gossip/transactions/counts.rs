@@ -28,16 +28,24 @@ pub struct TxBytes {
 impl TxBytes {
     /// All of them.
     #[must_use]
-    pub const fn total(&self) -> u64 {
-        self.hello
-            + self.push
-            + self.announce
-            + self.fetch
-            + self.sketch
-            + self.fee_filter
-            + self.done
-            + self.transactions
-            + self.symbols
+    pub fn total(&self) -> u64 {
+        self.by_kind().iter().map(|(_, bytes)| bytes).sum()
+    }
+
+    /// Each kind by its name in metrics.
+    #[must_use]
+    pub const fn by_kind(&self) -> [(&'static str, u64); 9] {
+        [
+            ("hello", self.hello),
+            ("push", self.push),
+            ("announce", self.announce),
+            ("fetch", self.fetch),
+            ("sketch", self.sketch),
+            ("fee-filter", self.fee_filter),
+            ("done", self.done),
+            ("transactions", self.transactions),
+            ("symbols", self.symbols),
+        ]
     }
 
     pub(super) const fn request(&mut self, request: &TxRequest, bytes: usize) {
