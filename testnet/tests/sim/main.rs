@@ -19,6 +19,7 @@ mod flips;
 mod flood;
 mod floods;
 mod for_blocks;
+mod gossip_alone;
 mod gossipsub;
 mod halves;
 mod harness;

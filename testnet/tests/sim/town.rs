@@ -1,9 +1,11 @@
 //! The network most scenarios begin with: validators that know each other, and followers that know some of them.
 
+use std::sync::Arc;
+
 use weft_core::node::{BlockRef, BlockView, Command, CommandError, Reply};
 use weft_testnet::{
     fixture::TestChain,
-    sim::{EPOCH, Gossip, NodeOptions, PeerIx, World},
+    sim::{EPOCH, Gossip, NodeOptions, PeerIx, World, gossipsub::Rules},
 };
 
 /// The length of a slot in most scenarios.
@@ -39,6 +41,22 @@ impl Town {
     /// So many validators, authorities that are not there, and followers, with mempools of this size.
     pub(crate) fn with_absent(seed: u64, peers: [usize; 3], mempool_bytes: usize) -> Self {
         Self::build(seed, peers, Gossip::default(), mempool_bytes)
+    }
+
+    /// The same with gossipsub as it is in Weft, and with followers that each know four who were there before.
+    pub(crate) fn meshed(seed: u64, peers: [usize; 3], mempool_bytes: usize) -> Self {
+        const KNOWN: usize = 4;
+        let [validators, absent, followers] = peers;
+        let gossip = Gossip::Mesh(Arc::new(Rules::weft(SLOT, validators + absent)));
+        let mut town = Self::build(seed, [validators, absent, 0], gossip, mempool_bytes);
+        for number in 0..followers {
+            let all = town.all();
+            let bootstrap =
+                (0..KNOWN).map(|turn| all[(number + turn * all.len() / KNOWN) % all.len()]).collect();
+            let ix = town.world.add_node(NodeOptions { bootstrap, ..town.options() });
+            town.followers.push(ix);
+        }
+        town
     }
 
     fn build(seed: u64, peers: [usize; 3], gossip: Gossip, mempool_bytes: usize) -> Self {
