@@ -39,6 +39,8 @@ mod storage;
 mod street;
 #[path = "browser/tab.rs"]
 mod tab;
+#[path = "browser/table.rs"]
+mod table;
 #[path = "browser/webrtc_direct.rs"]
 mod webrtc_direct;
 #[path = "browser/webrtc_speed.rs"]

@@ -9,6 +9,8 @@ mod asked;
 mod kept;
 #[path = "nat/street.rs"]
 mod street;
+#[path = "nat/tight.rs"]
+mod tight;
 
 use std::{process::Command, time::Instant};
 

@@ -1,22 +1,150 @@
-//! Whom a tab begins with: a name that it is told, whoever registered with its relay, and those in a list from elsewhere.
+//! How a tab finds others: each way alone, all others switched off.
 
-use weft_testnet::live::{NameServer, NodeOptions, Ports, Process, RelayOptions};
+use weft_core::node::Way;
+use weft_testnet::live::{NameServer, NodeOptions, PATIENCE, Ports, Process, RelayOptions, wait_for};
 
-use crate::Network;
+use crate::{Network, files::dht, tab::Tab};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_tab_that_is_told_a_name_finds_whom_it_stands_for() {
-    let network = Network::start();
-    let names = NameServer::start().unwrap();
+impl Tab {
+    /// Switches all ways to find others off but these, from the next start on, and leaves the page. Whoever comes now cannot have been
+    /// found in another way before.
+    async fn only(&self, ways: &[Way]) {
+        // Not under the top line, where it could not be clicked.
+        self.shows("[data-testid=\"ways\"]").await;
+        self.evaluate(
+            "document.querySelector('[data-testid=\"ways\"]').scrollIntoView({ block: 'center' }), true",
+        )
+        .await;
+        for way in Way::ALL {
+            let id = format!("way-{way}");
+            self.shows(&format!("[data-testid=\"{id}\"]")).await;
+            let is_on =
+                self.evaluate(&format!("document.querySelector('[data-testid=\"{id}\"]').checked")).await;
+            if is_on != ways.contains(&way) {
+                self.click(&id).await;
+            }
+        }
+        self.click("ways-save").await;
+        self.shows("[data-testid=\"ways-result\"][data-state=\"done\"]").await;
+        self.client().goto("about:blank").await.unwrap();
+    }
+
+    /// Opens the page again, which uses these ways alone.
+    async fn starts_with(&self, network: &Network, ways: &[Way]) {
+        self.client().goto(&network.url()).await.unwrap();
+        let names: Vec<_> = ways.iter().map(|way| way.name()).collect();
+        self.shows(&format!("[data-testid=\"ways\"][data-on=\"{}\"]", names.join(" "))).await;
+    }
+
+    /// Waits until this peer is there, found in this way; in no other, but that it may have called too.
+    async fn finds(&self, peer: &str, way: &str) {
+        let ways = format!(
+            "[...document.querySelectorAll('[data-testid=\"peer\"][data-peer=\"{peer}\"] [data-testid=\"peer-found\"]')]\
+             .flatMap(it => it.textContent.split(', ')).filter(it => it !== 'it called')"
+        );
+        let found = self
+            .until(&format!("{peer} is there: {way}"), &format!("{ways}.includes('{way}') && {ways}"))
+            .await;
+        assert_eq!(found, serde_json::json!([way]));
+    }
+
+    /// All peers that it is connected to.
+    async fn peers(&self) -> Vec<String> {
+        let all = "[...document.querySelectorAll('[data-testid=\"peer\"]')].map(it => it.dataset.peer)";
+        let mut peers: Vec<String> = serde_json::from_value(self.evaluate(all).await).unwrap();
+        peers.sort_unstable();
+        peers
+    }
+}
+
+/// A native that a tab can dial, and that tells the relay of itself.
+pub(crate) fn native(network: &Network, name: &str, flags: &[&str]) -> Process {
     let options = NodeOptions {
         listen: vec!["/ip4/127.0.0.1/tcp/0/ws".to_owned()],
         bootstrap: network.relay.tcp_addresses(),
         ..NodeOptions::default()
     };
-    let named = network.chain.node("named", &options).unwrap();
-    let records: Vec<_> = named.addresses("/ws").iter().map(|address| format!("dnsaddr={address}")).collect();
-    assert!(!records.is_empty());
-    names.set("_dnsaddr.seeds.example", records);
+    let mut command = network.chain.node_command(name, &options);
+    command.args(flags);
+    Process::start_ready(name, command, network.chain.dir()).unwrap()
+}
+
+fn sorted(mut peers: Vec<String>) -> Vec<String> {
+    peers.sort_unstable();
+    peers
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tab_that_finds_nobody_in_any_way_is_alone_until_one_is_switched_on() {
+    let network = Network::start();
+    let tab = network.tab().await;
+    tab.only(&[]).await;
+    tab.starts_with(&network, &[]).await;
+    tab.shows("[data-testid=\"ways-none\"]").await;
+    // Another one, which was opened later, has come up with the chain meanwhile.
+    let other = network.tab().await;
+    other.follows(network.relay.height().unwrap() + 4).await;
+    assert_eq!(tab.peers().await, Vec::<String>::new());
+    other.close().await;
+
+    tab.only(&[Way::Bootstrap]).await;
+    tab.starts_with(&network, &[Way::Bootstrap]).await;
+    tab.follows(network.relay.height().unwrap()).await;
+    assert_eq!(tab.peers().await, [network.relay.peer()]);
+    tab.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tab_that_is_told_an_address_is_connected_with_that_peer_and_its_relay_alone() {
+    let network = Network::start();
+    let named = native(&network, "named", &[]);
+    let tab = network.tab().await;
+    tab.fill("begin-peers", &named.addresses("/ws")[0]).await;
+    tab.click("begin-save").await;
+    tab.shows("[data-testid=\"begin-result\"][data-state=\"done\"]").await;
+    let only = [Way::Bootstrap];
+    tab.only(&only).await;
+    let other = native(&network, "other", &[]);
+    tab.starts_with(&network, &only).await;
+    for peer in [&named, &network.relay] {
+        tab.finds(peer.peer(), "named").await;
+    }
+    tab.follows(other.height().unwrap() + 4).await;
+    assert_eq!(tab.peers().await, sorted(vec![named.peer().to_owned(), network.relay.peer().to_owned()]));
+    tab.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tab_that_asks_peers_for_peers_finds_one_of_whom_its_relay_tells() {
+    let network = Network::start();
+    let (tab, only) = (network.tab().await, [Way::Bootstrap, Way::Exchange]);
+    tab.only(&only).await;
+    let told = native(&network, "told", &["--no-dht", "--no-rendezvous"]);
+    tab.starts_with(&network, &only).await;
+    tab.finds(told.peer(), "told by a peer").await;
+    tab.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tab_that_looks_peers_up_finds_one_in_the_table() {
+    let network = Network::start();
+    let (tab, only) = (network.tab().await, [Way::Bootstrap, Way::Dht]);
+    tab.only(&only).await;
+    let listed = native(&network, "listed", &["--no-exchange", "--no-rendezvous"]);
+    wait_for("the relay has it in its table", PATIENCE, || {
+        let table = dht(&network, &network.relay, &["table"]);
+        Ok(table.to_string().contains(listed.peer()).then_some(()))
+    })
+    .unwrap();
+    tab.starts_with(&network, &only).await;
+    tab.finds(listed.peer(), "by a lookup").await;
+    tab.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tab_that_is_told_a_name_finds_whom_it_stands_for() {
+    let network = Network::start();
+    let names = NameServer::start().unwrap();
     let tab = network.tab().await;
     // What is none is refused, and nothing is kept of it.
     tab.fill("begin-peers", "/ip4/127.0.0.1/tcp/1").await;
@@ -27,34 +155,28 @@ async fn a_tab_that_is_told_a_name_finds_whom_it_stands_for() {
     tab.fill("begin-resolver", &names.url()).await;
     tab.click("begin-save").await;
     tab.shows("[data-testid=\"begin-result\"][data-state=\"done\"]").await;
-    tab.client().refresh().await.unwrap();
-    let found = format!(
-        "[...document.querySelectorAll('[data-testid=\"peer\"]')].some(peer => peer.dataset.peer === '{}' \
-         && peer.querySelector('[data-testid=\"peer-found\"]').textContent.includes('dns'))",
-        named.peer()
-    );
-    tab.until("a peer that the DNS names is there", &found).await;
+    let only = [Way::Names];
+    tab.only(&only).await;
+    let named = native(&network, "named", &[]);
+    let records: Vec<_> = named.addresses("/ws").iter().map(|address| format!("dnsaddr={address}")).collect();
+    assert!(!records.is_empty());
+    names.set("_dnsaddr.seeds.example", records);
+    tab.starts_with(&network, &only).await;
+    tab.finds(named.peer(), "dns").await;
+    // It needs nobody else, not even its relay.
+    tab.follows(network.relay.height().unwrap() + 2).await;
+    assert_eq!(tab.peers().await, [named.peer()]);
     tab.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tab_finds_a_native_that_only_registered_with_the_relay() {
     let network = Network::start();
-    let options = NodeOptions {
-        listen: vec!["/ip4/127.0.0.1/tcp/0/ws".to_owned()],
-        bootstrap: network.relay.tcp_addresses(),
-        ..NodeOptions::default()
-    };
-    let mut command = network.chain.node_command("registered", &options);
-    command.args(["--no-exchange", "--no-dht"]);
-    let native = Process::start_ready("registered", command, network.chain.dir()).unwrap();
-    let tab = network.tab().await;
-    let found = format!(
-        "[...document.querySelectorAll('[data-testid=\"peer\"]')].some(peer => peer.dataset.peer === '{}' \
-         && peer.querySelector('[data-testid=\"peer-found\"]').textContent.includes('rendezvous'))",
-        native.peer()
-    );
-    tab.until("a peer that registered with the relay is there", &found).await;
+    let (tab, only) = (network.tab().await, [Way::Bootstrap, Way::Rendezvous]);
+    tab.only(&only).await;
+    let native = native(&network, "registered", &["--no-exchange", "--no-dht"]);
+    tab.starts_with(&network, &only).await;
+    tab.finds(native.peer(), "at a relay’s rendezvous").await;
     tab.close().await;
 }
 
@@ -67,7 +189,10 @@ async fn a_tab_takes_a_list_from_elsewhere_when_it_knows_who_has_signed_it() {
     let command = network.chain.relay_command("elsewhere", &options);
     let elsewhere = Process::start_ready("elsewhere", command, network.chain.dir()).unwrap();
     let url = format!("http://127.0.0.1:{}/bootstrap.json", ports.http);
-    let tab = network.tab().await;
+    let (tab, only) = (network.tab().await, [Way::Lists]);
+    tab.only(&only).await;
+    tab.starts_with(&network, &only).await;
+    tab.finds(network.relay.peer(), "from a signed list").await;
 
     let save = async |text: &str, state: &str| {
         tab.fill("begin-lists", text).await;
@@ -83,12 +208,7 @@ async fn a_tab_takes_a_list_from_elsewhere_when_it_knows_who_has_signed_it() {
     tab.shows("[data-testid=\"refusal\"][data-reason=\"node-list-stranger\"]").await;
     save(&format!("{url}#{}", elsewhere.peer()), "done").await;
     tab.client().refresh().await.unwrap();
-    let found = format!(
-        "[...document.querySelectorAll('[data-testid=\"peer\"]')].some(peer => peer.dataset.peer === '{}' \
-         && peer.querySelector('[data-testid=\"peer-found\"]').textContent.includes('signed list'))",
-        elsewhere.peer()
-    );
-    tab.until("the other relay is there", &found).await;
+    tab.finds(elsewhere.peer(), "from a signed list").await;
     assert_eq!(tab.refused_by_policy().await, Vec::<String>::new());
     tab.close().await;
 }

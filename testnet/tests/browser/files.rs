@@ -2,11 +2,11 @@
 
 use std::{fs, path::PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use weft_core::content::{CHUNK_BYTES, Maker};
-use weft_testnet::live::{Process, answer, in_namespace};
+use weft_testnet::live::{PATIENCE, Process, answer, in_namespace, rpc, wait_for};
 
-use super::{Network, Tab};
+use super::{Network, Tab, begin::native};
 
 /// A file of a few chunks on this machine, its name by its content, and its bytes.
 fn file(network: &Network, name: &str, seed: usize) -> (PathBuf, String, Vec<u8>) {
@@ -19,7 +19,7 @@ fn file(network: &Network, name: &str, seed: usize) -> (PathBuf, String, Vec<u8>
 }
 
 /// `weft dht ...`, asked of a native.
-fn dht(network: &Network, native: &Process, arguments: &[&str]) -> Value {
+pub(crate) fn dht(network: &Network, native: &Process, arguments: &[&str]) -> Value {
     let rpc = native.rpc_address().trim_start_matches("http://").to_owned();
     answer(network.chain.weft().args(["--json", "dht"]).args(arguments).args(["--rpc", &rpc])).unwrap()
 }
@@ -101,4 +101,46 @@ async fn a_tab_gets_what_another_put_without_the_relay() {
     get(&two, &cid).await;
     one.close().await;
     two.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fetch_that_a_reload_interrupts_goes_on_by_itself_with_what_is_missing() {
+    const CHUNKS: usize = 16;
+    let network = Network::start();
+    let bytes: Vec<u8> = (0..CHUNKS * CHUNK_BYTES).map(|at| ((at * at) >> 9) as u8).collect();
+    let mut maker = Maker::default();
+    bytes.chunks(CHUNK_BYTES).for_each(|chunk| maker.add(chunk).unwrap());
+    let manifest = maker.finish("song.ogg");
+    let cid = manifest.cid().to_string();
+    // Each has one half of it, and says that it has the file.
+    let give = |to: &Process, half: usize| {
+        let call = |method, params| rpc(to.rpc_address(), method, params).unwrap();
+        call("weft_offerFile", json!([hex::encode(manifest.to_bytes())]));
+        for (index, chunk) in bytes.chunks(CHUNK_BYTES).enumerate().filter(|(index, _)| index % 2 == half) {
+            call("weft_putChunk", json!([manifest.cid(), index, hex::encode(chunk)]));
+        }
+        wait_for("it is said", PATIENCE, || {
+            let rpc = to.rpc_address().trim_start_matches("http://").to_owned();
+            Ok(answer(network.chain.weft().args(["--json", "dht", "provide", &cid, "--rpc", &rpc])).ok())
+        })
+        .unwrap();
+    };
+    let mut first = native(&network, "first", &[]);
+    give(&first, 0);
+    let tab = network.tab().await;
+    tab.fill("file-cid", &cid).await;
+    tab.click("file-get").await;
+    let file = format!("[data-testid=\"file\"][data-cid=\"{cid}\"]");
+    let half = format!("document.querySelector('{file}[data-state=\"coming\"] progress')?.value === 500");
+    tab.until("one half of it has come", &half).await;
+    // What was stored before a block is stored when that is.
+    tab.follows(network.relay.height().unwrap() + 6).await;
+    tab.client().goto("about:blank").await.unwrap();
+    // Nobody has that half any more but the tab.
+    first.kill();
+    let second = native(&network, "second", &[]);
+    give(&second, 1);
+    tab.client().goto(&network.url()).await.unwrap();
+    here(&tab, &cid).await;
+    tab.close().await;
 }
