@@ -326,7 +326,12 @@ impl Peer {
         let mut config = self.config.clone();
         config.genesis = None;
         let (id, place) = ((self.id, self.chain), (self.country, self.access));
-        Self { life: self.life, ..Self::resting(id, config, place, Disk::default()) }
+        Self {
+            life: self.life,
+            is_altered: self.is_altered,
+            is_puppet: self.is_puppet,
+            ..Self::resting(id, config, place, Disk::default())
+        }
     }
 }
 

@@ -218,6 +218,8 @@ pub(super) struct Peer {
     pub(super) skew: i64,
     /// Its outputs are altered, by one of the world's scripts.
     pub(super) is_altered: bool,
+    /// It does what a script says, for as long as it is up.
+    pub(super) is_puppet: bool,
     pub(super) actor: Actor,
     pub(super) life: u32,
     pub(super) started: Micros,
@@ -275,6 +277,7 @@ impl Peer {
             country,
             skew: 0,
             is_altered: false,
+            is_puppet: false,
             actor: Actor::Down,
             life: 0,
             started: 0,
@@ -322,9 +325,9 @@ impl Peer {
         self.barred.iter().any(|range| range.covers(address))
     }
 
-    /// Whether it runs the real thing, unaltered.
+    /// Whether it runs the real thing, unaltered, or did while it was up.
     pub(super) fn is_honest(&self) -> bool {
-        !self.is_altered && !self.is_scripted()
+        !self.is_altered && !self.is_puppet
     }
 
     pub(super) fn is_linked(&self, other: PeerIx) -> bool {

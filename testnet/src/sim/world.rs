@@ -188,6 +188,7 @@ impl World {
         self.peers.push(Box::new(Peer {
             skew: options.skew_millis,
             is_altered,
+            is_puppet: matches!(actor, Actor::Scripted),
             actor,
             started: self.now,
             lenient: options.lenient,

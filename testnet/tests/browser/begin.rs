@@ -8,7 +8,7 @@ use crate::{Network, files::dht, tab::Tab};
 impl Tab {
     /// Switches all ways to find others off but these, from the next start on, and leaves the page. Whoever comes now cannot have been
     /// found in another way before.
-    async fn only(&self, ways: &[Way]) {
+    pub(crate) async fn only(&self, ways: &[Way]) {
         // Not under the top line, where it could not be clicked.
         self.shows("[data-testid=\"ways\"]").await;
         self.evaluate(
@@ -30,7 +30,7 @@ impl Tab {
     }
 
     /// Opens the page again, which uses these ways alone.
-    async fn starts_with(&self, network: &Network, ways: &[Way]) {
+    pub(crate) async fn starts_with(&self, network: &Network, ways: &[Way]) {
         self.client().goto(&network.url()).await.unwrap();
         let names: Vec<_> = ways.iter().map(|way| way.name()).collect();
         self.shows(&format!("[data-testid=\"ways\"][data-on=\"{}\"]", names.join(" "))).await;
@@ -49,7 +49,7 @@ impl Tab {
     }
 
     /// All peers that it is connected to.
-    async fn peers(&self) -> Vec<String> {
+    pub(crate) async fn peers(&self) -> Vec<String> {
         let all = "[...document.querySelectorAll('[data-testid=\"peer\"]')].map(it => it.dataset.peer)";
         let mut peers: Vec<String> = serde_json::from_value(self.evaluate(all).await).unwrap();
         peers.sort_unstable();
@@ -69,11 +69,6 @@ pub(crate) fn native(network: &Network, name: &str, flags: &[&str]) -> Process {
     Process::start_ready(name, command, network.chain.dir()).unwrap()
 }
 
-fn sorted(mut peers: Vec<String>) -> Vec<String> {
-    peers.sort_unstable();
-    peers
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tab_that_finds_nobody_in_any_way_is_alone_until_one_is_switched_on() {
     let network = Network::start();
@@ -91,26 +86,6 @@ async fn a_tab_that_finds_nobody_in_any_way_is_alone_until_one_is_switched_on() 
     tab.starts_with(&network, &[Way::Bootstrap]).await;
     tab.follows(network.relay.height().unwrap()).await;
     assert_eq!(tab.peers().await, [network.relay.peer()]);
-    tab.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_tab_that_is_told_an_address_is_connected_with_that_peer_and_its_relay_alone() {
-    let network = Network::start();
-    let named = native(&network, "named", &[]);
-    let tab = network.tab().await;
-    tab.fill("begin-peers", &named.addresses("/ws")[0]).await;
-    tab.click("begin-save").await;
-    tab.shows("[data-testid=\"begin-result\"][data-state=\"done\"]").await;
-    let only = [Way::Bootstrap];
-    tab.only(&only).await;
-    let other = native(&network, "other", &[]);
-    tab.starts_with(&network, &only).await;
-    for peer in [&named, &network.relay] {
-        tab.finds(peer.peer(), "named").await;
-    }
-    tab.follows(other.height().unwrap() + 4).await;
-    assert_eq!(tab.peers().await, sorted(vec![named.peer().to_owned(), network.relay.peer().to_owned()]));
     tab.close().await;
 }
 

@@ -3,7 +3,10 @@
 use std::{fs, path::PathBuf};
 
 use serde_json::{Value, json};
-use weft_core::content::{CHUNK_BYTES, Maker};
+use weft_core::{
+    content::{CHUNK_BYTES, Maker},
+    node::Way,
+};
 use weft_testnet::live::{PATIENCE, Process, answer, in_namespace, rpc, wait_for};
 
 use super::{Network, Tab, begin::native};
@@ -99,6 +102,30 @@ async fn a_tab_gets_what_another_put_without_the_relay() {
     put(&one, &path, &cid).await;
     network.relay.kill();
     get(&two, &cid).await;
+    one.close().await;
+    two.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tab_finds_in_the_table_which_tab_has_a_file_and_fetches_it_directly() {
+    let network = Network::start();
+    let (one, two) = tokio::join!(network.tab(), network.tab());
+    // Nobody tells them of each other.
+    let only = [Way::Bootstrap, Way::Dht];
+    for tab in [&one, &two] {
+        tab.only(&only).await;
+        tab.starts_with(&network, &only).await;
+        tab.follows(network.relay.height().unwrap()).await;
+    }
+    let (path, cid, _) = file(&network, "tab.bin", 4);
+    put(&one, &path, &cid).await;
+    one.shows(&format!("[data-testid=\"file\"][data-cid=\"{cid}\"][data-told=\"true\"]")).await;
+    assert_eq!(two.peers().await, [network.relay.peer()]);
+    let first = one.peer().await;
+    let direct = format!(
+        "[data-testid=\"peer\"][data-peer=\"{first}\"] [data-testid=\"link\"][data-state=\"direct\"][data-transport=\"webrtc\"]"
+    );
+    tokio::join!(get(&two, &cid), two.shows(&direct));
     one.close().await;
     two.close().await;
 }
