@@ -9,7 +9,7 @@ use libp2p::{Multiaddr, PeerId, multiaddr};
 
 use self::{room::Virtues, standing::Written};
 use super::{
-    ConnectionId, Event, Link, LinkState, LinkView, Output, PeerView,
+    ConnectionId, DialFailure, Event, Link, LinkState, LinkView, Output, PeerView,
     effects::Effects,
     finding::Finding,
     metrics::Snapshot,
@@ -220,17 +220,27 @@ impl Connections {
         if had_direct && !direct { Presence::Left } else { Presence::Same }
     }
 
-    /// A dial failed; `false` when it was to get from a circuit to a direct connection, and the peer is still there.
-    pub(super) fn dial_failed(&mut self, fx: &mut Effects, address: &Multiaddr, reason: &str) -> bool {
+    /// A dial failed; `false` when that says nothing of the peer: it was to get from a circuit to a direct connection, and the
+    /// peer is still there, or the peer is being dialled elsewhere, as when a hole is punched.
+    pub(super) fn dial_failed(
+        &mut self,
+        fx: &mut Effects,
+        address: &Multiaddr,
+        reason: &DialFailure,
+    ) -> bool {
         if self.upgrades.failed(address, fx.now.mono) {
-            tracing::info!(%address, reason, "no direct connection; the relayed one stays");
+            tracing::info!(%address, %reason, "no direct connection; the relayed one stays");
             fx.refuse("no-direct-way");
             fx.notify(Event::Peers);
             return false;
         }
+        if *reason == DialFailure::Busy {
+            self.dialer.busy(address, fx.now.mono);
+            return false;
+        }
         let jitter = fx.random();
         let failures = self.dialer.failed(address, jitter, fx.now.mono);
-        tracing::debug!(%address, failures, reason, "dial failed");
+        tracing::debug!(%address, failures, %reason, "dial failed");
         if failures == 3 {
             fx.raise(format!("{}: {reason}; still trying", unreachable_prefix(address)));
         }

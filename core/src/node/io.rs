@@ -1,6 +1,7 @@
 //! The contract with a shell: what goes in, what comes out.
 
 mod command;
+mod dialled;
 mod protocol;
 mod refused;
 mod reply;
@@ -8,6 +9,7 @@ mod reply;
 use libp2p::{Multiaddr, PeerId};
 
 pub use command::{BlockRef, Command, CommandId, ContentCommand, StandingCommand};
+pub use dialled::DialFailure;
 pub use protocol::{InboundId, OutboundId, Protocol, RequestFailure};
 pub use refused::Refused;
 pub use reply::{CommandError, ContentError, Event, Reply};
@@ -124,8 +126,8 @@ pub enum Input {
     DialFailed {
         /// Where to.
         address: Multiaddr,
-        /// Why, in words.
-        reason: String,
+        /// Why.
+        reason: DialFailure,
     },
     /// A peer said what it is.
     Identified {

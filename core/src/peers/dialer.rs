@@ -12,6 +12,8 @@ use crate::primitives::{Held, Mono};
 const FIRST_PAUSE_MILLIS: u64 = 500;
 /// The longest pause: short enough that a tab comes back soon after its relay does.
 const LONGEST_PAUSE_MILLIS: u64 = 15_000;
+/// The pause after a dial that was not made.
+const BUSY_PAUSE_MILLIS: u64 = 1_000;
 /// How long a dial may take before it counts as failed, should the shell never answer.
 const DIAL_TIMEOUT_MILLIS: u64 = 30_000;
 /// A connection that ends within this time was as good as none.
@@ -177,6 +179,14 @@ impl Dialer {
         failures
     }
 
+    /// A dial was not made, since the peer is being dialled at another address: it is tried again when that may be over, and has
+    /// not failed.
+    pub fn busy(&mut self, address: &Multiaddr, now: Mono) {
+        for target in self.targets.iter_mut().filter(|target| target.address == *address) {
+            target.state = State::Waiting { until: now + BUSY_PAUSE_MILLIS };
+        }
+    }
+
     /// Waits no longer: what was wrong before may be over.
     pub fn hurry(&mut self, now: Mono) {
         for target in self.targets.iter_mut().filter(|target| target.connected.is_none()) {
@@ -303,6 +313,20 @@ mod tests {
         now = now + SETTLED_MILLIS;
         assert_eq!(dialer.disconnected(peer(1), 0, now), [(target, 0)]);
         assert_eq!(dialer.next_due(|_, _| false), Some(now + FIRST_PAUSE_MILLIS));
+    }
+
+    #[test]
+    fn a_dial_that_was_not_made_is_tried_again_soon_and_has_not_failed() {
+        let (mut dialer, found) = (Dialer::default(), address(1, 1));
+        dialer.add_found(found.clone(), 1, Mono(0));
+        for round in 0..9 {
+            let now = Mono(round * BUSY_PAUSE_MILLIS);
+            assert_eq!(dialer.due(now, |_, _| false), std::slice::from_ref(&found));
+            dialer.busy(&found, now);
+            assert!(dialer.due(now, |_, _| false).is_empty());
+        }
+        dialer.failed(&found, 0, Mono(9_000));
+        assert!(!dialer.knows(&peer(1)), "it has failed once");
     }
 
     #[test]

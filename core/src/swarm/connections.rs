@@ -12,7 +12,7 @@ use libp2p::{
 };
 
 use super::direct_only::is_circuit;
-use crate::node::{ConnectionId, Link};
+use crate::node::{ConnectionId, DialFailure, Link};
 
 #[derive(Default)]
 pub(super) struct Connections {
@@ -78,12 +78,12 @@ impl Connections {
     }
 }
 
-/// Why a dial failed, in words for a person.
-pub(super) fn reason(error: &DialError) -> String {
-    match error {
+/// Why a dial failed.
+pub(super) fn reason(error: &DialError) -> DialFailure {
+    let words = match error {
+        DialError::DialPeerConditionFalse(_) => return DialFailure::Busy,
         DialError::LocalPeerId { .. } => "this is our own address".to_owned(),
         DialError::NoAddresses => "no address to dial".to_owned(),
-        DialError::DialPeerConditionFalse(_) => "already connected, or being dialled".to_owned(),
         DialError::Aborted => "given up".to_owned(),
         DialError::WrongPeerId { obtained, .. } => format!("another peer answered: {obtained}"),
         DialError::Denied { cause } => innermost(cause),
@@ -100,7 +100,8 @@ pub(super) fn reason(error: &DialError) -> String {
             reasons.dedup();
             reasons.join("; ")
         }
-    }
+    };
+    DialFailure::Failed(words)
 }
 
 /// The cause at the bottom: what wraps it only says that it was wrapped.

@@ -178,7 +178,7 @@ impl Shell {
                 }
                 Output::Dial(address) => {
                     is_signed(&address);
-                    let reason = "nobody is there".to_owned();
+                    let reason = "nobody is there".into();
                     Input::DialFailed { address, reason }
                 }
                 _ => continue,

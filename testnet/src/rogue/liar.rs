@@ -141,7 +141,7 @@ impl Machine for Liar {
                 self.sayings.clear();
                 self.saw(Sight::Disconnected);
             }
-            Input::DialFailed { reason, .. } => self.saw(Sight::Refused(reason)),
+            Input::DialFailed { reason, .. } => self.saw(Sight::Refused(reason.to_string())),
             Input::Response { .. } => self.waiting = false,
             Input::PublishedToNobody(_) => {
                 self.unheard = Some((now.mono + AGAIN_MILLIS, std::mem::take(&mut self.published)));

@@ -72,7 +72,7 @@ impl<S: Scripts> World<S> {
     }
 
     fn fail_dial(&mut self, ix: PeerIx, after: Micros, address: Multiaddr, reason: &str) {
-        self.tell(ix, self.now + after, Input::DialFailed { address, reason: reason.to_owned() });
+        self.tell(ix, self.now + after, Input::DialFailed { address, reason: reason.into() });
     }
 
     /// The handshake is over.

@@ -343,7 +343,7 @@ fn of_those_said_to_have_a_file_so_many_are_remembered_and_dialled_at_so_many_pl
         let dials = node.outputs.extract_if(.., |output| matches!(output, Output::Dial(_)));
         for dial in dials.collect::<Vec<_>>() {
             let Output::Dial(address) = dial else { unreachable!() };
-            node.feed(Input::DialFailed { address: address.clone(), reason: "nobody".to_owned() });
+            node.feed(Input::DialFailed { address: address.clone(), reason: "nobody".into() });
             dialled.push(address.to_string());
         }
         node.wait(1_000);

@@ -248,7 +248,7 @@ impl Peer {
     async fn dial_failure(&mut self, address: Multiaddr) -> String {
         self.put_out(Output::Dial(address.clone()));
         self.told(|input| match input {
-            Input::DialFailed { address: failed, reason } if failed == address => Some(reason),
+            Input::DialFailed { address: failed, reason } if failed == address => Some(reason.to_string()),
             _ => None,
         })
         .await
