@@ -11,7 +11,7 @@ use weft_core::{
 };
 
 use crate::{
-    flood::{Flood, INTRUDERS, OFFICE, ROUNDS},
+    flood::{Crowd, Flood, INTRUDERS, OFFICE, ROUNDS},
     pool_floods::made_up,
     town::SLOT,
 };
@@ -43,7 +43,7 @@ fn announce(flood: &mut Flood, header: Header) {
 
 #[test]
 fn blocks_for_parents_that_nobody_has_delay_nobody() {
-    let mut flood = Flood::in_office(15, |_: Now, _: Input, _: &mut Vec<Output>| {});
+    let mut flood = Flood::in_office(|_: Now, _: Input, _: &mut Vec<Output>| {});
     flood.town.world.act(flood.intruder, Output::Subscribe(Topic::Block));
     let victim = flood.victim();
     for round in 0..ROUNDS {
@@ -63,7 +63,7 @@ fn blocks_for_parents_that_nobody_has_delay_nobody() {
 
 #[test]
 fn blocks_whose_transactions_are_withheld_delay_nobody() {
-    let mut flood = Flood::in_office(19, |_: Now, _: Input, _: &mut Vec<Output>| {});
+    let mut flood = Flood::in_office(|_: Now, _: Input, _: &mut Vec<Output>| {});
     flood.town.world.act(flood.intruder, Output::Subscribe(Topic::Block));
     let (victim, mut hashes) = (flood.victim(), Vec::<Hash>::new());
     for _ in 0..ROUNDS {
@@ -118,7 +118,7 @@ fn ids_of_what_fills_the_pool_under_headers_of_others_delay_nobody() {
         compact.prefilled = Vec::new();
         outputs.push(Output::Publish { topic: Topic::Block, data: encode(&compact) });
     };
-    let mut flood = Flood::with(16, spoil);
+    let mut flood = Flood::with(spoil);
     flood.town.world.act(flood.intruder, Output::Subscribe(Topic::Block));
     for round in 0..ROUNDS {
         let transactions: Vec<_> = INTRUDERS
@@ -137,7 +137,7 @@ fn ids_of_what_fills_the_pool_under_headers_of_others_delay_nobody() {
     let counts = flood.town.world.node(victim).and_then(|node| node.block_counts()).expect("it is up");
     assert!(counts.duplicates > ROUNDS, "the victim heard of them: {counts:?}");
     assert!(!flood.is_blamed(), "nobody has signed what is beside a header");
-    flood.goes_on();
+    flood.goes_on_beside(Some(Crowd { payments: 8, memo: 0 }));
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn answers_that_come_nine_seconds_late_delay_nobody() {
             line.borrow_mut().push_back((now.mono.0 + 9_000, id, answer.to_bytes()));
         }
     };
-    let mut flood = Flood::with(17, note);
+    let mut flood = Flood::with(note);
     flood.ask(TxRequest::Hello { mode: TxMode::PushPull, salt: 5, min_fee_rate: 0 }.to_bytes());
     let due = |now| {
         let mut line = asked.borrow_mut();

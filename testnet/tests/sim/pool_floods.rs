@@ -16,7 +16,7 @@ use weft_core::{
 use weft_testnet::fixture::{address, key};
 
 use crate::{
-    flood::{Flood, INTRUDERS, MEMPOOL, ROUNDS},
+    flood::{Crowd, Flood, INTRUDERS, MEMPOOL, ROUNDS},
     town::SLOT,
 };
 
@@ -26,7 +26,7 @@ fn forged_and_worthless_ones_cost_their_sender_its_connection() {
         ("a wrong signature", (|transaction| transaction.content.amount.0 += 1) as fn(&mut Transaction)),
         ("a fee no chain takes", |transaction| transaction.content.fee = Amount(1)),
     ] {
-        let mut flood = Flood::new(2);
+        let mut flood = Flood::new();
         for round in 0..ROUNDS {
             // One bad among many good, another each time.
             let mut transactions: Vec<_> =
@@ -43,7 +43,7 @@ fn forged_and_worthless_ones_cost_their_sender_its_connection() {
 
 #[test]
 fn the_same_ones_again_and_again_are_looked_at_once() {
-    let mut flood = Flood::new(3);
+    let mut flood = Flood::new();
     let transactions: Vec<_> = INTRUDERS.map(|account| flood.sign(account, 0, |_| {})).collect();
     for _ in 0..ROUNDS {
         flood.round(&[transactions.clone(), transactions.clone()].concat());
@@ -57,7 +57,7 @@ fn the_same_ones_again_and_again_are_looked_at_once() {
 
 #[test]
 fn one_peer_cannot_fill_the_future() {
-    let mut flood = Flood::new(4);
+    let mut flood = Flood::new();
     let limits = Limits::new(MEMPOOL, 1);
     for round in 0..ROUNDS {
         // Never the next nonce, at fees nobody else pays.
@@ -88,7 +88,7 @@ fn one_peer_cannot_fill_the_future() {
 
 #[test]
 fn what_is_replaced_again_and_again_pays_each_time() {
-    let mut flood = Flood::new(5);
+    let mut flood = Flood::new();
     let mut fee = 200;
     for round in 0..ROUNDS {
         let mut transactions = Vec::new();
@@ -114,7 +114,7 @@ fn what_is_replaced_again_and_again_pays_each_time() {
 
 #[test]
 fn what_expires_at_once_does_not_stay() {
-    let mut flood = Flood::new(6);
+    let mut flood = Flood::new();
     for _ in 0..ROUNDS {
         let slot = flood.town.world.elapsed() / SLOT;
         let transactions: Vec<_> = INTRUDERS
@@ -137,7 +137,12 @@ fn what_expires_at_once_does_not_stay() {
 
 #[test]
 fn valid_ones_that_pay_more_and_more_keep_nobody_out() {
-    let mut flood = Flood::new(7);
+    pay_more_and_more(Flood::in_village()).payments_go_on();
+    // Who hears of the price only from those who are not flooded offers too little for the turn of the one who is.
+    pay_more_and_more(Flood::new()).goes_on_a_slot_later(Some(Crowd { payments: 6, memo: 256 }));
+}
+
+fn pay_more_and_more(mut flood: Flood) -> Flood {
     let mut highest = 0;
     for round in 0..ROUNDS {
         let mut transactions = Vec::new();
@@ -162,12 +167,12 @@ fn valid_ones_that_pay_more_and_more_keep_nobody_out() {
     assert!(highest > 2_000, "the pool was never full: the minimum rose to {highest}");
     assert!(!flood.is_blamed(), "each of these is good");
     // Who pays before the minimum has risen, and offers more when that does not come, waits longer; that is one in a hundred.
-    flood.goes_on();
+    flood
 }
 
 #[test]
 fn those_below_what_a_full_pool_takes_are_refused_and_blame_nobody() {
-    let mut flood = Flood::new(18);
+    let mut flood = Flood::new();
     for _ in 0..ROUNDS {
         let mut transactions = Vec::new();
         for account in INTRUDERS {
@@ -190,7 +195,7 @@ fn those_below_what_a_full_pool_takes_are_refused_and_blame_nobody() {
     let cheap: u64 = cheap.iter().filter_map(|reason| refused.get(*reason)).sum();
     assert!(cheap > 1_000, "{refused:?}");
     assert!(!flood.is_blamed(), "what the pool takes changes from moment to moment");
-    flood.goes_on();
+    flood.goes_on_beside(Some(Crowd { payments: 6, memo: 256 }));
 }
 
 /// Answers a `Hello` as any peer does, and everything else with `answers`.
@@ -231,7 +236,7 @@ fn what_is_announced_and_never_comes_delays_nobody() {
         TxRequest::Sketch { .. } => Some(TxResponse::Refused(TxRefusal::NotInThisMode)),
         _ => Some(TxResponse::Done),
     };
-    let mut flood = Flood::with(8, talker(nothing));
+    let mut flood = Flood::with(talker(nothing));
     flood.ask(hello());
     for round in 0..ROUNDS {
         flood.ask(made_up(round, 165));
@@ -245,7 +250,7 @@ fn what_is_announced_and_never_comes_delays_nobody() {
 
 #[test]
 fn false_sizes_cost_their_sender_its_connection() {
-    let mut flood = Flood::with(9, talker(|_| Some(TxResponse::Done)));
+    let mut flood = Flood::with(talker(|_| Some(TxResponse::Done)));
     for round in 0..ROUNDS {
         flood.come_back();
         flood.ask(hello());
@@ -266,7 +271,7 @@ fn sketches_of_junk_and_sketches_asked_for_without_end_delay_nobody() {
         }
         _ => Some(TxResponse::Done),
     };
-    let mut flood = Flood::with(10, talker(junk));
+    let mut flood = Flood::with(talker(junk));
     flood.ask(hello());
     for _ in 0..ROUNDS {
         flood.ask(TxRequest::Sketch { offset: 0, count: 1024 }.to_bytes());
@@ -285,7 +290,7 @@ fn messages_that_are_none_or_too_large_cost_their_sender_its_connection() {
         ("as much noise as may be", Protocol::Transactions.max_request()),
         ("more", 1 << 20),
     ] {
-        let mut flood = Flood::new(11);
+        let mut flood = Flood::new();
         for _ in 0..ROUNDS {
             flood.come_back();
             flood.ask(vec![0xaa; length]);
@@ -318,7 +323,7 @@ fn headers_of_others_with_contents_made_up_delay_nobody() {
             outputs.push(Output::Publish { topic: Topic::Block, data: encode(&spoiled) });
         }
     };
-    let mut flood = Flood::with(12, spoil);
+    let mut flood = Flood::with(spoil);
     flood.town.world.act(flood.intruder, Output::Subscribe(Topic::Block));
     for _ in 0..ROUNDS {
         flood.slot();

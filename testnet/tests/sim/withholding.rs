@@ -15,7 +15,7 @@ use weft_core::{
 };
 use weft_testnet::sim::{Access, PeerIx};
 
-use crate::flood::{Flood, INTRUDERS, ROUNDS};
+use crate::flood::{Crowd, Flood, INTRUDERS, ROUNDS};
 
 /// How many an intruder announces: what a fetch asks for.
 const GOODS: u64 = 256;
@@ -156,9 +156,9 @@ fn unseen(flood: &Flood, from: u64, count: u64) -> Vec<Transaction> {
 
 /// Each second somebody under a new name announces to everybody what it never gives, as many as a fetch asks for; four of them are there
 /// at a time.
-fn under_new_names(seed: u64, takes_pushes: bool) -> Flood {
+fn under_new_names(takes_pushes: bool) -> Flood {
     const NAMES: usize = 4;
-    let mut flood = Flood::new(seed);
+    let mut flood = Flood::new();
     let goods = unseen(&flood, 0, GOODS);
     let mut there: VecDeque<(PeerIx, Shared)> = VecDeque::new();
     let mut asked = 0;
@@ -186,19 +186,19 @@ fn under_new_names(seed: u64, takes_pushes: bool) -> Flood {
 
 #[test]
 fn what_is_withheld_under_one_name_after_the_other_delays_nobody() {
-    under_new_names(20, false).goes_on();
+    under_new_names(false).goes_on();
 }
 
 /// They are half of those who could be pushed to, but whoever is pushed to is first of all somebody whom the honest dialled.
 #[test]
 fn those_who_have_payments_pushed_to_them_as_well_delay_nobody_either() {
-    under_new_names(20, true).goes_on();
+    under_new_names(true).goes_on_a_slot_later(None);
 }
 
 #[test]
 fn sets_that_decode_to_what_never_comes_delay_nobody() {
     let dealer = Rc::new(RefCell::new(Dealer::new(0, Vec::new())));
-    let mut flood = Flood::with(21, script(&dealer));
+    let mut flood = Flood::with(script(&dealer));
     for round in 0..ROUNDS {
         if round % 20 == 0 {
             // Others, and none of them is announced.
@@ -208,7 +208,7 @@ fn sets_that_decode_to_what_never_comes_delay_nobody() {
         flood.slot_with(|flood| speak(flood, flood.intruder, &dealer));
     }
     let counts = flood.town.world.relay_counts(flood.victim());
-    assert!(counts.sketches_decoded > 5 && counts.found > 600, "{counts:?}");
+    assert!(counts.sketches_decoded > 5 && counts.found >= 600, "{counts:?}");
     assert!(dealer.borrow().asked > 3, "{} questions", dealer.borrow().asked);
     assert!(!flood.is_blamed(), "all of it may have been replaced");
     flood.goes_on();
@@ -221,7 +221,7 @@ fn other_sizes_than_were_announced_cost_their_sender_its_connection() {
         let mut dealer = dealer.borrow_mut();
         (dealer.delivers, dealer.is_exact) = (true, false);
     }
-    let mut flood = Flood::with(22, script(&dealer));
+    let mut flood = Flood::with(script(&dealer));
     for round in 0..ROUNDS {
         flood.come_back();
         let more = INTRUDERS.map(|account| flood.sign(account, round, |_| {})).collect();
@@ -231,7 +231,7 @@ fn other_sizes_than_were_announced_cost_their_sender_its_connection() {
     assert!(flood.town.world.relay_counts(flood.victim()).false_sizes > 10);
     assert!(flood.is_blamed());
     assert!(!flood.town.world.is_connected(flood.intruder, flood.victim()));
-    flood.goes_on();
+    flood.goes_on_beside(Some(Crowd { payments: 1, memo: 0 }));
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn one_who_brings_all_it_announces_over_a_line_of_sixteen_kilobits_delays_nobody
     let dealer = Rc::new(RefCell::new(Dealer::new(0, Vec::new())));
     dealer.borrow_mut().delivers = true;
     let thin = Access { up: Some(16_000), ..Access::default() };
-    let mut flood = Flood::behind(23, thin, script(&dealer));
+    let mut flood = Flood::behind(thin, script(&dealer));
     for round in 0..ROUNDS {
         let large = |account: usize, ahead: u64| {
             flood.sign(account, 8 * round + ahead, |content| {
