@@ -108,6 +108,9 @@ async fn a_tab_gets_what_another_put_without_the_relay() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tab_finds_in_the_table_which_tab_has_a_file_and_fetches_it_directly() {
+    if !in_namespace("files::a_tab_finds_in_the_table_which_tab_has_a_file_and_fetches_it_directly") {
+        return;
+    }
     let network = Network::start();
     let (one, two) = tokio::join!(network.tab(), network.tab());
     // Nobody tells them of each other.
