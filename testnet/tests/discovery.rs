@@ -107,22 +107,23 @@ fn two_chats_on_one_local_network_find_each_other() {
 }
 
 #[test]
-fn a_node_that_is_told_of_nobody_finds_the_validator_next_door_and_follows_its_chain() {
+fn a_node_that_is_told_of_nobody_finds_the_validator_next_door_and_one_without_mdns_nobody() {
     let Some(cable) = Cable::laid() else { return };
     let chain = Chain::new(200, 1).unwrap();
-    let nodes = [0, 1].map(|index| {
+    let start = |name: &str, index: usize, mdns: bool| {
         let options = NodeOptions {
-            validator: (index == 0).then_some(0),
+            validator: (name == "validator").then_some(0),
             listen: vec!["/ip4/0.0.0.0/tcp/0".to_owned()],
-            mdns: true,
+            mdns,
             ..NodeOptions::default()
         };
-        let mut command = chain.node_command(&format!("node-{index}"), &options);
+        let mut command = chain.node_command(name, &options);
         command.args(["--no-exchange", "--no-dht", "--no-rendezvous"]);
-        Process::start_ready(&format!("node-{index}"), within(&cable.names[index], &command), chain.dir())
-            .unwrap()
-    });
-    let [validator, mut follower] = nodes;
+        Process::start_ready(name, within(&cable.names[index], &command), chain.dir()).unwrap()
+    };
+    // Who has it switched off was there before the two others.
+    let silent = start("silent", 0, false);
+    let (validator, mut follower) = (start("validator", 0, true), start("follower", 1, true));
     let ask = |index: usize, node: &Process, what: &str| {
         let mut weft = chain.weft();
         weft.args([what, "--json", "--rpc", node.rpc_address()]);
@@ -141,4 +142,10 @@ fn a_node_that_is_told_of_nobody_finds_the_validator_next_door_and_follows_its_c
     let ways = [found(0, &validator), found(1, &follower)].concat();
     assert!(ways.iter().any(|way| way == "mdns"), "{ways:?}");
     assert!(ways.iter().all(|way| way == "mdns" || way == "inbound"), "{ways:?}");
+    let met = ask(0, &silent, "peers").unwrap();
+    assert_eq!(met.as_array().map(Vec::len), Some(0), "{met}");
+    for (index, node) in [(0, &validator), (1, &follower)] {
+        let peers = ask(index, node, "peers").unwrap();
+        assert_eq!(peers.as_array().map(Vec::len), Some(1), "{peers}");
+    }
 }

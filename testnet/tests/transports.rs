@@ -1,7 +1,7 @@
 //! Each native transport alone: with all the others off, a follower reaches the head of a validator.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
-use weft_testnet::live::{Chain, NodeOptions};
+use weft_testnet::live::{Chain, NodeOptions, PATIENCE};
 
 /// A validator and a follower that listen at `listen` only, and whose connection must be called `transport`.
 fn follows_over(listen: &str, transport: &str) {
@@ -44,4 +44,22 @@ fn a_follower_reaches_the_head_over_websocket_alone() {
 #[test]
 fn a_follower_reaches_the_head_over_webrtc_direct_alone() {
     follows_over("/ip4/127.0.0.1/udp/0/webrtc-direct", "webrtc-direct");
+}
+
+#[test]
+fn a_node_keeps_its_webrtc_certificate_over_a_restart() {
+    let chain = Chain::new(200, 1).unwrap();
+    let listen = vec!["/ip4/127.0.0.1/udp/0/webrtc-direct".to_owned()];
+    let options = NodeOptions { listen, ..NodeOptions::default() };
+    let certificate = |name: &str| {
+        let mut node = chain.node(name, &options).unwrap();
+        let address = node.addresses("/ip4/127.0.0.1/")[0].clone();
+        node.terminate().unwrap();
+        node.wait(PATIENCE).unwrap();
+        let (_, rest) = address.split_once("/certhash/").unwrap();
+        rest.split('/').next().unwrap().to_owned()
+    };
+    let first = certificate("one");
+    assert_eq!(certificate("one"), first);
+    assert_ne!(certificate("other"), first);
 }

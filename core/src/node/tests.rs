@@ -9,6 +9,7 @@ mod offers;
 mod room;
 mod serving;
 mod standing;
+mod table;
 mod tabs;
 mod uploads;
 mod waking;

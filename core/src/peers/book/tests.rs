@@ -323,6 +323,21 @@ fn captured(mut book: Book, networks: u8, picks: u32) -> u32 {
 }
 
 #[test]
+fn who_knows_the_key_can_aim_at_one_place_and_nobody_else_can() {
+    let at = address(8, 8, 8, 8);
+    let place = |key: u8, number: u32| {
+        let (mut book, peer) = (Book::new([key; 32], BookShape::NATIVE, Guards::ALL), peer(number));
+        book.heard(rumour(peer, &at, &at), NOW);
+        book.entries[&peer].1
+    };
+    let victim = place(7, 0);
+    let aimed: Vec<u32> = (1..1_000).filter(|number| place(7, *number) == victim).collect();
+    assert!(aimed.len() >= 8, "{} of a thousand names", aimed.len());
+    let spread: std::collections::BTreeSet<Place> = aimed.iter().map(|number| place(8, *number)).collect();
+    assert!(2 * spread.len() > aimed.len(), "{} names have {} places", aimed.len(), spread.len());
+}
+
+#[test]
 fn an_attacker_with_few_networks_does_not_capture_all_connections() {
     for (networks, most) in [(1, 100), (10, 450)] {
         let caught = captured(book(), networks, 1_000);

@@ -95,11 +95,15 @@ impl Pair {
 
 #[test]
 fn both_sides_come_to_a_connection_in_whatever_order_things_happen() {
+    let mut tried = [0; 2];
     for seed in 0..500 {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut pair = Pair::new();
         pair.drain(0);
         while pair.step(&mut rng) {}
+        for (count, side) in tried.iter_mut().zip(&pair.tried) {
+            *count += side.len();
+        }
         assert!(pair.sides.iter().all(Session::is_usable), "seed {seed}: {:?}", pair.sides);
         assert_eq!(pair.finished, [true; 2], "seed {seed}");
         assert!(pair.accepted == [true; 2], "seed {seed}");
@@ -116,6 +120,10 @@ fn both_sides_come_to_a_connection_in_whatever_order_things_happen() {
         );
         assert_eq!(pair.sides[0].poll_timeout(), None);
     }
+    assert!(
+        tried.iter().all(|count| *count > 50),
+        "addresses are tried before the connection stands: {tried:?}"
+    );
 }
 
 fn said(kind: Kind, data: &str) -> Vec<u8> {

@@ -62,9 +62,8 @@ impl Negotiation {
     ) -> Result<Self, WebrtcError> {
         let events = ConnectionEvents::default();
         let connection = backend.connect(events.clone()).map_err(SessionError::Browser)?;
-        let now = backend.now();
-        let session = Session::new(side, now);
-        let wait = session.poll_timeout().map_or(0, |deadline| deadline - now);
+        let session = Session::new(side, backend.now());
+        let wait = session.poll_timeout().map_or(0, |deadline| deadline - backend.now());
         Ok(Self {
             side,
             peer,

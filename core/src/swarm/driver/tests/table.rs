@@ -73,7 +73,8 @@ async fn tells(
         .authenticate(noise::Config::new(&key).unwrap())
         .multiplex(yamux::Config::default())
         .boxed();
-    let config = kad::Config::new(StreamProtocol::try_from_owned(name).unwrap());
+    let mut config = kad::Config::new(StreamProtocol::try_from_owned(name).unwrap());
+    config.set_max_packet_size(1 << 20);
     let mut behaviour = kad::Behaviour::with_config(id, MemoryStore::new(id), config);
     behaviour.set_mode(Some(kad::Mode::Client));
     behaviour.add_address(&peer.id, peer.address.clone());
@@ -126,6 +127,30 @@ fn a_value_and_a_key_of_another_kind_are_refused_and_that_is_told() {
             .await;
             assert_eq!(refused(&mut a).await, expected);
         }
+    });
+}
+
+#[test]
+fn what_is_larger_than_a_message_of_the_table_is_not_read_and_harms_nobody() {
+    run(|spawner| async move {
+        let mut a = Peer::start(&spawner, Some(chain("ours")));
+        a.put_out(Output::ServeDht(true));
+        let (to, name) = (a.id, crate::node::dht_protocol(&chain("ours").hash()));
+        tells(&spawner, (&a, name.clone()), |kad| {
+            let large = kad::Record { value: vec![7; 16 << 10], ..value() };
+            kad.put_record_to(large, std::iter::once(to), kad::Quorum::One);
+        })
+        .await;
+        tells(&spawner, (&a, name), |kad| {
+            kad.start_providing(dht::record_key(&Hash([7; 32]))).unwrap();
+        })
+        .await;
+        // A value that was read would have been refused first.
+        a.told(|input| {
+            assert!(!matches!(input, Input::Refused(_)), "{input:?}");
+            matches!(input, Input::TableTold(_)).then_some(())
+        })
+        .await;
     });
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Mutex,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
 use futures::channel::mpsc;
@@ -18,6 +18,9 @@ pub(super) struct Net {
     connections: Mutex<Vec<Option<ConnectionEvents>>>,
     open: AtomicUsize,
     walled: AtomicBool,
+    clock: AtomicU64,
+    /// By how much the clock goes on each time that somebody looks at it, in milliseconds.
+    pace: AtomicU64,
 }
 
 impl Net {
@@ -28,6 +31,8 @@ impl Net {
             connections: Mutex::default(),
             open: AtomicUsize::new(0),
             walled: AtomicBool::new(false),
+            clock: AtomicU64::new(0),
+            pace: AtomicU64::new(0),
         };
         (Arc::new(net), tasks)
     }
@@ -35,6 +40,11 @@ impl Net {
     /// From now on nobody reaches anybody.
     pub(super) fn is_walled(&self) {
         self.walled.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on so much time goes by each time that somebody looks at the clock.
+    pub(super) fn passes(&self, millis: u64) {
+        self.pace.store(millis, Ordering::Relaxed);
     }
 
     /// How many connection objects were made.
@@ -68,7 +78,7 @@ impl Backend for Fake {
     }
 
     fn now(&self) -> Mono {
-        Mono(0)
+        Mono(self.0.clock.fetch_add(self.0.pace.load(Ordering::Relaxed), Ordering::Relaxed))
     }
 
     fn random(&self) -> Result<[u8; 32], String> {

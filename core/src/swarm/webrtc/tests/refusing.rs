@@ -4,7 +4,7 @@ use futures::{AsyncWriteExt, channel::oneshot, future::pending};
 
 use super::*;
 use crate::{
-    signalling::{Kind, Message},
+    signalling::{DEADLINE_MILLIS, Kind, Message},
     swarm::webrtc::behaviour::Ask,
 };
 
@@ -93,5 +93,17 @@ fn who_begins_too_often_is_refused_and_that_is_told() {
         }
         assert_eq!(begun, 32);
         assert_eq!(refused(&mut a, &mut b, &mut asks, &[]).await, Refused::SignallingTooMany);
+    });
+}
+
+#[test]
+fn who_begins_and_says_nothing_is_given_up_and_that_is_told() {
+    with_relay(|net, address| async move {
+        net.passes(DEADLINE_MILLIS - 100);
+        let ((mut a, mut asks), mut b) = (stranger(), peer(&net));
+        circuit(&mut a, &mut b, &address).await;
+        assert_eq!(refused(&mut a, &mut b, &mut asks, &[]).await, Refused::SignallingStalled);
+        assert_eq!((net.made(), net.open()), (1, 0), "its connection object is closed");
+        assert!(b.swarm.is_connected(&a.id), "the circuit stays");
     });
 }
