@@ -1,4 +1,4 @@
-//! The worst four of the attack suite's Sybils, on fifty real swarms.
+//! The worst of the attack suite's Sybils, on fifty real swarms: the four by which blocks suffer most, and the one by which payments do.
 //!
 //! The suite plays them in virtual time, on a model of gossipsub. Here honest peers are native peers, five of them validators, and Sybils
 //! are real swarms that follow the suite's own script: all in this process, over TCP on loopback, with the library's gossipsub. Nobody's
@@ -59,6 +59,7 @@ const ATTACKS: &[Attack] = &[
         ..attack("censorship", 10, 40)
     },
     attack("cold-boot", 10, 40),
+    Attack { conduct: |_| Conduct::Delay(3_000), ..attack("degradation", 10, 40) },
 ];
 
 const fn attack(name: &'static str, honest: usize, sybils: u8) -> Attack {

@@ -65,6 +65,20 @@ impl Orders {
         given.held.drain(..count).map(|(_, ix, id)| (ix, id)).collect()
     }
 
+    /// When this one next passes something on that it was to pass on later.
+    pub(crate) fn next_of(&self, ix: PeerIx) -> Option<Wall> {
+        self.given().held.iter().find(|(_, of, _)| *of == ix).map(|(due, ..)| *due)
+    }
+
+    /// What this one is to pass on by now.
+    pub(crate) fn due_of(&self, ix: PeerIx, now: Wall) -> Vec<GossipId> {
+        let mut given = self.given();
+        let (due, later): (VecDeque<_>, _) =
+            given.held.drain(..).partition(|(due, of, _)| *of == ix && *due <= now);
+        given.held = later;
+        due.into_iter().map(|(.., id)| id).collect()
+    }
+
     fn given(&self) -> MutexGuard<'_, Given> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use weft_core::{
     chain::Genesis,
     gossip::Topic,
-    node::{Command, CommandError, CommandId, ConnectionId, Input, Output, Reply, Role},
+    node::{Command, CommandError, CommandId, ConnectionId, Input, Output, Reply, Role, Verdict},
     primitives::{Mono, Now},
     swarm::{Behaviour, Driver, Handle, Machine, Meshing, inputs},
 };
@@ -41,8 +41,7 @@ pub struct Sybil {
 
 impl Sybil {
     /// Starts one that does as it is ordered, on the chain with this genesis, and connects to nobody. It listens on loopback in a network
-    /// of its own, a /16 by its number. When it dials, its address is that of all on loopback, where peers do not tell hosts apart. What
-    /// it is told to pass on late it does not pass on.
+    /// of its own, a /16 by its number. When it dials, its address is that of all on loopback, where peers do not tell hosts apart.
     ///
     /// # Errors
     /// When its key cannot secure connections, or it cannot listen there.
@@ -60,9 +59,9 @@ impl Sybil {
         };
         let (_, inbox) = inputs();
         let hash = genesis.hash();
-        let script = script(PeerIx(number.into()), hash, orders);
-        let (driver, handle) =
-            Driver::new(swarm, Besieger::new(script), Unmanned(Instant::now()), inbox, Some(hash));
+        let ix = PeerIx(number.into());
+        let besieger = Besieger::new(script(ix, hash, orders.clone()), (ix, orders));
+        let (driver, handle) = Driver::new(swarm, besieger, Unmanned(Instant::now()), inbox, Some(hash));
         let task = tokio::spawn(async move {
             driver.run().await;
         });
@@ -108,22 +107,33 @@ struct Besieger<S> {
     connections: BTreeSet<(PeerId, ConnectionId)>,
     /// When it comes back to those who showed it out.
     come_back: Mono,
+    /// Its number, and what it is ordered to do.
+    orders: (PeerIx, Orders),
+    /// When it next passes on what it was to pass on late.
+    release: Option<Mono>,
     outputs: VecDeque<Output>,
 }
 
 impl<S: FnMut(Now, Input, &mut Vec<Output>)> Besieger<S> {
-    fn new(script: S) -> Self {
+    fn new(script: S, orders: (PeerIx, Orders)) -> Self {
         Self {
             script,
             targets: BTreeMap::new(),
             connections: BTreeSet::new(),
             come_back: Mono(0),
+            orders,
+            release: None,
             outputs: [Topic::Block, Topic::Vote].map(Output::Subscribe).into(),
         }
     }
 
     fn is_connected(&self, peer: &PeerId) -> bool {
         self.connections.iter().any(|(other, _)| other == peer)
+    }
+
+    fn plan(&mut self, now: Now) {
+        let (ix, orders) = &self.orders;
+        self.release = orders.next_of(*ix).map(|due| now.mono + due.0.saturating_sub(now.wall.0));
     }
 
     fn command(&mut self, id: CommandId, command: Command) {
@@ -158,6 +168,7 @@ impl<S: FnMut(Now, Input, &mut Vec<Output>)> Machine for Besieger<S> {
         let mut outputs = Vec::new();
         (self.script)(now, input, &mut outputs);
         self.outputs.extend(outputs);
+        self.plan(now);
     }
 
     fn poll_output(&mut self) -> Option<Output> {
@@ -165,10 +176,15 @@ impl<S: FnMut(Now, Input, &mut Vec<Output>)> Machine for Besieger<S> {
     }
 
     fn poll_timeout(&self) -> Option<Mono> {
-        (!self.targets.is_empty()).then_some(self.come_back)
+        let come_back = (!self.targets.is_empty()).then_some(self.come_back);
+        come_back.into_iter().chain(self.release).min()
     }
 
     fn handle_timeout(&mut self, now: Now) {
+        let (ix, orders) = &self.orders;
+        let late = orders.due_of(*ix, now.wall).into_iter();
+        self.outputs.extend(late.map(|id| Output::Judge { id, verdict: Verdict::Accept }));
+        self.plan(now);
         if now.mono < self.come_back {
             return;
         }

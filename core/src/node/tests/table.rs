@@ -25,7 +25,8 @@ fn who_can_be_dialled_answers_and_a_slot_on_a_relay_or_a_tab_is_not_enough() {
     };
     let direct: Multiaddr = "/ip4/8.8.8.8/tcp/4001".parse().unwrap();
     let websocket: Multiaddr = "/ip4/8.8.8.8/tcp/4001/ws".parse().unwrap();
-    let slot: Multiaddr = format!("/ip4/9.9.9.9/tcp/4001/p2p/{}/p2p-circuit", PeerId::random()).parse().unwrap();
+    let slot: Multiaddr =
+        format!("/ip4/9.9.9.9/tcp/4001/p2p/{}/p2p-circuit", PeerId::random()).parse().unwrap();
     let signalled = slot.clone().with(libp2p::multiaddr::Protocol::WebRTC);
 
     let mut native = with(Role::Native, true);
