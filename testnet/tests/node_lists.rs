@@ -40,10 +40,7 @@ fn a_node_that_is_told_of_a_list_joins_by_it_from_the_relay_or_a_mirror_and_not_
 
     let url = format!("http://127.0.0.1:{}/bootstrap.json", ports.http);
     let mut direct = node(&chain, "direct", &format!("{url}#{}", relay.peer()));
-    let seen = sees(&mut direct, relay.peer());
-    // Whoever is connected may also be in the table of the DHT by now.
-    let found: Vec<_> = seen.found.iter().filter(|found| *found != "dht").collect();
-    assert_eq!(found, ["node-list"]);
+    assert_eq!(sees(&mut direct, relay.peer()).found, ["node-list"]);
 
     let place = |name: &str, text: &str| {
         let path = chain.dir().join(name);
@@ -51,7 +48,7 @@ fn a_node_that_is_told_of_a_list_joins_by_it_from_the_relay_or_a_mirror_and_not_
         format!("file://{}#{}", path.display(), relay.peer())
     };
     let mut mirrored = node(&chain, "mirrored", &place("mirror.json", &list));
-    sees(&mut mirrored, relay.peer());
+    assert_eq!(sees(&mut mirrored, relay.peer()).found, ["node-list"]);
     // Anybody's address in the place of the relay's.
     let poisoned = list.replacen("/ip4/127.0.0.1/", "/ip4/127.0.0.2/", 1);
     assert_ne!(poisoned, list);
