@@ -43,7 +43,7 @@ fn row(model: Model, peer: &PeerView) -> impl IntoView + use<> {
             </span>
             <span class="spacer"></span>
             <span class="dim">{peer.height.map(|height| format!("at {}", grouped(height.0)))}</span>
-            <span class="dim">{peer.ping_millis.map(|millis| format!("{millis} ms"))}</span>
+            <span class="dim" data-testid="peer-latency">{peer.ping_millis.map(|millis| format!("{millis} ms"))}</span>
             {standing(model, peer)}
             <span class="tags" data-testid="peer-transport">
                 {peer.links.iter().map(tag).collect_view()}

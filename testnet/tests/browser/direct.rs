@@ -37,6 +37,11 @@ async fn two_tabs_of_one_relay_reach_each_other_directly_and_go_on_without_it() 
     two.join(ROOM).await;
     only_direct(&one, &second).await;
     only_direct(&two, &first).await;
+    let latency = format!(
+        "document.querySelector('[data-testid=\"peer\"][data-peer=\"{second}\"] [data-testid=\"peer-latency\"]')\
+         .textContent.endsWith(' ms')"
+    );
+    one.until("it is shown how long a word takes", &latency).await;
     // Both asked the relay, and nobody else, from where they are seen.
     let (_, _, metrics) = get(network.relay.rpc_address(), "/metrics").unwrap();
     let answers = metrics.lines().find_map(|line| line.strip_prefix("weft_stun_answers_total ")).unwrap();
