@@ -6,6 +6,9 @@ use weft_testnet::live::{get, in_namespace};
 
 use super::{Network, ROOM, Tab};
 
+/// What a page says of how many payments wait.
+pub(crate) const PENDING: &str = "document.querySelector('[data-testid=\"mempool-pending\"]').textContent";
+
 /// Waits until a tab shows a connection to this peer that is as described.
 async fn linked(tab: &Tab, peer: &str, state: &str, transport: &str) {
     let link = format!(
@@ -78,13 +81,9 @@ async fn two_tabs_of_one_relay_reach_each_other_directly_and_go_on_without_it() 
     two.say("and back").await;
     one.hears(&second, "and back").await;
     // A payment reaches the other's pool, though no block will hold it.
-    assert_eq!(two.text("mempool-pending").await, "0");
+    assert_eq!(two.evaluate(PENDING).await, "0");
     one.click("faucet").await;
-    two.until(
-        "the payment is in the other's pool",
-        "document.querySelector('[data-testid=\"mempool-pending\"]').textContent === '1'",
-    )
-    .await;
+    two.until("the payment is in the other's pool", &format!("{PENDING} === '1'")).await;
     only_direct(&one, &second).await;
     only_direct(&two, &first).await;
     one.close().await;

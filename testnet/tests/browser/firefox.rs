@@ -11,7 +11,7 @@ use std::{
 use serde_json::{Value, json};
 use weft_testnet::live::{PATIENCE, Process, in_namespace, signal_all, wait_for};
 
-use super::{Network, ROOM, invite::silent};
+use super::{Network, ROOM, direct::PENDING, invite::silent};
 
 /// How long it may take to end.
 const GOODBYE: Duration = Duration::from_secs(20);
@@ -183,6 +183,10 @@ fn two_tabs_in_firefox_reach_each_other_directly_and_go_on_without_the_relay() {
     two.hears(&first, "without a relay");
     two.say("and back");
     one.hears(&second, "and back");
+    // A payment reaches the other's pool, though no block will hold it.
+    assert_eq!(two.text("its pool is shown", PENDING), "0");
+    one.click("faucet");
+    two.until("the payment is in the other's pool", &format!("{PENDING} === '1'"));
     one.only_direct(&second);
     two.only_direct(&first);
 }
