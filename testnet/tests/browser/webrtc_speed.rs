@@ -3,7 +3,7 @@
 
 use std::{env, fs};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use weft_core::content::{CHUNK_BYTES, Maker};
 use weft_testnet::live::{answer, in_namespace};
 
@@ -65,18 +65,25 @@ fn summary(what: &str, unit: &str, mut values: Vec<f64>) {
     println!("{what}: median {median:.1} {unit} ({least:.1} to {most:.1})");
 }
 
-/// What the negotiation in a tab says of its parts, in milliseconds since the signalling stream was there: described, connected, usable.
-async fn parts(tab: &Tab) -> [f64; 3] {
-    let console = tab.console().await;
-    let line = console.iter().rev().find(|line| line.contains("a direct connection by WebRTC")).unwrap();
-    let numbers: Vec<f64> = line
-        .rsplit("Parts")
-        .next()
-        .unwrap()
-        .split(|c: char| !c.is_ascii_digit())
-        .filter_map(|word| word.parse().ok())
-        .collect();
-    numbers.try_into().unwrap()
+/// What a tab that dialled this peer says of the parts, in milliseconds: from the dial to the circuit; from there to the signalling stream,
+/// in which the two get to know each other; and from that stream until they are described, connected, and the connection is usable.
+pub(crate) async fn parts(tab: &Tab, peer: &str) -> [f64; 5] {
+    let console = tab.timed_console().await;
+    let said = |words: &str| {
+        let is_it = |line: &str| line.contains(words) && line.contains(peer);
+        console.iter().rev().find(|(_, line)| is_it(line)).unwrap()
+    };
+    let numbers = |line: &str, after: &str| -> Vec<f64> {
+        let words = line.rsplit(after).next().unwrap().split(|c: char| !c.is_ascii_digit());
+        words.filter_map(|word| word.parse().ok()).collect()
+    };
+    let (opened, line) = said("a circuit to a peer is open");
+    let [circuit] = numbers(line, "millis=").try_into().unwrap();
+    let (ended, line) = said("a direct connection by WebRTC");
+    let [described, connected, usable] = numbers(line, "Parts").try_into().unwrap();
+    // Both are written in the millisecond in which they are so.
+    let stream = (ended - opened) as f64 - usable;
+    [circuit, stream, described, connected, usable]
 }
 
 /// Lets a tab fetch a file; milliseconds from the click until all of it is there.
@@ -162,18 +169,29 @@ async fn dials() {
     summary("js-libp2p dials ours, circuit and all", "ms", to_ours);
     summary("a channel between two connections in one page", "MB/s", channels);
     summary("a stream from js-libp2p to js-libp2p", "MB/s", fetched);
-    let (mut described, mut connected, mut usable) = (Vec::new(), Vec::new(), Vec::new());
+    let whats = [
+        "from the dial to the circuit",
+        "from the circuit to the signalling stream",
+        "from the signalling stream until it is described",
+        "from the signalling stream until it is connected",
+        "from the signalling stream until it is usable",
+        "from the dial until it is usable, circuit and all",
+    ];
+    let mut times = whats.map(|_| Vec::new());
+    let link = host.attribute("invite-link", "href").await;
+    let go = format!("location.hash = {}", json!(link.split_once('#').unwrap().1));
     for _ in 0..ROUNDS {
-        let guest = network.driver.open(&host.attribute("invite-link", "href").await).await;
+        // As with the others, it is connected to the relay before it dials.
+        let guest = network.tab().await;
+        guest.evaluate(&go).await;
         only_direct(&guest, &ours).await;
-        let [first, second, third] = parts(&guest).await;
-        described.push(first);
-        connected.push(second);
-        usable.push(third);
+        let [circuit, stream, described, connected, usable] = parts(&guest, &ours).await;
+        let all = [circuit, stream, described, connected, usable, circuit + stream + usable];
+        times.iter_mut().zip(all).for_each(|(times, millis)| times.push(millis));
         guest.close().await;
     }
-    for (what, times) in [("described", described), ("connected", connected), ("usable", usable)] {
-        summary(&format!("ours dials ours, from the signalling stream until it is {what}"), "ms", times);
+    for (what, times) in whats.into_iter().zip(times) {
+        summary(&format!("ours dials ours, {what}"), "ms", times);
     }
     for tab in [js, other, host] {
         tab.close().await;

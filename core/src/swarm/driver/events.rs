@@ -44,13 +44,23 @@ impl<S: Shell, N: Machine> Engine<S, N> {
         let observed = self.shell.observe(&mut self.swarm, &event);
         match event {
             SwarmEvent::Behaviour(event) => self.behaviour_event(event),
-            SwarmEvent::ConnectionEstablished { peer_id: peer, connection_id, endpoint, .. } => {
+            SwarmEvent::ConnectionEstablished {
+                peer_id: peer,
+                connection_id,
+                endpoint,
+                established_in,
+                ..
+            } => {
                 let link = if is_relayed(&endpoint) { Link::Relayed } else { Link::Direct };
                 let connection = self.connections.opened(peer, connection_id, link);
                 let address = endpoint.get_remote_address().clone();
                 // Of two peers that dial each other to get off a relay, one plays the part of the listener.
                 let outbound =
                     matches!(endpoint, ConnectedPoint::Dialer { role_override: Endpoint::Dialer, .. });
+                if outbound && link == Link::Relayed {
+                    let millis = u64::try_from(established_in.as_millis()).unwrap_or(u64::MAX);
+                    tracing::info!(%peer, millis, "a circuit to a peer is open");
+                }
                 self.feed(Input::Connected { peer, connection, link, address, outbound });
             }
             SwarmEvent::ConnectionClosed { peer_id: peer, connection_id, cause, .. } => {
