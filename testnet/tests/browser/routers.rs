@@ -17,6 +17,7 @@ use super::{
     direct::only_direct,
     street::{Nat, RELAY, Space, Street},
     tab::{Driver, Tab},
+    webrtc_speed::parts,
 };
 
 /// Two tabs may try for so long: three attempts of 15 seconds, and the pauses between them.
@@ -118,6 +119,12 @@ async fn reach_each_other(nats: [Nat; 2]) {
     let Some(mut neighbours) = Neighbours::meet(nats).await else { return };
     only_direct(&neighbours.tabs[1], &neighbours.peers[0]).await;
     println!("{nats:?}: direct {} ms after the second was opened", neighbours.begun.elapsed().as_millis());
+    let [circuit, stream, described, connected, usable] =
+        parts(&neighbours.tabs[1], &neighbours.peers[0]).await;
+    println!(
+        "{nats:?}: a circuit {circuit} ms after the dial, the signalling stream {stream} ms later, \
+         and from there described after {described} ms, connected after {connected}, usable after {usable}"
+    );
     only_direct(&neighbours.tabs[0], &neighbours.peers[1]).await;
     neighbours.relay.kill();
     neighbours.chat().await;
@@ -145,9 +152,14 @@ async fn two_tabs_behind_symmetric_routers_stay_on_the_relay() {
         )
     };
     guest.shows(&link("upgrading")).await;
+    let trying = Instant::now();
     let given_up = format!("document.querySelector('{}') !== null", link("relayed"));
     guest.until_within(ATTEMPTS, "it gives up", &given_up).await;
-    println!("{nats:?}: given up {} ms after the second was opened", neighbours.begun.elapsed().as_millis());
+    println!(
+        "{nats:?}: given up {} ms after the second was opened, {} ms after it showed that it tries",
+        neighbours.begun.elapsed().as_millis(),
+        trying.elapsed().as_millis()
+    );
     let direct = format!("document.querySelector('{}') === null", link("direct"));
     guest.until("nothing is direct", &direct).await;
     // The relay passes on what they say.
