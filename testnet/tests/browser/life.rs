@@ -110,8 +110,13 @@ async fn a_tab_whose_machine_slept_has_its_slot_again_although_the_relay_forgot_
 async fn a_hidden_tab_follows_the_chain_and_is_up_to_date_when_it_is_shown_again() {
     let mut network = Network::start();
     let tab = network.tab().await;
-    let watch = "window.weftSeen = [], document.addEventListener('visibilitychange', () => \
-                 window.weftSeen.push([document.visibilityState, +document.querySelector('[data-testid=\"block\"]').dataset.height])), true";
+    tab.reserved().await;
+    tab.join(ROOM).await;
+    network.validators[0].heard(ROOM).unwrap();
+    // Before the page itself hears of it.
+    let watch = "window.weftSeen = [], window.addEventListener('visibilitychange', () => \
+                 window.weftSeen.push([document.visibilityState, +document.querySelector('[data-testid=\"block\"]').dataset.height, \
+                 document.querySelector('[data-testid=\"relay\"]').dataset.reserved]), true), true";
     tab.until("the page is watched", &format!("({watch})")).await;
     let own = tab.client().window().await.unwrap();
     let other = tab.client().new_window(true).await.unwrap();
@@ -119,13 +124,17 @@ async fn a_hidden_tab_follows_the_chain_and_is_up_to_date_when_it_is_shown_again
     tab.devtools("Page.bringToFront", &json!({})).await;
     let height = network.relay.height().unwrap();
     network.relay.reach(height + WHILE).unwrap();
+    network.validators[0].say(ROOM, "behind its back").unwrap();
     tab.client().switch_to_window(own).await.unwrap();
     tab.devtools("Page.bringToFront", &json!({})).await;
     tab.until("it was hidden and is shown", "window.weftSeen.map(it => it[0]).join() === 'hidden,visible'")
         .await;
     tab.follows(height + WHILE).await;
-    let back = tab.until("what it showed then", "window.weftSeen[1][1]").await.as_u64().unwrap();
+    let shown = tab.evaluate("window.weftSeen[1]").await;
+    let back = shown[1].as_u64().unwrap();
     assert!(back > height, "it stood still while it was hidden: at {back}, and {height} when it was hidden");
+    assert_eq!(shown[2], "true", "it lost its slot while it was hidden");
+    tab.hears(network.validators[0].peer(), "behind its back").await;
     tab.close().await;
 }
 
