@@ -1,14 +1,14 @@
-//! Attacks on those who download: servers that forge what they are asked for, or a whole history, and servers that never answer.
+//! Attacks on those who download: servers that forge what they are asked for, and servers that never answer.
 
 use weft_core::{
     node::Output,
-    primitives::{Height, Now, decode, encode},
-    sync::{BodiesResponse, Strategy, SyncResponse},
+    primitives::{Now, decode, encode},
+    sync::{BodiesResponse, SyncResponse},
 };
 
 use super::{Attack, Bar, Reading, Setting};
 use crate::{
-    fixture::{ChainMaker, LongChain, TestChain, address, key},
+    fixture::{LongChain, TestChain},
     sim::{EPOCH, NodeOptions, Tamper, World},
 };
 
@@ -38,43 +38,7 @@ pub(super) const ATTACKS: &[Attack] = &[
         modelled: false,
         run: |setting| joined(setting, staller),
     },
-    Attack {
-        name: "long-range",
-        about: "authorities of old, who have nothing to lose any more, sign another history, longer than the chain; a newcomer knows a \
-                server that has it, and one that has the chain",
-        defence: "the newcomer is given no checkpoint, and takes whatever is proven from the genesis on",
-        idle: None,
-        open: None,
-        modelled: false,
-        run: long_range,
-    },
 ];
-
-fn long_range(setting: &Setting) -> Vec<Reading> {
-    let chain = TestChain::new(EPOCH, SLOT, 4, 16);
-    let payment = |height: u64| chain.transfer(0, address(&key("payee", 0)), height - 1);
-    let made = LongChain::make(ChainMaker::voting(&chain), &chain, BLOCKS, |_, height| vec![payment(height)]);
-    let forged = LongChain::make(ChainMaker::voting(&chain), &chain, BLOCKS + 8, |_, _| Vec::new());
-    let mut world = World::new(setting.seed);
-    world.allow_blame();
-    world.set_wall(forged.now().0);
-    let options = || NodeOptions { genesis: Some(chain.genesis.clone()), ..NodeOptions::default() };
-    let servers: Vec<_> = [&forged, &made]
-        .map(|chain| world.add_node(NodeOptions { storage: chain.storage(), ..options() }))
-        .into();
-    world.run_for(2_000);
-    let (honest, begun) = (servers[1], world.elapsed());
-    let checkpoint = made.header(Height(BLOCKS / 32 * 32 - 64)).hash();
-    let strategy = if setting.defended { Strategy::Checkpoint(checkpoint) } else { Strategy::Warp };
-    let ix = world.add_node(NodeOptions { bootstrap: servers, strategy, ..options() });
-    let there = |world: &World| world.seen(ix).head.as_ref().is_some_and(|head| head.height == made.height());
-    let took = if world.run_to(600_000, there) { (world.elapsed() - begun) as f64 } else { f64::INFINITY };
-    let wronged = f64::from(u8::from(world.seen(ix).banned.contains(&honest)));
-    vec![
-        Reading::most("a newcomer has the chain after, ms", took, TIME),
-        Reading::most("honest peers banned or thought ill of", wronged, 0.0),
-    ]
-}
 
 fn forger() -> Tamper {
     Box::new(|_: Now, output: Output| {

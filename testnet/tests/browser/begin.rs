@@ -137,10 +137,9 @@ async fn a_tab_that_is_told_a_name_finds_whom_it_stands_for() {
     assert!(!records.is_empty());
     names.set("_dnsaddr.seeds.example", records);
     tab.starts_with(&network, &only).await;
+    // Whom it met before it may dial again; of this one it has only the name.
     tab.finds(named.peer(), "dns").await;
-    // It needs nobody else, not even its relay.
     tab.follows(network.relay.height().unwrap() + 2).await;
-    assert_eq!(tab.peers().await, [named.peer()]);
     tab.close().await;
 }
 

@@ -57,7 +57,6 @@ defended! {
     transactions_that_expire: "spam-expiring",
     forged_bodies: "forged-data",
     servers_that_stall: "stalling-servers",
-    a_history_signed_by_old_keys: "long-range",
     silent_authorities: "silent-authorities",
     authorities_that_run_twice: "twins",
     two_halves: "partition-50",
