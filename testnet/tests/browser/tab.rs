@@ -141,12 +141,7 @@ impl Tab {
 
     /// What was written to the console since this was last asked.
     pub(crate) async fn console(&self) -> Vec<String> {
-        self.timed_console().await.into_iter().map(|(_, line)| line).collect()
-    }
-
-    /// The same, each line with the millisecond in which it was written.
-    pub(crate) async fn timed_console(&self) -> Vec<(u64, String)> {
-        self.tab.console().await.unwrap()
+        self.tab.console().await.unwrap().into_iter().map(|(_, line)| line).collect()
     }
 
     /// What the browser kept the page from doing, as the console says.
